@@ -1,0 +1,35 @@
+"""The one tree of errors: each class is one kind of trouble, each text a sentence a person can act on."""
+
+
+class ParleyError(Exception):
+    """Anything that Parley itself reports; `str(error)` may be shown to people and never holds a secret."""
+
+
+class SettingsError(ParleyError):
+    """A setting is missing or makes no sense; the text names it."""
+
+
+class StorageError(ParleyError):
+    """Redis cannot be used as it is: away, too old, without JSON, read-only or full."""
+
+
+class ConversationGone(ParleyError):
+    """No conversation belongs to this token: it never existed, has expired, or was deleted."""
+
+
+class LeaseLost(ParleyError):
+    """Somebody else may write this reply now (or it was stopped), so nothing more may be added to it."""
+
+
+class ModelError(ParleyError):
+    """The model did not answer, for a reason that trying again inside this reply will not cure.
+
+    `code` is stable and machine-readable, `detail` is the sentence for the person or the operator,
+    `retryable` says whether asking again later can help.
+    """
+
+    def __init__(self, code: str, detail: str, *, retryable: bool) -> None:
+        super().__init__(detail)
+        self.code = code
+        self.detail = detail
+        self.retryable = retryable

@@ -1,0 +1,73 @@
+"""Every key in Redis, by name: what it holds, how long it lives, who writes it and who reads it.
+
+| key                              | type   | lifetime               | written by                  | read by            |
+|----------------------------------|--------|------------------------|-----------------------------|--------------------|
+| parley:{<shard>}:<id>:document   | JSON   | session TTL, sliding   | create, accept, start, finish | snapshot, take   |
+| parley:{<shard>}:<id>:events     | stream | 5 min after its last reply | every script that changes the conversation | tail |
+| parley:{<shard>}:<id>:state      | hash   | as the document        | every script                | snapshot, take     |
+| parley:{<shard>}:<id>:ids        | hash   | as the document        | accept, retry               | accept, retry      |
+| parley:{<shard>}:<id>:partial    | string | as the document        | publish                     | snapshot, take, finish |
+| parley:{<shard>}:open            | zset   | while it has members   | accept, take, renew, finish | sweep              |
+| parley:{bell}:rings              | stream | last 10,000            | accept, take, stop, delete  | tail               |
+| parley:{processes}:alive         | zset   | a member a process     | presence                    | presence, readyz   |
+| parley:{queue}:…                 |        | Dramatiq's own         | enqueue, Dramatiq           | Dramatiq           |
+
+The state of a conversation (hash):
+
+| field     | meaning                                                                              |
+|-----------|--------------------------------------------------------------------------------------|
+| count     | messages in the document                                                             |
+| pending   | how many human messages at its end wait for their reply                              |
+| since     | when `pending` last left zero (ms)                                                   |
+| owner     | who holds the lease                                                                  |
+| until     | when the lease ends (ms)                                                             |
+| reply     | id of the reply that has begun                                                       |
+| retry     | id that a reply asked for with reply.retry will have                                 |
+| replaces  | 1 while a retry runs whose earlier reply is still in the document                    |
+| phase     | writing or waiting, once the reply has begun                                         |
+| waiting   | JSON: why it waits and until when                                                    |
+| failed    | 1 while the last human message carries a failure                                     |
+| last      | id of the reply that ended last                                                      |
+
+A conversation's id is a hash of its session token, so no key and no log line can open a conversation.
+Its keys carry the tag of its shard, so that on a Redis Cluster each script stays within one slot.
+"""
+
+import hashlib
+from dataclasses import dataclass, field
+
+SHARDS = 64
+#: Conversations in which something new happened; what one tail may miss before it looks everywhere.
+RINGS = "parley:{bell}:rings"
+RINGS_KEPT = 10_000
+ALIVE = "parley:{processes}:alive"
+QUEUE_NAMESPACE = "parley:{queue}"
+
+
+def conversation_id(token: str) -> str:
+    """The id of the conversation that a session token opens: 128 bits of its SHA-256, in hex."""
+    return hashlib.sha256(token.encode("utf-8", "replace")).hexdigest()[:32]
+
+
+def open_key(shard: int) -> str:
+    """The index of a shard's conversations that wait for a reply, by when to look at them again."""
+    return f"parley:{{{shard:02x}}}:open"
+
+
+@dataclass(frozen=True)
+class ConversationKeys:
+    """The keys of one conversation."""
+
+    conversation: str
+    document: str = field(init=False)
+    events: str = field(init=False)
+    state: str = field(init=False)
+    ids: str = field(init=False)
+    partial: str = field(init=False)
+    open: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        shard = int(self.conversation[:2], 16) % SHARDS
+        for name in ("document", "events", "state", "ids", "partial"):
+            object.__setattr__(self, name, f"parley:{{{shard:02x}}}:{self.conversation}:{name}")
+        object.__setattr__(self, "open", open_key(shard))

@@ -1,0 +1,35 @@
+"""The scripts that change conversations: each is one step that happens whole or not at all.
+
+They are sent by their hash; a server that does not know them (restarted, failed over) is taught again.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Script:
+    """One Lua script: its text, and the hash that Redis knows it by."""
+
+    text: bytes
+    sha: str
+
+
+def _load(name: str) -> Script:
+    text = (Path(__file__).parent / f"{name}.lua").read_bytes()
+    return Script(text, hashlib.sha1(text, usedforsecurity=False).hexdigest())
+
+
+ACCEPT = _load("accept")
+CLAIM = _load("claim")
+DELETE = _load("delete")
+FINISH = _load("finish")
+PUBLISH = _load("publish")
+RELEASE = _load("release")
+RENEW = _load("renew")
+RETRY = _load("retry")
+START = _load("start")
+TAKE = _load("take")
+
+ALL = (ACCEPT, CLAIM, DELETE, FINISH, PUBLISH, RELEASE, RENEW, RETRY, START, TAKE)

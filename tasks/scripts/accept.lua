@@ -1,0 +1,32 @@
+-- Accepts a person's message: into the document, the stream and the index of open conversations, at once.
+-- KEYS document, events, state, ids, partial, open
+-- ARGV conversation, message id, message (JSON), event, ttl (s), patience (ms) before a sweep looks
+-- Returns {"gone"}, {"known", cursor} or {"accepted", cursor}.
+local document, events, state, ids, open = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[6]
+local conversation, id, message, event, ttl, patience = unpack(ARGV)
+
+if redis.call('EXISTS', document) == 0 then
+  return {'gone'}
+end
+local known = redis.call('HGET', ids, id)
+if known then
+  return {'known', known}
+end
+
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+redis.call('JSON.ARRAPPEND', document, '$.messages', message)
+local cursor = redis.call('XADD', events, 'MAXLEN', '~', '2000', '*', 'e', event)
+redis.call('HSET', ids, id, cursor)
+redis.call('HINCRBY', state, 'count', 1)
+redis.call('HDEL', state, 'failed')
+if redis.call('HINCRBY', state, 'pending', 1) == 1 then
+  redis.call('HSET', state, 'since', now)
+end
+redis.call('ZADD', open, 'NX', now + patience, conversation)
+for _, key in ipairs(KEYS) do
+  if key ~= open then
+    redis.call('EXPIRE', key, ttl)
+  end
+end
+return {'accepted', cursor}

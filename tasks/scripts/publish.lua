@@ -1,0 +1,33 @@
+-- Adds to many replies in one go; each item names the lease that allows it and the place it belongs.
+-- Safe to send again after a lost answer: text that is there already is not added twice.
+-- KEYS per item: state, events, partial
+-- ARGV per item: owner, offset (bytes already written), text, event, waiting ('' leaves it, '-' ends it, else JSON)
+-- Returns per item 1, or 0 if the lease is lost or the text would leave a gap.
+local result = {}
+for i = 1, #KEYS / 3 do
+  local state, events, partial = KEYS[i * 3 - 2], KEYS[i * 3 - 1], KEYS[i * 3]
+  local a = i * 5 - 4
+  local text, waiting = ARGV[a + 2], ARGV[a + 4]
+  local ok = redis.call('HGET', state, 'owner') == ARGV[a]
+  local fresh = true
+  if ok and text ~= '' then
+    local offset = tonumber(ARGV[a + 1])
+    local have = redis.call('STRLEN', partial)
+    ok = have == offset or have == offset + #text
+    fresh = have == offset
+    if ok and fresh then
+      redis.call('APPEND', partial, text)
+    end
+  end
+  if ok and fresh then
+    redis.call('XADD', events, 'MAXLEN', '~', '2000', '*', 'e', ARGV[a + 3])
+    if waiting == '-' then
+      redis.call('HSET', state, 'phase', 'writing')
+      redis.call('HDEL', state, 'waiting')
+    elseif waiting ~= '' then
+      redis.call('HSET', state, 'phase', 'waiting', 'waiting', waiting)
+    end
+  end
+  result[i] = ok and 1 or 0
+end
+return result

@@ -1,0 +1,25 @@
+-- Begins a reply, once: who takes a begun reply over goes on without a second beginning.
+-- KEYS document, events, state, ids
+-- ARGV owner, reply id, id of the message it answers, event
+-- Returns 0 if the lease is lost, 2 if the reply was stopped before its turn, else 1.
+local document, events, state, ids = unpack(KEYS)
+local owner, reply, to, event = unpack(ARGV)
+
+local s = redis.call('HMGET', state, 'owner', 'reply', 'failed', 'count', 'pending', 'replaces')
+if s[1] ~= owner then
+  return 0
+end
+if redis.call('HEXISTS', ids, 'stop:' .. to) == 1 then
+  return 2
+end
+if s[2] == reply then
+  return 1
+end
+if s[3] then
+  local index = s[4] - s[5] - (tonumber(s[6]) or 0)
+  redis.call('JSON.DEL', document, '$.messages[' .. index .. '].failed')
+  redis.call('HDEL', state, 'failed')
+end
+redis.call('HSET', state, 'reply', reply, 'phase', 'writing')
+redis.call('XADD', events, 'MAXLEN', '~', '2000', '*', 'e', event)
+return 1

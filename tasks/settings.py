@@ -1,0 +1,111 @@
+"""Every setting, read from the environment and checked once at start; a bad value is an error that names it."""
+
+from functools import cache
+from typing import Annotated, Literal
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from tasks.errors import SettingsError
+
+DEFAULT_PREAMBLE = (
+    "The following is a conversation between {person} and Bot, an AI assistant. "
+    "Bot is friendly, honest and brief, and says so when it does not know something."
+)
+
+Limit = Annotated[int, Field(ge=0)]
+
+
+class Settings(BaseSettings):
+    """The environment as typed values; an empty variable counts as unset."""
+
+    model_config = SettingsConfigDict(env_ignore_empty=True, frozen=True, protected_namespaces=())
+
+    host: str = Field("0.0.0.0", description="Address the web process listens on.")
+    port: int = Field(3500, ge=1, le=65535, description="Port the web process listens on.")
+    redis_url: str = Field(
+        "redis://127.0.0.1:6379/0",
+        pattern=r"^(rediss?|unix)://",
+        description="Redis with JSON. Unset, `make run` starts an embedded one.",
+    )
+
+    model_url: str = Field(
+        "http://127.0.0.1:3501",
+        pattern=r"^https?://",
+        description="The model server, base address or full path. Unset, `make run` starts the stand-in.",
+    )
+    stand_in_url: str = Field(
+        "http://127.0.0.1:3501",
+        pattern=r"^https?://",
+        description="Where the stand-in listens; while MODEL_URL is the same, the page says so.",
+    )
+    model_protocol: Literal["text-generation", "completions"] = Field(
+        "text-generation",
+        description="`text-generation`: Hugging Face endpoints and TGI; `completions`: OpenAI-compatible, vLLM.",
+    )
+    model_name: str = Field("EleutherAI/gpt-j-6b", description="Shown on the page; sent with `completions`.")
+    hf_token: SecretStr | None = Field(None, description="Bearer token for the model server.")
+    max_new_tokens: int = Field(200, ge=1, le=1500, description="Longest reply, in tokens.")
+    temperature: float = Field(0.7, ge=0, le=2, description="Sampling temperature; 0 is greedy.")
+    top_p: float = Field(0.9, gt=0, le=1, description="Nucleus sampling; 1 is off.")
+    repetition_penalty: float = Field(1.1, gt=0, le=2, description="1 is off.")
+    preamble: str = Field(
+        DEFAULT_PREAMBLE, description="Opens every prompt; `{person}` becomes the person's name."
+    )
+    model_context: int = Field(2048, ge=256, description="Tokens that prompt and reply share.")
+    model_patience: float = Field(
+        300, gt=0, description="Seconds a reply waits in all for a loading, limiting or failing model."
+    )
+    model_read_timeout: float = Field(
+        60, gt=0, description="Seconds without a byte after which a stream counts as cut."
+    )
+
+    session_ttl_seconds: int = Field(
+        86400, ge=1, description="A conversation lives this long after its last use."
+    )
+    allowed_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        ("http://localhost:3000", "http://127.0.0.1:3000"),
+        description="Origins (comma-separated) that may call besides the page's own; `*` allows all.",
+    )
+    replies_per_worker: int = Field(
+        64, ge=1, le=1000, description="Replies that one worker process writes at once."
+    )
+
+    limit_messages_per_minute: Limit = Field(30, description="Messages of one session per minute.")
+    limit_sessions_per_hour: Limit = Field(100, description="New sessions of one address per hour.")
+    limit_sockets_per_session: Limit = Field(20, description="Open sockets of one session.")
+    limit_sockets_per_address: Limit = Field(100, description="Open sockets of one address.")
+    limit_waiting: Limit = Field(1000, description="Replies waiting in the whole system.")
+    limit_text: Limit = Field(4000, description="Characters in one message.")
+
+    @property
+    def stand_in(self) -> bool:
+        """Whether the built-in model server answers instead of GPT-J."""
+        return self.model_url == self.stand_in_url
+
+    @field_validator("allowed_origins", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(part.strip().rstrip("/") for part in value.split(",") if part.strip())
+        return value
+
+
+def load_settings() -> Settings:
+    """Read the environment.
+
+    Raises SettingsError naming every variable that is wrong.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        wrong = "; ".join(
+            f"{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors(include_input=False)
+        )
+        raise SettingsError(f"Wrong settings: {wrong}") from None
+
+
+@cache
+def settings() -> Settings:
+    """The process's settings, read once."""
+    return load_settings()
