@@ -1,0 +1,102 @@
+"""The story of a message once it is accepted: a worker takes its conversation, asks the model, and passes the
+words on until the reply is whole."""
+
+import logging
+import signal
+import time
+from contextlib import aclosing
+from typing import Any
+
+import dramatiq
+from dramatiq.middleware import Middleware
+
+from tasks.answering import Answering
+from tasks.broker import ACTOR, QUEUE, WaitingBroker
+from tasks.decoder import FinishReason
+from tasks.errors import LeaseLost, ModelError, StorageError
+from tasks.lease import Lease, Turn
+from tasks.model import Finished, Text, Waiting
+from tasks.prompt import Turn as PromptTurn
+from tasks.settings import settings
+from tasks.writer import Strand
+
+log = logging.getLogger("parley.actors")
+
+
+async def answer_conversation(answering: Answering, lease: Lease) -> None:
+    """Answer whatever is unanswered in a conversation, one message after another."""
+    while turn := await lease.next_turn():
+        if await lease.start(turn):
+            await answer_turn(answering, lease, turn)
+        else:
+            await lease.finish(turn, "stopped")
+
+
+async def answer_turn(answering: Answering, lease: Lease, turn: Turn) -> None:
+    """Answer one message, from the words of its reply that are already shown."""
+    strand = Strand(lease, turn.reply)
+    try:
+        finish_reason = await pass_on(answering, strand, turn)
+        await answering.writer.drain(strand)
+        await lease.finish(turn, finish_reason)
+    except ModelError as error:
+        log.warning("reply %s failed: %s: %s", turn.reply, error.code, error.detail)
+        await answering.writer.drain(strand)
+        await lease.fail(turn, error.code, error.detail, error.retryable)
+    except (LeaseLost, StorageError):
+        raise
+    except Exception:
+        log.exception("reply %s failed for a reason of our own", turn.reply)
+        await answering.writer.drain(strand)
+        await lease.fail(turn, "internal", "Something went wrong on our side. Please try again.", True)
+
+
+async def pass_on(answering: Answering, strand: Strand, turn: Turn) -> FinishReason:
+    """Pass on what the model says, until it has said it all; returns why it ended. Raises ModelError."""
+    turns = [PromptTurn(message["role"], message["text"]) for message in turn.messages if message["text"]]
+    said = answering.model.reply(turn.person, turns, turn.partial, answering.places.resting)
+    async with aclosing(said):
+        async for event in said:
+            match event:
+                case Text(text):
+                    await answering.writer.write(strand, text)
+                case Waiting(reason, retry_in):
+                    answering.writer.pause(strand, reason, retry_in, time.time() + retry_in)
+                case Finished(finish_reason):
+                    return finish_reason
+    raise RuntimeError("The model's reply ended without saying so.")
+
+
+class AnsweringMiddleware(Middleware):
+    """Starts and stops the answering part with Dramatiq's worker."""
+
+    def after_process_boot(self, broker: Any) -> None:
+        """A process that is told to stop a second time goes on stopping: platforms signal every process,
+        and Dramatiq's own main process passes the signal on."""
+        stop = signal.getsignal(signal.SIGTERM)
+
+        def once(number: int, frame: Any) -> None:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            if callable(stop):
+                stop(number, frame)
+
+        signal.signal(signal.SIGTERM, once)
+
+    def before_worker_boot(self, broker: Any, worker: Any) -> None:
+        answering.start()
+
+    def before_worker_shutdown(self, broker: Any, worker: Any) -> None:
+        broker.close_consumers()
+        answering.stop()
+
+
+answering = Answering(settings(), answer_conversation)
+broker = WaitingBroker(settings().redis_url, answering.places)
+broker.add_middleware(AnsweringMiddleware())
+dramatiq.set_broker(broker)
+
+
+@dramatiq.actor(queue_name=QUEUE, actor_name=ACTOR)
+def answer(conversation: str) -> None:
+    """A conversation has something to answer; the process's event loop does it while this thread goes on."""
+    answering.begin(conversation)

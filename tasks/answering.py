@@ -1,0 +1,160 @@
+"""The part of a worker process that answers: its event loop, and all that its replies share there."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import threading
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+import uvloop
+
+from tasks.broker import enqueue_commands
+from tasks.errors import LeaseLost, StorageError
+from tasks.lease import Lease, renew
+from tasks.model import Model
+from tasks.presence import BEAT, WORKER, Presence
+from tasks.redis_client import RedisClient
+from tasks.room import Places
+from tasks.settings import Settings
+from tasks.supervise import forever
+from tasks.sweep import sweep
+from tasks.writer import Writer
+
+log = logging.getLogger("parley.answering")
+
+#: Redis connections of a process's event loop: the writer's, the beat's, and two for turns that begin and end.
+CONNECTIONS = 4
+#: Seconds between two looks at everything, for what no other look has found.
+SWEEP = 300.0
+#: Seconds of looking at every beat after a start, a death or trouble with Redis; longer than two leases.
+WATCH = 12.0
+#: Seconds that handing over may take on shutdown.
+HAND_OVER = 5.0
+
+T = TypeVar("T")
+Story = Callable[["Answering", Lease], Awaitable[None]]
+
+
+class Answering:
+    """One per worker process; `begin` may be called from any thread, everything else runs in its loop."""
+
+    def __init__(self, settings: Settings, story: Story) -> None:
+        self.settings = settings
+        self._story = story
+        self.loop = uvloop.new_event_loop()
+        self.places = Places(self.loop, settings.replies_per_worker)
+        self._tasks: dict[asyncio.Task[None], Lease] = {}
+        self._watch_until = 0.0
+        self._next_sweep = 0.0
+        self._thread = threading.Thread(target=self.loop.run_forever, name="answering", daemon=True)
+
+    def start(self) -> None:
+        """Start the loop and its background tasks."""
+        self._thread.start()
+        self._call(self._open())
+
+    def begin(self, conversation: str) -> None:
+        """Answer a conversation; the place for it was taken already."""
+        self.loop.call_soon_threadsafe(self._begin, conversation)
+
+    def stop(self) -> None:
+        """Hand every unfinished reply over at its last word, and end."""
+        try:
+            self._call(self._close())
+        except TimeoutError:
+            log.warning("handing over took too long; the leases that are left end by themselves")
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._thread.join()
+
+    def _call(self, work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result(HAND_OVER)
+
+    async def _open(self) -> None:
+        process = f"{WORKER}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+        self.redis = RedisClient(self.settings.redis_url, max_connections=CONNECTIONS)
+        self.model = Model(self.settings)
+        self.writer = Writer(self.redis)
+        self.presence = Presence(self.redis, process)
+        self._watch()
+        self._background = [
+            asyncio.create_task(forever("the writer", self.writer.run)),
+            asyncio.create_task(forever("the beat", self._beat)),
+        ]
+
+    def _begin(self, conversation: str) -> None:
+        lease = Lease(self.redis, self.presence.process, conversation, self.settings.session_ttl_seconds)
+        task = self.loop.create_task(self._answer(lease))
+        lease.held_by(task)
+        self._tasks[task] = lease
+
+    async def _answer(self, lease: Lease) -> None:
+        try:
+            async with self._handed_back(lease):
+                await self._story(self, lease)
+        except StorageError as error:
+            log.warning("a reply is left to the next who looks: %s", error)
+            self._watch()
+        except (LeaseLost, asyncio.CancelledError):
+            log.info("a reply was stopped or goes on elsewhere")
+        finally:
+            self._tasks.pop(asyncio.current_task(), None)  # type: ignore[arg-type]
+            self.places.give_back()
+
+    @asynccontextmanager
+    async def _handed_back(self, lease: Lease) -> AsyncIterator[None]:
+        """However the story ends: what is unfinished and still ours goes to the next worker at once."""
+        try:
+            yield
+        except BaseException:
+            with contextlib.suppress(StorageError):
+                if await lease.release():
+                    await self.redis.together(*enqueue_commands(lease.conversation))
+            raise
+
+    async def _beat(self) -> None:
+        away = False
+        while True:
+            try:
+                await self._beat_once()
+                if away:
+                    log.warning("the beat goes on")
+                    away = False
+            except StorageError as error:
+                if not away:
+                    log.warning("the beat waits for Redis: %s", error)
+                away = True
+                self._watch()
+            await asyncio.sleep(BEAT)
+
+    async def _beat_once(self) -> None:
+        await renew(self.redis, self._tasks.values())
+        died = await self.presence.beat()
+        if died:
+            log.warning("no beat any more from %s", ", ".join(died))
+            self._watch()
+        now = self.loop.time()
+        if now < self._watch_until or now > self._next_sweep:
+            revived = await sweep(self.redis)
+            self._next_sweep = now + SWEEP
+            if revived:
+                log.warning("enqueued %d conversations again that nobody was answering", revived)
+
+    def _watch(self) -> None:
+        """Something went wrong somewhere: look at each beat until every lease of that time is over."""
+        self._watch_until = self.loop.time() + WATCH
+
+    async def _close(self) -> None:
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for task in self._background:
+            task.cancel()
+        with contextlib.suppress(StorageError):
+            await self.presence.leave()
+        await self.model.aclose()
+        await self.redis.aclose()

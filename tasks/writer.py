@@ -1,0 +1,160 @@
+"""Gathers what all replies of a worker process say and sends it to Redis in one go, a few milliseconds apart."""
+
+import asyncio
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from tasks import events, scripts
+from tasks.errors import StorageError
+from tasks.lease import Lease
+from tasks.redis_client import RedisClient
+
+log = logging.getLogger("parley.writer")
+
+#: Seconds that text waits for company; the first words of a reply do not wait.
+WINDOW = 0.005
+#: Characters of one reply that may be unsent; past that its model stream is read no further.
+MOST_UNSENT = 16_000
+#: Seconds between tries while Redis is away.
+RETRY_SECONDS = 0.25
+
+
+@dataclass(frozen=True)
+class Pause:
+    """Why a reply waits: the event that says so, and what a snapshot says meanwhile."""
+
+    event: bytes
+    waiting: bytes
+
+
+class Strand:
+    """One reply's way to Redis: what is not yet sent, in order, with neighbouring texts made one."""
+
+    def __init__(self, lease: Lease, reply: str) -> None:
+        self.lease = lease
+        self.reply = reply
+        self.size = 0
+        #: The next text is the first that people see, or the first after a pause.
+        self.fresh = True
+        self.paused = False
+        self._unsent: list[str | Pause] = []
+
+    def add(self, item: str | Pause) -> None:
+        """Put text or a pause behind what is unsent."""
+        if isinstance(item, str) and self._unsent and isinstance(self._unsent[-1], str):
+            self._unsent[-1] += item
+        else:
+            self._unsent.append(item)
+        self.size += len(item) if isinstance(item, str) else 0
+
+    def take(self) -> list[str | Pause]:
+        """Hand over what is unsent."""
+        taken, self._unsent, self.size = self._unsent, [], 0
+        return taken
+
+
+class Writer:
+    """One for all replies of a process; `run` has to run beside them."""
+
+    def __init__(self, redis: RedisClient) -> None:
+        self._redis = redis
+        self._due = asyncio.Event()
+        self._timer: asyncio.TimerHandle | None = None
+        self._unsent: dict[Strand, None] = {}
+        self._sending: dict[Strand, None] = {}
+        self._sent = asyncio.Condition()
+
+    async def write(self, strand: Strand, text: str) -> None:
+        """Add text to a reply; waits only while too much of it is unsent."""
+        strand.add(text)
+        self._schedule(strand, urgent=strand.fresh)
+        strand.fresh = False
+        if strand.size > MOST_UNSENT:
+            await self.drain(strand)
+
+    def pause(self, strand: Strand, reason: str, retry_in: float, until: float) -> None:
+        """Say why a reply waits and for how long (seconds; `until` as a Unix time); the next text ends it."""
+        event = events.waiting(strand.reply, reason, retry_in)
+        strand.add(Pause(event, orjson.dumps({"reason": reason, "until": until})))
+        strand.fresh = True
+        self._schedule(strand, urgent=True)
+
+    async def drain(self, strand: Strand) -> None:
+        """Wait until all of a reply stands in Redis, or its lease is lost."""
+        self._due.set()
+        async with self._sent:
+            await self._sent.wait_for(
+                lambda: strand.lease.lost or (strand not in self._unsent and strand not in self._sending)
+            )
+
+    async def run(self) -> None:
+        """Send, for ever."""
+        while True:
+            await self._due.wait()
+            self._due.clear()
+            self._stop_timer()
+            self._sending, self._unsent = self._unsent, {}
+            if self._sending:
+                await self._send([(strand, item) for strand in self._sending for item in strand.take()])
+            self._sending = {}
+            async with self._sent:
+                self._sent.notify_all()
+
+    def _schedule(self, strand: Strand, *, urgent: bool) -> None:
+        self._unsent[strand] = None
+        if urgent:
+            self._due.set()
+        elif self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(WINDOW, self._due.set)
+
+    def _stop_timer(self) -> None:
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None
+
+    async def _send(self, batch: list[tuple[Strand, str | Pause]]) -> None:
+        keys, args = _packed(batch)
+        for (strand, item), done in zip(batch, await self._publish(keys, args), strict=True):
+            if not done:
+                strand.lease.lose()
+            elif isinstance(item, str):
+                strand.lease.written += len(item.encode())
+
+    async def _publish(self, keys: list[str], args: list[Any]) -> list[int]:
+        away = False
+        while True:
+            try:
+                done: list[int] = await self._redis.script(scripts.PUBLISH, keys, args)
+            except StorageError as error:
+                if not away:
+                    log.warning("replies wait for Redis: %s", error)
+                away = True
+                await asyncio.sleep(RETRY_SECONDS)
+            else:
+                if away:
+                    log.warning("replies go on")
+                return done
+
+
+def _packed(batch: Iterable[tuple[Strand, str | Pause]]) -> tuple[list[str], list[Any]]:
+    """Keys and arguments of the publish script."""
+    keys: list[str] = []
+    args: list[Any] = []
+    ahead: dict[Strand, int] = {}
+    for strand, item in batch:
+        lease = strand.lease
+        keys += (lease.keys.state, lease.keys.events, lease.keys.partial)
+        if isinstance(item, Pause):
+            args += (lease.owner, 0, b"", item.event, item.waiting)
+            strand.paused = True
+            continue
+        text = item.encode()
+        offset = ahead.get(strand, lease.written)
+        ahead[strand] = offset + len(text)
+        args += (lease.owner, offset, text, events.delta(strand.reply, item), b"-" if strand.paused else b"")
+        strand.paused = False
+    return keys, args
