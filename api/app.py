@@ -1,0 +1,64 @@
+"""The web process: the calls, the sockets, and the built page."""
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from fastapi import FastAPI, Request
+from fastapi.responses import FileResponse, JSONResponse, Response
+from fastapi.staticfiles import StaticFiles
+from starlette.middleware.cors import CORSMiddleware
+
+from api.routes import router
+from api.services import Services
+from tasks.errors import StorageError
+from tasks.settings import Settings, settings
+
+log = logging.getLogger("parley.app")
+
+PAGE = Path(__file__).parent.parent / "frontend" / "dist"
+AWAY = "The conversations cannot be reached right now. Please try again in a moment."
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The application for these settings."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        app.state.services = services = Services(settings)
+        await services.start()
+        yield
+        await services.stop()
+
+    app = FastAPI(title="Parley", version="1.0.0", lifespan=lifespan, redoc_url=None)
+    app.add_middleware(
+        CORSMiddleware,
+        allow_origins=settings.allowed_origins,
+        allow_methods=["GET", "POST", "DELETE"],
+        allow_headers=["*"],
+    )
+    app.add_exception_handler(StorageError, _away)
+    app.include_router(router)
+    if PAGE.is_dir():
+        _serve_page(app)
+    return app
+
+
+async def _away(request: Request, error: Exception) -> Response:
+    log.warning("a call was refused: %s", error)
+    return JSONResponse({"detail": AWAY}, 503, {"Retry-After": "2"})
+
+
+def _serve_page(app: FastAPI) -> None:
+    app.mount("/assets", StaticFiles(directory=PAGE / "assets"))
+
+    @app.get("/{path:path}", include_in_schema=False)
+    async def page(path: str) -> Response:
+        """The page's own files; every other address is the page, which knows what to show there."""
+        file = (PAGE / path).resolve()
+        known = path and file.is_relative_to(PAGE) and file.is_file()
+        return FileResponse(file if known else PAGE / "index.html", headers={"Cache-Control": "no-cache"})
+
+
+app = create_app(settings())

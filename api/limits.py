@@ -1,0 +1,73 @@
+"""How much one session or one address may do; counted in Redis, so that it holds across processes."""
+
+import math
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from limits import RateLimitItem, RateLimitItemPerHour, RateLimitItemPerMinute
+from limits.aio.storage import RedisStorage
+from limits.aio.strategies import MovingWindowRateLimiter
+
+from api.protocol import Refused
+from tasks.redis_client import RedisClient, translated
+from tasks.settings import Settings
+
+
+class TooManySockets(Exception):
+    """This session or address has as many sockets open as it may."""
+
+
+class Limits:
+    """The limits of `settings`; 0 means none."""
+
+    def __init__(self, redis: RedisClient, settings: Settings) -> None:
+        storage = RedisStorage(
+            f"async+{settings.redis_url}",
+            implementation="redispy",
+            key_prefix="parley:limits",
+            connection_pool=redis.pool,  # type: ignore[arg-type]
+        )
+        self._counter = MovingWindowRateLimiter(storage)
+        self._settings = settings
+        self._sockets: Counter[str] = Counter()
+
+    async def message(self, conversation: str, id: str | None = None) -> None:
+        """Count a message of a session. Raises Refused, StorageError."""
+        most = self._settings.limit_messages_per_minute
+        wait = await self._hit(RateLimitItemPerMinute(most), "messages", conversation) if most else 0
+        if wait:
+            detail = f"That was fast: {most} messages a minute are possible. Please wait {wait} seconds."
+            raise Refused("rate_limited", detail, id=id, retry_in=wait)
+
+    async def session(self, address: str) -> float:
+        """Count a new session of an address; returns the seconds to wait, 0 if it is allowed. Raises StorageError."""
+        most = self._settings.limit_sessions_per_hour
+        return await self._hit(RateLimitItemPerHour(most), "sessions", address) if most else 0
+
+    @contextmanager
+    def socket(self, conversation: str, address: str) -> Iterator[None]:
+        """Count an open socket of this process while it is open. Raises TooManySockets."""
+        names = {
+            f"session {conversation}": self._settings.limit_sockets_per_session,
+            f"address {address}": self._settings.limit_sockets_per_address,
+        }
+        if any(most and self._sockets[name] >= most for name, most in names.items()):
+            raise TooManySockets
+        self._sockets.update(names.keys())
+        try:
+            yield
+        finally:
+            self._sockets.subtract(names.keys())
+            for name in names:
+                if not self._sockets[name]:
+                    del self._sockets[name]
+
+    async def _hit(self, item: RateLimitItem, *names: str) -> int:
+        """Seconds until this may happen again; 0 if it may now."""
+        async with translated():
+            if await self._counter.hit(item, *names):
+                return 0
+            reset, _ = await self._counter.get_window_stats(item, *names)
+            return max(1, math.ceil(reset - time.time()))

@@ -1,0 +1,153 @@
+"""What a person can do in a conversation: say something, stop a reply, ask for another one."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from api.protocol import Refused
+from tasks import events, scripts
+from tasks.broker import enqueue_commands
+from tasks.conversations import (
+    PATIENCE_MS,
+    Message,
+    Progress,
+    now_iso,
+    progress_commands,
+    progress_of,
+    reply_id,
+    ring,
+)
+from tasks.errors import ConversationGone
+from tasks.keys import ConversationKeys
+from tasks.lease import TURNS_READ, Turn, finish, finish_keys
+from tasks.redis_client import RedisClient, command_of
+
+GONE = "This conversation does not exist any more."
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """A message that is durable; `known` if it was before."""
+
+    cursor: str
+    message: Message
+    known: bool
+
+    def frame(self) -> str:
+        """The `message.accepted` frame."""
+        return events.frame(self.cursor.encode(), events.accepted(self.message))
+
+
+async def accept(redis: RedisClient, conversation: str, id: str, text: str, ttl: int) -> Accepted:
+    """Make a message durable and put its conversation on the queue, in one step; the second time changes nothing.
+
+    Raises ConversationGone, StorageError.
+    """
+    keys = ConversationKeys(conversation)
+    message = {"id": id, "role": "human", "text": text, "timestamp": now_iso()}
+    answer, *_ = await redis.together(
+        command_of(
+            scripts.ACCEPT,
+            finish_keys(keys),
+            (conversation, id, orjson.dumps(message), events.accepted(message), ttl, PATIENCE_MS),
+        ),
+        *enqueue_commands(conversation),
+        ring(conversation),
+    )
+    outcome = answer[0]
+    if outcome == b"gone":
+        raise ConversationGone(GONE)
+    cursor = answer[1].decode()
+    if outcome == b"known":
+        return Accepted(cursor, await _find(redis, keys, id) or message, known=True)
+    return Accepted(cursor, message, known=False)
+
+
+async def retry(redis: RedisClient, conversation: str, to: str, id: str, ttl: int) -> None:
+    """Answer the last human message again, once for each `id`. Raises Refused, ConversationGone, StorageError."""
+    keys = ConversationKeys(conversation)
+    while True:
+        recent, progress = await _recent(redis, keys)
+        last = next((m for m in reversed(recent) if m["role"] == "human"), None)
+        replaces = int(bool(recent) and recent[-1]["role"] == "bot")
+        answer = b"known"
+        if not await redis.command("HEXISTS", keys.ids, id):
+            if progress.pending == 0 and (last is None or last["id"] != to):
+                raise Refused("bad_frame", "Only the last message can be answered again.", id=id)
+            answer, *_ = await redis.together(
+                command_of(
+                    scripts.RETRY,
+                    finish_keys(keys),
+                    (conversation, id, progress.count, replaces, ttl, PATIENCE_MS),
+                ),
+                *enqueue_commands(conversation),
+                ring(conversation),
+            )
+        if answer == b"gone":
+            raise ConversationGone(GONE)
+        if answer == b"busy":
+            raise Refused("busy", "A reply is still being written.", id=id)
+        if answer != b"changed":
+            return
+
+
+async def stop(redis: RedisClient, conversation: str, to: str, ttl: int) -> None:
+    """End the reply to a message with what was shown of it; too late is no error.
+
+    The reply's writer loses the lease with it, so its next word is refused and it gives up.
+    Raises ConversationGone, StorageError.
+    """
+    keys = ConversationKeys(conversation)
+    while True:
+        recent, progress = await _recent(redis, keys)
+        waiting = (
+            recent[len(recent) - progress.pending - int(progress.replaces) :] if progress.pending else []
+        )
+        if all(message["id"] != to for message in waiting):
+            return
+        if waiting[0]["id"] != to:
+            # Its turn has not come; the worker that reaches it will find this mark.
+            await redis.command("HSET", keys.ids, f"stop:{to}", 1)
+            return
+        if await _stop_first(redis, keys, waiting, progress, ttl):
+            return
+
+
+async def _stop_first(
+    redis: RedisClient, keys: ConversationKeys, waiting: list[Message], progress: Progress, ttl: int
+) -> bool:
+    """False if the conversation changed meanwhile."""
+    to = waiting[0]["id"]
+    reply = progress.retry or reply_id(to)
+    earlier = waiting[1]["text"] if progress.replaces else ""
+    left = await finish(
+        redis,
+        keys,
+        owner="",
+        turn=Turn(reply=reply, to=to, person="", messages=(), partial=""),
+        finish_reason="stopped",
+        ttl=ttl,
+        seen=f"{progress.pending}:{progress.count}",
+        empty=earlier,
+    )
+    more = enqueue_commands(keys.conversation) if left > 0 else ()
+    await redis.together(*more, ring(keys.conversation))
+    return left >= 0
+
+
+async def _recent(redis: RedisClient, keys: ConversationKeys) -> tuple[list[Message], Progress]:
+    """The end of the document and the reply in progress, at one instant."""
+    document, state, partial, _, clock = await redis.together(
+        ("JSON.GET", keys.document, f"$.messages[-{TURNS_READ}:]"), *progress_commands(keys)
+    )
+    if document is None:
+        raise ConversationGone(GONE)
+    return orjson.loads(document), progress_of(state, partial, clock)
+
+
+async def _find(redis: RedisClient, keys: ConversationKeys, id: str) -> Any:
+    found = orjson.loads(
+        await redis.command("JSON.GET", keys.document, f'$.messages[?(@.id=="{id}")]') or b"[]"
+    )
+    return found[0] if found else None

@@ -1,0 +1,104 @@
+"""The HTTP calls and the two sockets, each handed to the room that does the work."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
+from fastapi.responses import JSONResponse
+from starlette.websockets import WebSocket
+
+from api import protocol, seed_socket, websocket
+from api.origins import allowed
+from api.services import OK, Services
+from api.sessions import BadName, conversation_of, create, seed_history
+from tasks import conversations
+from tasks.errors import ConversationGone, StorageError
+from tasks.redis_client import require_json
+
+router = APIRouter()
+
+UNKNOWN = "This session is unknown or has expired. Please start a new one."
+
+
+def services_of(request: Request) -> Services:
+    """What the process shares."""
+    services: Services = request.app.state.services
+    return services
+
+
+Shared = Annotated[Services, Depends(services_of)]
+Token = Annotated[str, Query(description="The session token.")]
+
+
+@router.post("/token")
+async def begin(request: Request, services: Shared, name: str = "") -> Any:
+    """Begin a conversation for a person of this name."""
+    address = request.client.host if request.client else ""
+    wait = await services.limits.session(address)
+    if wait:
+        raise HTTPException(
+            429,
+            f"Too many new sessions from here. Please come back in {wait} seconds.",
+            {"Retry-After": str(wait)},
+        )
+    try:
+        return await create(services.redis, name, services.settings.session_ttl_seconds)
+    except BadName as error:
+        raise HTTPException(400, str(error)) from None
+
+
+@router.get("/refresh_token")
+async def history(services: Shared, token: Token = "") -> Any:
+    """The conversation in the older contract's shape."""
+    try:
+        ttl = services.settings.session_ttl_seconds
+        return seed_history(await conversations.look(services.redis, conversation_of(token), ttl))
+    except ConversationGone:
+        raise HTTPException(400, UNKNOWN) from None
+
+
+@router.delete("/token", status_code=204)
+async def forget(services: Shared, token: Token = "") -> Response:
+    """Delete a conversation; who follows it is told."""
+    try:
+        gone = not await conversations.delete(services.redis, conversation_of(token))
+    except ConversationGone:
+        gone = True
+    if gone:
+        raise HTTPException(400, UNKNOWN)
+    return Response(status_code=204)
+
+
+@router.get("/healthz")
+async def health() -> dict[str, str]:
+    """The process lives."""
+    return {"status": "ok"}
+
+
+@router.get("/readyz")
+async def ready(services: Shared) -> Response:
+    """A new message would be answered."""
+    missing = []
+    try:
+        await require_json(services.redis)
+    except StorageError as error:
+        missing.append(str(error))
+    if not services.presence.workers():
+        missing.append("No worker is alive.")
+    if services.state != OK:
+        missing.append(f"service: {services.state}")
+    return JSONResponse({"ready": not missing, "missing": missing}, 503 if missing else 200)
+
+
+@router.websocket("/chat")
+async def chat(socket: WebSocket, token: str = "", after: str | None = None) -> None:
+    """The stream contract for who asks for it, the older one for who does not."""
+    services: Services = socket.app.state.services
+    streams = protocol.SUBPROTOCOL in socket.scope["subprotocols"]
+    if not allowed(socket, services.settings):
+        if streams:
+            await socket.accept(subprotocol=protocol.SUBPROTOCOL)
+        await socket.close(protocol.FORBIDDEN_ORIGIN)
+    elif streams:
+        await websocket.serve(socket, services, token, after)
+    else:
+        await seed_socket.serve(socket, services, token)

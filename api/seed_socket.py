@@ -1,0 +1,150 @@
+"""The socket of the older contract: text in, and for each text one whole reply out, in order; nothing else, ever."""
+
+import asyncio
+import contextlib
+import logging
+import uuid
+from collections import deque
+from typing import Any
+
+import orjson
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from api import messages
+from api.limits import TooManySockets
+from api.protocol import Refused, check_text
+from api.services import Services
+from api.sessions import conversation_of
+from api.tail import Behind, Resync, Subscription
+from tasks.conversations import View, look, now_iso
+from tasks.errors import ConversationGone, StorageError
+
+log = logging.getLogger("parley.seed_socket")
+
+POLICY_VIOLATION = 1008
+TRY_AGAIN = "This message could not be stored. Please send it again in a moment."
+
+
+def reply_frame(id: str, text: str, timestamp: str) -> str:
+    """The only frame of this contract."""
+    return orjson.dumps({"id": id, "msg": f"Bot: {text}", "timestamp": timestamp}).decode()
+
+
+async def serve(websocket: WebSocket, services: Services, token: str) -> None:
+    """Serve one socket from its handshake to its end."""
+    address = websocket.client.host if websocket.client else ""
+    with contextlib.suppress(WebSocketDisconnect, RuntimeError):
+        try:
+            conversation = conversation_of(token)
+            with services.limits.socket(conversation, address):
+                await SeedSocket(websocket, services, conversation).run()
+        except (ConversationGone, TooManySockets, StorageError, Behind):
+            await websocket.close(POLICY_VIOLATION)
+
+
+class SeedSocket:
+    """One older client's socket."""
+
+    def __init__(self, websocket: WebSocket, services: Services, conversation: str) -> None:
+        self._websocket = websocket
+        self._services = services
+        self._conversation = conversation
+        self._reader: Subscription = services.tail.join(conversation)
+        #: What this socket asked and is still owed, in order: a message's id, or the frame that refuses it.
+        self._owed: deque[str] = deque()
+        #: The message that was answered last.
+        self._answered = ""
+
+    async def run(self) -> None:
+        """Receive and send until the client goes."""
+        services = self._services
+        try:
+            view = await self._catch_up()
+            self._answered = next((m["to"] for m in reversed(view.messages()) if "to" in m), "")
+            await self._websocket.accept()
+            await self._both()
+        finally:
+            services.tail.leave(self._conversation, self._reader)
+
+    async def _both(self) -> None:
+        sending = asyncio.create_task(self._send())
+        self._reader.on_behind = sending.cancel
+        try:
+            await self._receive()
+        finally:
+            sending.cancel()
+            await asyncio.gather(sending, return_exceptions=True)
+
+    async def _receive(self) -> None:
+        while True:
+            data = await self._websocket.receive()
+            if data["type"] == "websocket.disconnect":
+                return
+            try:
+                self._owed.append(await self._accept(data.get("text")))
+            except Refused as refused:
+                await self._refuse(refused.detail)
+            except StorageError as error:
+                log.warning("a message was not stored: %s", error)
+                await self._refuse(TRY_AGAIN)
+
+    async def _accept(self, text: str | None) -> str:
+        """The id under which a message was accepted. Raises Refused, ConversationGone, StorageError."""
+        settings, id = self._services.settings, str(uuid.uuid4())
+        await self._services.limits.message(self._conversation)
+        wanted = check_text(text, settings.limit_text)
+        await messages.accept(
+            self._services.redis, self._conversation, id, wanted, settings.session_ttl_seconds
+        )
+        return id
+
+    async def _refuse(self, detail: str) -> None:
+        """Say so in this message's place: after the replies to those before it."""
+        self._owed.append(reply_frame(str(uuid.uuid4()), detail, now_iso()))
+        await self._settle()
+
+    async def _send(self) -> None:
+        while True:
+            try:
+                async for frames in self._reader:
+                    for frame in frames:
+                        await self._pass_on(orjson.loads(frame))
+            except Resync:
+                self._reader.restart()
+                await self._catch_up()
+
+    async def _pass_on(self, event: dict[str, Any]) -> None:
+        match event["type"]:
+            case "reply.finished":
+                message = event["message"]
+                await self._answer(message["to"], message["id"], message["text"], message["timestamp"])
+            case "reply.failed":
+                await self._answer(event["to"], event["id"], event["detail"], now_iso())
+            case "conversation.deleted":
+                await self._websocket.close(POLICY_VIOLATION)
+
+    async def _answer(self, to: str, id: str, text: str, timestamp: str) -> None:
+        if to == self._answered:
+            # Another answer to the same message, asked for by a newer client: one frame a message is all.
+            return
+        self._answered = to
+        if to in self._owed:
+            self._owed.remove(to)
+        await self._websocket.send_text(reply_frame(id, text, timestamp))
+        await self._settle()
+
+    async def _settle(self) -> None:
+        """Send the refusals whose turn has come."""
+        while self._owed and self._owed[0].startswith("{"):
+            await self._websocket.send_text(self._owed.popleft())
+
+    async def _catch_up(self) -> View:
+        """Begin at the conversation as it is, and send what was answered since this socket last knew."""
+        services = self._services
+        view = await look(services.redis, self._conversation, services.settings.session_ttl_seconds)
+        busy = view.progress.pending > 0
+        await services.tail.begin(self._conversation, self._reader, view.cursor, busy=busy)
+        for message in view.messages():
+            if message.get("to") in self._owed:
+                await self._answer(message["to"], message["id"], message["text"], message["timestamp"])
+        return view

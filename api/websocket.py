@@ -1,0 +1,174 @@
+"""The socket of the stream contract: one coroutine receives, one sends, and whichever ends first ends the other."""
+
+import asyncio
+import contextlib
+import logging
+
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from api import messages, protocol
+from api.limits import TooManySockets
+from api.messages import Accepted
+from api.protocol import MessageSend, Refused, ReplyRetry, ReplyStop, check_frame
+from api.services import OK, Services
+from api.sessions import conversation_of
+from api.tail import Behind, Resync, Subscription, parse_cursor
+from tasks.conversations import look, progress_commands, progress_of
+from tasks.errors import ConversationGone, StorageError
+from tasks.keys import ConversationKeys
+
+log = logging.getLogger("parley.websocket")
+
+#: Seconds that a close frame may take.
+CLOSE_TIMEOUT = 2.0
+UNAVAILABLE = "This cannot be stored right now. It is kept here and sent again."
+
+
+async def serve(websocket: WebSocket, services: Services, token: str, after: str | None) -> None:
+    """Serve one socket from its handshake to its end."""
+    await websocket.accept(subprotocol=protocol.SUBPROTOCOL)
+    address = websocket.client.host if websocket.client else ""
+    try:
+        conversation = conversation_of(token)
+        with services.limits.socket(conversation, address):
+            await Socket(websocket, services, conversation).run(after)
+    except (WebSocketDisconnect, RuntimeError):
+        return
+    except Exception as error:
+        await _close(websocket, error)
+
+
+async def _close(websocket: WebSocket, error: Exception) -> None:
+    match error:
+        case ConversationGone():
+            code = protocol.UNKNOWN_TOKEN
+        case TooManySockets():
+            code = protocol.TOO_MANY_SOCKETS
+        case Behind():
+            code = protocol.TOO_SLOW
+        case StorageError():
+            code = protocol.GOING_AWAY
+        case _:
+            raise error
+    # A client that reads nothing does not read the close frame either.
+    with contextlib.suppress(TimeoutError, RuntimeError, WebSocketDisconnect):
+        await asyncio.wait_for(websocket.close(code), CLOSE_TIMEOUT)
+
+
+class Socket:
+    """An accepted socket of a conversation."""
+
+    def __init__(self, websocket: WebSocket, services: Services, conversation: str) -> None:
+        self._websocket = websocket
+        self._services = services
+        self._conversation = conversation
+        self._reader: Subscription = services.tail.join(conversation)
+
+    async def run(self, after: str | None) -> None:
+        """Receive and send until the client goes, or one of both cannot go on."""
+        services = self._services
+        try:
+            if not (after and await self._resume(after)):
+                await self._snapshot()
+            services.readers.add(self._reader)
+            if services.state != OK:
+                self._reader.push(protocol.service(services.state))
+            await self._both()
+        finally:
+            services.readers.discard(self._reader)
+            services.tail.leave(self._conversation, self._reader)
+
+    async def _both(self) -> None:
+        sending, receiving = asyncio.create_task(self._send()), asyncio.create_task(self._receive())
+        self._reader.on_behind = sending.cancel
+        try:
+            await asyncio.wait((sending, receiving), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for half in (sending, receiving):
+                half.cancel()
+            ended = await asyncio.gather(sending, receiving, return_exceptions=True)
+        if self._reader.behind:
+            raise Behind
+        for error in ended:
+            if isinstance(error, Exception):
+                raise error
+
+    async def _snapshot(self) -> None:
+        services = self._services
+        view = await look(services.redis, self._conversation, services.settings.session_ttl_seconds)
+        busy = view.progress.pending > 0
+        await self._services.tail.begin(self._conversation, self._reader, view.cursor, busy=busy)
+        await self._websocket.send_text(protocol.snapshot(view, services.model, services.text_limits))
+        if busy and not view.progress.leased:
+            await services.revive(self._conversation)
+
+    async def _resume(self, after: str) -> bool:
+        """Go on from a cursor, if everything since is still in the stream."""
+        try:
+            ms, number = parse_cursor(after)
+        except ValueError:
+            return False
+        cursor = f"{ms}-{number}"
+        keys = ConversationKeys(self._conversation)
+        redis = self._services.redis
+        if not await redis.command("EXISTS", keys.document):
+            raise ConversationGone("This conversation does not exist any more.")
+        entry, state, partial, last, clock = await redis.together(
+            ("XRANGE", keys.events, cursor, cursor), *progress_commands(keys)
+        )
+        if not entry:
+            return False
+        progress = progress_of(state, partial, clock)
+        busy = progress.pending > 0 or last[0][0].decode() != cursor
+        await self._services.tail.begin(self._conversation, self._reader, cursor, busy=busy)
+        if progress.pending and not progress.leased:
+            await self._services.revive(self._conversation)
+        return True
+
+    async def _send(self) -> None:
+        while True:
+            try:
+                async for frames in self._reader:
+                    for frame in frames:
+                        await self._websocket.send_text(frame)
+                        if frame.endswith(',"type":"conversation.deleted"}'):
+                            raise ConversationGone("This conversation was deleted.")
+            except Resync:
+                self._reader.restart()
+                await self._snapshot()
+
+    async def _receive(self) -> None:
+        while True:
+            data = await self._websocket.receive()
+            if data["type"] == "websocket.disconnect":
+                return
+            text = data.get("text")
+            try:
+                await self._carry_out(text if text is not None else data["bytes"])
+            except Refused as refused:
+                self._reader.push(refused.frame())
+
+    async def _carry_out(self, data: str | bytes) -> None:
+        services = self._services
+        ttl = services.settings.session_ttl_seconds
+        frame = check_frame(data, services.settings.limit_text)
+        try:
+            match frame:
+                case MessageSend(id, text):
+                    await services.limits.message(self._conversation, id)
+                    accepted = await messages.accept(services.redis, self._conversation, id, text, ttl)
+                    self._confirm(accepted)
+                case ReplyStop(to):
+                    await messages.stop(services.redis, self._conversation, to, ttl)
+                case ReplyRetry(to, id):
+                    await services.limits.message(self._conversation, id)
+                    await messages.retry(services.redis, self._conversation, to, id, ttl)
+        except StorageError as error:
+            log.warning("a frame was not carried out: %s", error)
+            id = frame.to if isinstance(frame, ReplyStop) else frame.id
+            raise Refused("unavailable", UNAVAILABLE, id=id) from error
+
+    def _confirm(self, accepted: Accepted) -> None:
+        """A new message reaches every socket through the stream; one that was known only who sent it again."""
+        if accepted.known:
+            self._reader.push(accepted.frame())
