@@ -1,0 +1,78 @@
+"""What tests share: Redis in both its forms, the processes of the Procfile, and clients for both contracts."""
+
+import os
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from tasks.embedded_redis import EmbeddedRedis, start_redis
+from tasks.errors import StorageError
+from tasks.redis_client import RedisClient
+from tests.stack import Stack
+
+
+def missing(what: str) -> None:
+    """A part that is not on this machine: a reason to skip on a laptop, a failure where nothing may be missing."""
+    if os.environ.get("CI"):
+        pytest.fail(what)
+    pytest.skip(what)
+
+
+@pytest.fixture(scope="session")
+def real_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedRedis]:
+    """A real Redis with JSON, for all tests that do not harm it."""
+    try:
+        started = start_redis(tmp_path_factory.mktemp("redis"), kind="redis")
+    except StorageError as error:
+        missing(str(error))
+    with started as redis:
+        yield redis
+
+
+@pytest.fixture(scope="session")
+def fake_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedRedis]:
+    """The embedded default's last resort."""
+    with start_redis(tmp_path_factory.mktemp("fakeredis"), kind="fakeredis") as redis:
+        yield redis
+
+
+@pytest.fixture(params=["real_redis", "fake_redis"])
+def redis_url(request: pytest.FixtureRequest) -> str:
+    """An address of each kind of Redis in turn: what passes on one must pass on the other."""
+    url: str = request.getfixturevalue(request.param).url
+    return url
+
+
+@pytest.fixture
+async def redis(redis_url: str) -> AsyncIterator[RedisClient]:
+    """An empty Redis of each kind in turn."""
+    client = RedisClient(redis_url, max_connections=4)
+    await client.command("FLUSHALL")
+    yield client
+    await client.aclose()
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """Parley as it runs: the Procfile's web and worker, a real Redis and the stand-in; for tests that do not harm it."""
+    try:
+        redis = start_redis(tmp_path_factory.mktemp("stack"), kind="redis")
+    except StorageError as error:
+        missing(str(error))
+    with Stack(redis) as stack:
+        stack.start_web()
+        stack.start_worker()
+        stack.wait_ready()
+        yield stack
+
+
+@pytest.fixture
+def own_stack(tmp_path: Path) -> Iterator[Stack]:
+    """A stack of a test's own, to be killed and cut at will; nothing but Redis and the stand-in is started."""
+    try:
+        redis = start_redis(tmp_path / "redis", kind="redis")
+    except StorageError as error:
+        missing(str(error))
+    with Stack(redis) as stack:
+        yield stack

@@ -1,0 +1,101 @@
+"""Parley as it runs, under a test's control: Redis, the stand-in, and any number of the Procfile's processes."""
+
+import sys
+from types import TracebackType
+from typing import Any
+
+import httpx
+
+from tasks.embedded_redis import EmbeddedRedis, free_port
+from tasks.processes import Child, Processes, wait_until
+
+#: Limits off: a test that is about a limit sets it.
+UNLIMITED = {
+    "LIMIT_MESSAGES_PER_MINUTE": "0",
+    "LIMIT_SESSIONS_PER_HOUR": "0",
+    "LIMIT_SOCKETS_PER_SESSION": "0",
+    "LIMIT_SOCKETS_PER_ADDRESS": "0",
+}
+
+
+class Stack:
+    """Everything ends with the block; `redis` is stopped with it."""
+
+    def __init__(self, redis: EmbeddedRedis, *, stand_in: tuple[str, ...] = (), **settings: str) -> None:
+        self.redis = redis
+        self.model_port = free_port()
+        self.model_url = f"http://127.0.0.1:{self.model_port}"
+        self._stand_in_options = stand_in
+        self.env = {
+            "REDIS_URL": redis.url,
+            "MODEL_URL": self.model_url,
+            "STAND_IN_URL": self.model_url,
+            "HOST": "127.0.0.1",
+            **UNLIMITED,
+            **settings,
+        }
+        self.ports: list[int] = []
+
+    def __enter__(self) -> "Stack":
+        self.redis.__enter__()
+        self.processes = Processes(env=self.env).__enter__()
+        command = (sys.executable, "-m", "tasks.standin", "--port", str(self.model_port))
+        self.stand_in = Child("stand-in", [*command, *self._stand_in_options]).__enter__()
+        wait_until(lambda: self.stand_in_answers(), "the stand-in", [self.stand_in])
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.processes.__exit__(kind, error, trace)
+        self.stand_in.__exit__(kind, error, trace)
+        self.redis.__exit__(kind, error, trace)
+
+    @property
+    def url(self) -> str:
+        """The first web process."""
+        return f"http://127.0.0.1:{self.ports[0]}"
+
+    def start_web(self, **settings: str) -> Child:
+        """Start another web process; its port is the last of `ports`."""
+        port = free_port()
+        child = self.processes.start("web", {"PORT": str(port), **settings})
+        self.ports.append(port)
+        wait_until(lambda: answers(f"http://127.0.0.1:{port}/healthz"), "the web process", [child])
+        return child
+
+    def start_worker(self, **settings: str) -> Child:
+        """Start another worker process."""
+        return self.processes.start("worker", settings)
+
+    def wait_ready(self, seconds: float = 20) -> None:
+        """Wait until a message would be answered."""
+        wait_until(lambda: answers(f"{self.url}/readyz"), "Parley", self.processes.children, seconds)
+
+    def wait_not_ready(self, seconds: float = 20) -> None:
+        """Wait until the web process knows that nothing would be answered."""
+        wait_until(lambda: not answers(f"{self.url}/readyz"), "Parley", [], seconds)
+
+    def stand_in_answers(self) -> bool:
+        """Whether the stand-in is up."""
+        return answers(f"{self.model_url}/health")
+
+    def fault(self, **fault: Any) -> None:
+        """Have the stand-in do something wrong."""
+        httpx.post(f"{self.model_url}/faults", json=fault).raise_for_status()
+
+    def model_stats(self) -> dict[str, Any]:
+        """What the stand-in has seen."""
+        stats: dict[str, Any] = httpx.get(f"{self.model_url}/stats").json()
+        return stats
+
+
+def answers(url: str) -> bool:
+    """Whether a GET is answered with 200."""
+    try:
+        return httpx.get(url, timeout=2).status_code == 200
+    except httpx.HTTPError:
+        return False
