@@ -10,9 +10,11 @@ from fastapi.responses import FileResponse, JSONResponse, Response
 from fastapi.staticfiles import StaticFiles
 from starlette.middleware.cors import CORSMiddleware
 
+from api.headers import SecurityHeaders
 from api.routes import router
 from api.services import Services
 from tasks.errors import StorageError
+from tasks.logs import set_up
 from tasks.settings import Settings, settings
 
 log = logging.getLogger("parley.app")
@@ -31,13 +33,14 @@ def create_app(settings: Settings) -> FastAPI:
         yield
         await services.stop()
 
-    app = FastAPI(title="Parley", version="1.0.0", lifespan=lifespan, redoc_url=None)
+    app = FastAPI(title="Parley", version="1.0.0", lifespan=lifespan, docs_url=None, redoc_url=None)
     app.add_middleware(
         CORSMiddleware,
         allow_origins=settings.allowed_origins,
         allow_methods=["GET", "POST", "DELETE"],
         allow_headers=["*"],
     )
+    app.add_middleware(SecurityHeaders)
     app.add_exception_handler(StorageError, _away)
     app.include_router(router)
     if PAGE.is_dir():
@@ -61,4 +64,5 @@ def _serve_page(app: FastAPI) -> None:
         return FileResponse(file if known else PAGE / "index.html", headers={"Cache-Control": "no-cache"})
 
 
+set_up()
 app = create_app(settings())

@@ -14,6 +14,9 @@ from api.protocol import Refused
 from tasks.redis_client import RedisClient, translated
 from tasks.settings import Settings
 
+#: Seconds after which to try again when too many wait.
+CROWDED = 30.0
+
 
 class TooManySockets(Exception):
     """This session or address has as many sockets open as it may."""
@@ -33,13 +36,23 @@ class Limits:
         self._settings = settings
         self._sockets: Counter[str] = Counter()
 
-    async def message(self, conversation: str, id: str | None = None) -> None:
-        """Count a message of a session. Raises Refused, StorageError."""
-        most = self._settings.limit_messages_per_minute
-        wait = await self._hit(RateLimitItemPerMinute(most), "messages", conversation) if most else 0
-        if wait:
-            detail = f"That was fast: {most} messages a minute are possible. Please wait {wait} seconds."
-            raise Refused("rate_limited", detail, id=id, retry_in=wait)
+    async def message(self, conversation: str, address: str, *, queued: int, id: str | None = None) -> None:
+        """Count a message of a session, unless `queued` others wait already or it is one too many.
+
+        Raises Refused, StorageError.
+        """
+        settings = self._settings
+        if settings.limit_waiting and queued >= settings.limit_waiting:
+            detail = "Very many people are waiting for replies right now. Please try again in a minute."
+            raise Refused("rate_limited", detail, id=id, retry_in=CROWDED)
+        for most, *name in (
+            (settings.limit_messages_per_minute, "messages", conversation),
+            (settings.limit_messages_per_address, "messages", "address", address),
+        ):
+            wait = await self._hit(RateLimitItemPerMinute(most), *name) if most else 0
+            if wait:
+                detail = f"That was fast: {most} messages a minute are possible. Please wait {wait} seconds."
+                raise Refused("rate_limited", detail, id=id, retry_in=wait)
 
     async def session(self, address: str) -> float:
         """Count a new session of an address; returns the seconds to wait, 0 if it is allowed. Raises StorageError."""

@@ -1,11 +1,13 @@
 """What a person can do in a conversation: say something, stop a reply, ask for another one."""
 
+import logging
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
 from api.protocol import Refused
+from api.services import Services
 from tasks import events, scripts
 from tasks.broker import enqueue_commands
 from tasks.conversations import (
@@ -23,6 +25,8 @@ from tasks.keys import ConversationKeys
 from tasks.lease import TURNS_READ, Turn, finish, finish_keys
 from tasks.redis_client import RedisClient, command_of
 
+log = logging.getLogger("parley.messages")
+
 GONE = "This conversation does not exist any more."
 
 
@@ -39,10 +43,32 @@ class Accepted:
         return events.frame(self.cursor.encode(), events.accepted(self.message))
 
 
-async def accept(redis: RedisClient, conversation: str, id: str, text: str, ttl: int) -> Accepted:
-    """Make a message durable and put its conversation on the queue, in one step; the second time changes nothing.
+async def admit(services: Services, conversation: str, address: str, id: str) -> None:
+    """Count a message against every limit. Raises Refused, StorageError."""
+    try:
+        await services.limits.message(conversation, address, queued=services.queued, id=id)
+    except Refused as refused:
+        services.figures.count("messages_refused", refused.code)
+        raise
 
-    Raises ConversationGone, StorageError.
+
+async def say(services: Services, conversation: str, address: str, id: str, text: str) -> Accepted:
+    """Accept a message within the limits. Raises Refused, ConversationGone, StorageError."""
+    await admit(services, conversation, address, id)
+    settings = services.settings
+    accepted = await accept(
+        services.redis, conversation, id, text, settings.session_ttl_seconds, settings.limit_messages
+    )
+    if not accepted.known:
+        services.figures.count("messages_accepted")
+        log.info("accepted conversation=%s message=%s", conversation, id)
+    return accepted
+
+
+async def accept(redis: RedisClient, conversation: str, id: str, text: str, ttl: int, most: int = 0) -> Accepted:
+    """Make a message durable and put its conversation on the queue, in one step; again, it changes nothing.
+
+    `most`: messages that fit in a conversation, 0 for any number. Raises Refused, ConversationGone, StorageError.
     """
     keys = ConversationKeys(conversation)
     message = {"id": id, "role": "human", "text": text, "timestamp": now_iso()}
@@ -50,7 +76,7 @@ async def accept(redis: RedisClient, conversation: str, id: str, text: str, ttl:
         command_of(
             scripts.ACCEPT,
             finish_keys(keys),
-            (conversation, id, orjson.dumps(message), events.accepted(message), ttl, PATIENCE_MS),
+            (conversation, id, orjson.dumps(message), events.accepted(message), ttl, PATIENCE_MS, most),
         ),
         *enqueue_commands(conversation),
         ring(conversation),
@@ -58,6 +84,8 @@ async def accept(redis: RedisClient, conversation: str, id: str, text: str, ttl:
     outcome = answer[0]
     if outcome == b"gone":
         raise ConversationGone(GONE)
+    if outcome == b"full":
+        raise Refused("full", "This conversation is full. Please start a new one.", id=id)
     cursor = answer[1].decode()
     if outcome == b"known":
         return Accepted(cursor, await _find(redis, keys, id) or message, known=True)
@@ -101,9 +129,7 @@ async def stop(redis: RedisClient, conversation: str, to: str, ttl: int) -> None
     keys = ConversationKeys(conversation)
     while True:
         recent, progress = await _recent(redis, keys)
-        waiting = (
-            recent[len(recent) - progress.pending - int(progress.replaces) :] if progress.pending else []
-        )
+        waiting = recent[len(recent) - progress.pending - int(progress.replaces) :] if progress.pending else []
         if all(message["id"] != to for message in waiting):
             return
         if waiting[0]["id"] != to:
@@ -147,7 +173,5 @@ async def _recent(redis: RedisClient, keys: ConversationKeys) -> tuple[list[Mess
 
 
 async def _find(redis: RedisClient, keys: ConversationKeys, id: str) -> Any:
-    found = orjson.loads(
-        await redis.command("JSON.GET", keys.document, f'$.messages[?(@.id=="{id}")]') or b"[]"
-    )
+    found = orjson.loads(await redis.command("JSON.GET", keys.document, f'$.messages[?(@.id=="{id}")]') or b"[]")
     return found[0] if found else None

@@ -4,15 +4,16 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
 from fastapi.responses import JSONResponse
+from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.websockets import WebSocket
 
-from api import protocol, seed_socket, websocket
+from api import metrics, protocol, seed_socket, websocket
+from api.address import address_of
 from api.origins import allowed
-from api.services import OK, Services
+from api.services import Services
 from api.sessions import BadName, conversation_of, create, seed_history
 from tasks import conversations
-from tasks.errors import ConversationGone, StorageError
-from tasks.redis_client import require_json
+from tasks.errors import ConversationGone
 
 router = APIRouter()
 
@@ -32,7 +33,7 @@ Token = Annotated[str, Query(description="The session token.")]
 @router.post("/token")
 async def begin(request: Request, services: Shared, name: str = "") -> Any:
     """Begin a conversation for a person of this name."""
-    address = request.client.host if request.client else ""
+    address = address_of(request, services.settings.trusted_proxies)
     wait = await services.limits.session(address)
     if wait:
         raise HTTPException(
@@ -77,16 +78,14 @@ async def health() -> dict[str, str]:
 @router.get("/readyz")
 async def ready(services: Shared) -> Response:
     """A new message would be answered."""
-    missing = []
-    try:
-        await require_json(services.redis)
-    except StorageError as error:
-        missing.append(str(error))
-    if not services.presence.workers():
-        missing.append("No worker is alive.")
-    if services.state != OK:
-        missing.append(f"service: {services.state}")
+    missing = await services.missing()
     return JSONResponse({"ready": not missing, "missing": missing}, 503 if missing else 200)
+
+
+@router.get("/metrics")
+async def figures(services: Shared) -> Response:
+    """The figures of all processes."""
+    return Response(metrics.text(await services.totals(), await services.gauges()), media_type=CONTENT_TYPE_LATEST)
 
 
 @router.websocket("/chat")

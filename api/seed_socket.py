@@ -11,6 +11,7 @@ import orjson
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from api import messages
+from api.address import address_of
 from api.limits import TooManySockets
 from api.protocol import Refused, check_text
 from api.services import Services
@@ -32,12 +33,12 @@ def reply_frame(id: str, text: str, timestamp: str) -> str:
 
 async def serve(websocket: WebSocket, services: Services, token: str) -> None:
     """Serve one socket from its handshake to its end."""
-    address = websocket.client.host if websocket.client else ""
+    address = address_of(websocket, services.settings.trusted_proxies)
     with contextlib.suppress(WebSocketDisconnect, RuntimeError):
         try:
             conversation = conversation_of(token)
             with services.limits.socket(conversation, address):
-                await SeedSocket(websocket, services, conversation).run()
+                await SeedSocket(websocket, services, conversation, address).run()
         except (ConversationGone, TooManySockets, StorageError, Behind):
             await websocket.close(POLICY_VIOLATION)
 
@@ -45,8 +46,9 @@ async def serve(websocket: WebSocket, services: Services, token: str) -> None:
 class SeedSocket:
     """One older client's socket."""
 
-    def __init__(self, websocket: WebSocket, services: Services, conversation: str) -> None:
+    def __init__(self, websocket: WebSocket, services: Services, conversation: str, address: str) -> None:
         self._websocket = websocket
+        self._address = address
         self._services = services
         self._conversation = conversation
         self._reader: Subscription = services.tail.join(conversation)
@@ -91,11 +93,8 @@ class SeedSocket:
     async def _accept(self, text: str | None) -> str:
         """The id under which a message was accepted. Raises Refused, ConversationGone, StorageError."""
         settings, id = self._services.settings, str(uuid.uuid4())
-        await self._services.limits.message(self._conversation)
         wanted = check_text(text, settings.limit_text)
-        await messages.accept(
-            self._services.redis, self._conversation, id, wanted, settings.session_ttl_seconds
-        )
+        await messages.say(self._services, self._conversation, self._address, id, wanted)
         return id
 
     async def _refuse(self, detail: str) -> None:

@@ -1,26 +1,34 @@
-"""What all requests of a web process share: settings, Redis, the tail, the limits, and whether messages are answered."""
+"""What all requests of a web process share, and its watch over whether messages are being answered at all."""
 
 import asyncio
 import contextlib
 import logging
 import os
+import time
 import uuid
 from typing import Any
 
 from api import protocol
 from api.limits import Limits
 from api.tail import Subscription, Tail
+from tasks import canary, figures
+from tasks.broker import QUEUE_KEY
 from tasks.errors import StorageError
-from tasks.presence import BEAT, WEB, Presence
-from tasks.redis_client import RedisClient
+from tasks.figures import Figures
+from tasks.keys import SOCKETS
+from tasks.presence import WEB, Presence
+from tasks.redis_client import RedisClient, require_json
 from tasks.settings import Settings
 from tasks.supervise import forever
-from tasks.sweep import revive
 
 log = logging.getLogger("parley.services")
 
 #: Redis connections for commands; the tail has one more.
 CONNECTIONS = 2
+#: Seconds between two looks of the watch.
+WATCH = 5.0
+#: Seconds without a sign of a worker's work, canaries included, after which the way counts as closed.
+OVERDUE = 9.5
 
 OK, NO_WORKER, STORAGE_AWAY = "ok", "no_worker", "storage_away"
 
@@ -34,7 +42,9 @@ class Services:
         self.tail = Tail(settings.redis_url, self.redis)
         self.limits = Limits(self.redis, settings)
         self.presence = Presence(self.redis, f"{WEB}:{os.getpid()}:{uuid.uuid4().hex[:8]}")
+        self.figures = Figures()
         self.state = OK
+        self.queued = 0
         self.readers: set[Subscription] = set()
         self._background: list[asyncio.Task[None]] = []
 
@@ -50,9 +60,11 @@ class Services:
 
     async def start(self) -> None:
         """Start the background tasks."""
+        reader = self.tail.join(canary.CANARY)
         self._background = [
             asyncio.create_task(forever("the tail", self.tail.run)),
             asyncio.create_task(forever("the watch", self._watch)),
+            asyncio.create_task(forever("the canary", lambda: self._hear_canaries(reader))),
         ]
 
     async def stop(self) -> None:
@@ -61,27 +73,72 @@ class Services:
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
         with contextlib.suppress(StorageError):
+            await self.figures.send(self.redis)
+            await self.redis.command("HDEL", SOCKETS, self.presence.process)
             await self.presence.leave()
         await self.tail.aclose()
         await self.redis.aclose()
 
-    async def revive(self, conversation: str) -> None:
-        """Somebody came back to a conversation that nobody answers: see to it that somebody does."""
-        await revive(self.redis, conversation)
+    async def missing(self) -> list[str]:
+        """What a new message would lack, in sentences; empty if it would be answered."""
+        try:
+            await require_json(self.redis)
+        except StorageError as error:
+            return [str(error)]
+        if not self.presence.workers():
+            return ["No worker is alive: start one."]
+        if self.state != OK or not self.tail.heard:
+            return ["Workers are alive, but nothing came through queue, worker and stream lately."]
+        return []
+
+    async def gauges(self) -> dict[str, float]:
+        """What is true at this moment, for `/metrics`. Raises StorageError."""
+        began = time.perf_counter()
+        queued, sockets = await self.redis.together(("LLEN", QUEUE_KEY), ("HGETALL", SOCKETS), atomic=False)
+        alive = self.presence.alive()
+        by_process = dict(zip(sockets[::2], sockets[1::2], strict=True))
+        return {
+            "redis_seconds": time.perf_counter() - began,
+            "queue_depth": queued,
+            "workers_alive": self.presence.workers(),
+            "sockets": sum(int(n) for name, n in by_process.items() if name.decode() in alive),
+        }
+
+    async def totals(self) -> dict[str, float]:
+        """Everybody's counts, with what this process has not sent yet. Raises StorageError."""
+        await self.figures.send(self.redis)
+        return await figures.totals(self.redis)
 
     async def _watch(self) -> None:
+        sockets = -1
         while True:
             try:
                 await self.presence.beat()
-                self._say(OK if self.presence.workers() else NO_WORKER)
+                await canary.send(self.redis)
+                self.queued = await self.redis.command("LLEN", QUEUE_KEY)
+                await self.figures.send(self.redis)
+                if sockets != len(self.readers):
+                    sockets = len(self.readers)
+                    await self.redis.command("HSET", SOCKETS, self.presence.process, sockets)
+                quiet = time.monotonic() - self.tail.heard_at
+                self._say(OK if self.presence.workers() and quiet < OVERDUE else NO_WORKER)
             except StorageError as error:
                 self._say(STORAGE_AWAY, str(error))
-            await asyncio.sleep(BEAT)
+            await asyncio.sleep(WATCH)
+
+    async def _hear_canaries(self, reader: Subscription) -> None:
+        """The tail notes when work was heard; the first after a silence is news."""
+        reader.restart()
+        await self.tail.begin(canary.CANARY, reader, await canary.prepare(self.redis), busy=True)
+        async for _ in reader:
+            if self.state == NO_WORKER or not self.presence.workers():
+                await self.presence.beat()
+                self._say(OK)
 
     def _say(self, state: str, why: str = "") -> None:
         if state == self.state:
             return
-        log.warning("service: %s %s", state, why)
+        log.warning("service state=%s %s", state, why)
         self.state = state
         for reader in self.readers:
             reader.push(protocol.service(state))

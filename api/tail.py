@@ -6,6 +6,7 @@ and leaves it with the end of the reply. So the cost is that of the talking ones
 
 import asyncio
 import logging
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
@@ -31,6 +32,7 @@ CHECKED = 200
 
 Cursor = tuple[int, int]
 
+_ACCEPTED = b'"type":"message.accepted"'
 _ENDS = (b'"type":"reply.finished"', b'"type":"reply.failed"', b'"type":"conversation.deleted"')
 
 
@@ -122,6 +124,9 @@ class Tail:
         self._commands = commands
         self._followed: dict[str, _Followed] = {}
         self._active: dict[bytes, _Followed] = {}
+        #: When a worker's work last came through, and whether it ever did.
+        self.heard_at = time.monotonic()
+        self.heard = False
         self._client_id = 0
         self._reads = 0
         self._in_read = False
@@ -209,6 +214,8 @@ class Tail:
                 if cursor > reader.cursor:
                     reader.cursor = cursor
                     reader.push(frame)
+            if not event.startswith(_ACCEPTED):
+                self.heard_at, self.heard = time.monotonic(), True
             if event.startswith(_ENDS):
                 followed.ended_ms = cursor[0]
                 self._active.pop(followed.key, None)

@@ -7,6 +7,7 @@ import logging
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from api import messages, protocol
+from api.address import address_of
 from api.limits import TooManySockets
 from api.messages import Accepted
 from api.protocol import MessageSend, Refused, ReplyRetry, ReplyStop, check_frame
@@ -16,6 +17,7 @@ from api.tail import Behind, Resync, Subscription, parse_cursor
 from tasks.conversations import look, progress_commands, progress_of
 from tasks.errors import ConversationGone, StorageError
 from tasks.keys import ConversationKeys
+from tasks.sweep import revive
 
 log = logging.getLogger("parley.websocket")
 
@@ -27,11 +29,11 @@ UNAVAILABLE = "This cannot be stored right now. It is kept here and sent again."
 async def serve(websocket: WebSocket, services: Services, token: str, after: str | None) -> None:
     """Serve one socket from its handshake to its end."""
     await websocket.accept(subprotocol=protocol.SUBPROTOCOL)
-    address = websocket.client.host if websocket.client else ""
+    address = address_of(websocket, services.settings.trusted_proxies)
     try:
         conversation = conversation_of(token)
         with services.limits.socket(conversation, address):
-            await Socket(websocket, services, conversation).run(after)
+            await Socket(websocket, services, conversation, address).run(after)
     except (WebSocketDisconnect, RuntimeError):
         return
     except Exception as error:
@@ -58,8 +60,9 @@ async def _close(websocket: WebSocket, error: Exception) -> None:
 class Socket:
     """An accepted socket of a conversation."""
 
-    def __init__(self, websocket: WebSocket, services: Services, conversation: str) -> None:
+    def __init__(self, websocket: WebSocket, services: Services, conversation: str, address: str) -> None:
         self._websocket = websocket
+        self._address = address
         self._services = services
         self._conversation = conversation
         self._reader: Subscription = services.tail.join(conversation)
@@ -100,7 +103,7 @@ class Socket:
         await self._services.tail.begin(self._conversation, self._reader, view.cursor, busy=busy)
         await self._websocket.send_text(protocol.snapshot(view, services.model, services.text_limits))
         if busy and not view.progress.leased:
-            await services.revive(self._conversation)
+            await revive(services.redis, self._conversation)
 
     async def _resume(self, after: str) -> bool:
         """Go on from a cursor, if everything since is still in the stream."""
@@ -122,7 +125,7 @@ class Socket:
         busy = progress.pending > 0 or last[0][0].decode() != cursor
         await self._services.tail.begin(self._conversation, self._reader, cursor, busy=busy)
         if progress.pending and not progress.leased:
-            await self._services.revive(self._conversation)
+            await revive(redis, self._conversation)
         return True
 
     async def _send(self) -> None:
@@ -155,13 +158,11 @@ class Socket:
         try:
             match frame:
                 case MessageSend(id, text):
-                    await services.limits.message(self._conversation, id)
-                    accepted = await messages.accept(services.redis, self._conversation, id, text, ttl)
-                    self._confirm(accepted)
+                    self._confirm(await messages.say(services, self._conversation, self._address, id, text))
                 case ReplyStop(to):
                     await messages.stop(services.redis, self._conversation, to, ttl)
                 case ReplyRetry(to, id):
-                    await services.limits.message(self._conversation, id)
+                    await messages.admit(services, self._conversation, self._address, id)
                     await messages.retry(services.redis, self._conversation, to, id, ttl)
         except StorageError as error:
             log.warning("a frame was not carried out: %s", error)

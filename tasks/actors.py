@@ -12,12 +12,13 @@ from dramatiq.middleware import Middleware
 
 from tasks.answering import Answering
 from tasks.broker import ACTOR, QUEUE, WaitingBroker
-from tasks.decoder import FinishReason
 from tasks.errors import LeaseLost, ModelError, StorageError
 from tasks.lease import Lease, Turn
+from tasks.logs import set_up
 from tasks.model import Finished, Text, Waiting
 from tasks.prompt import Turn as PromptTurn
 from tasks.settings import settings
+from tasks.told import Told
 from tasks.writer import Strand
 
 log = logging.getLogger("parley.actors")
@@ -34,37 +35,43 @@ async def answer_conversation(answering: Answering, lease: Lease) -> None:
 
 async def answer_turn(answering: Answering, lease: Lease, turn: Turn) -> None:
     """Answer one message, from the words of its reply that are already shown."""
+    told = Told(answering.figures, turn, lease.conversation)
     strand = Strand(lease, turn.reply)
     try:
-        finish_reason = await pass_on(answering, strand, turn)
-        await answering.writer.drain(strand)
-        await lease.finish(turn, finish_reason)
+        await pass_on(answering, strand, turn, told)
     except ModelError as error:
-        log.warning("reply %s failed: %s: %s", turn.reply, error.code, error.detail)
         await answering.writer.drain(strand)
         await lease.fail(turn, error.code, error.detail, error.retryable)
+        told.failed(error.code, error.detail)
     except (LeaseLost, StorageError):
         raise
     except Exception:
-        log.exception("reply %s failed for a reason of our own", turn.reply)
+        log.exception("a reply failed for a reason of our own conversation=%s", lease.conversation)
         await answering.writer.drain(strand)
         await lease.fail(turn, "internal", "Something went wrong on our side. Please try again.", True)
+        told.failed("internal", "see above")
 
 
-async def pass_on(answering: Answering, strand: Strand, turn: Turn) -> FinishReason:
-    """Pass on what the model says, until it has said it all; returns why it ended. Raises ModelError."""
+async def pass_on(answering: Answering, strand: Strand, turn: Turn, told: Told) -> None:
+    """Pass on what the model says until it has said it all, and end the reply with it.
+
+    Raises ModelError, LeaseLost, StorageError.
+    """
     turns = [PromptTurn(message["role"], message["text"]) for message in turn.messages if message["text"]]
     said = answering.model.reply(turn.person, turns, turn.partial, answering.places.resting)
     async with aclosing(said):
         async for event in said:
             match event:
                 case Text(text):
+                    told.text()
                     await answering.writer.write(strand, text)
                 case Waiting(reason, retry_in):
+                    told.waits(reason)
                     answering.writer.pause(strand, reason, retry_in, time.time() + retry_in)
                 case Finished(finish_reason):
-                    return finish_reason
-    raise RuntimeError("The model's reply ended without saying so.")
+                    await answering.writer.drain(strand)
+                    await strand.lease.finish(turn, finish_reason)
+                    told.finished(finish_reason)
 
 
 class AnsweringMiddleware(Middleware):
@@ -90,6 +97,7 @@ class AnsweringMiddleware(Middleware):
         answering.stop()
 
 
+set_up()
 answering = Answering(settings(), answer_conversation)
 broker = WaitingBroker(settings().redis_url, answering.places)
 broker.add_middleware(AnsweringMiddleware())

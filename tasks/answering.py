@@ -12,8 +12,10 @@ from typing import Any, TypeVar
 
 import uvloop
 
+from tasks import canary
 from tasks.broker import enqueue_commands
 from tasks.errors import LeaseLost, StorageError
+from tasks.figures import Figures
 from tasks.lease import Lease, renew
 from tasks.model import Model
 from tasks.presence import BEAT, WORKER, Presence
@@ -22,7 +24,7 @@ from tasks.room import Places
 from tasks.settings import Settings
 from tasks.supervise import forever
 from tasks.sweep import sweep
-from tasks.writer import Writer
+from tasks.writer import Note, Strand, Writer
 
 log = logging.getLogger("parley.answering")
 
@@ -78,6 +80,7 @@ class Answering:
         self.redis = RedisClient(self.settings.redis_url, max_connections=CONNECTIONS)
         self.model = Model(self.settings)
         self.writer = Writer(self.redis)
+        self.figures = Figures()
         self.presence = Presence(self.redis, process)
         self._watch()
         self._background = [
@@ -87,6 +90,11 @@ class Answering:
 
     def _begin(self, conversation: str) -> None:
         lease = Lease(self.redis, self.presence.process, conversation, self.settings.session_ttl_seconds)
+        if conversation == canary.CANARY:
+            lease.owner = canary.OWNER
+            self.writer.note(Strand(lease, conversation), Note(canary.EVENT))
+            self.places.give_back()
+            return
         task = self.loop.create_task(self._answer(lease))
         lease.held_by(task)
         self._tasks[task] = lease
@@ -96,10 +104,10 @@ class Answering:
             async with self._handed_back(lease):
                 await self._story(self, lease)
         except StorageError as error:
-            log.warning("a reply is left to the next who looks: %s", error)
+            log.warning("left to the next who looks conversation=%s: %s", lease.conversation, error)
             self._watch()
         except (LeaseLost, asyncio.CancelledError):
-            log.info("a reply was stopped or goes on elsewhere")
+            log.info("stopped, or goes on elsewhere conversation=%s", lease.conversation)
         finally:
             self._tasks.pop(asyncio.current_task(), None)  # type: ignore[arg-type]
             self.places.give_back()
@@ -132,16 +140,18 @@ class Answering:
 
     async def _beat_once(self) -> None:
         await renew(self.redis, self._tasks.values())
-        died = await self.presence.beat()
-        if died:
-            log.warning("no beat any more from %s", ", ".join(died))
-            self._watch()
+        for died in await self.presence.beat():
+            if await self.presence.bury(died):
+                log.warning("no beat any more process=%s", died)
+                self._watch()
+        await self.figures.send(self.redis)
         now = self.loop.time()
         if now < self._watch_until or now > self._next_sweep:
             revived = await sweep(self.redis)
             self._next_sweep = now + SWEEP
             if revived:
-                log.warning("enqueued %d conversations again that nobody was answering", revived)
+                self.figures.count("revived", by=revived)
+                log.warning("enqueued conversations again that nobody was answering number=%d", revived)
 
     def _watch(self) -> None:
         """Something went wrong somewhere: look at each beat until every lease of that time is over."""
@@ -155,6 +165,7 @@ class Answering:
         for task in self._background:
             task.cancel()
         with contextlib.suppress(StorageError):
+            await self.figures.send(self.redis)
             await self.presence.leave()
         await self.model.aclose()
         await self.redis.aclose()

@@ -23,6 +23,7 @@ from tasks.redis_client import Command, sync_client
 log = logging.getLogger("parley.broker")
 
 QUEUE = "replies"
+QUEUE_KEY = f"{QUEUE_NAMESPACE}:{QUEUE}"
 ACTOR = "answer"
 #: Seconds that a consumer blocks in Redis before it asks again; below every proxy's idle limit.
 BLOCK = 5
@@ -50,8 +51,7 @@ def enqueue_commands(conversation: str) -> tuple[Command, Command]:
         kwargs={},
         options={"redis_message_id": entry},
     )
-    queue = f"{QUEUE_NAMESPACE}:{QUEUE}"
-    return ("HSET", f"{queue}.msgs", entry, message.encode()), ("RPUSH", queue, entry)
+    return ("HSET", f"{QUEUE_KEY}.msgs", entry, message.encode()), ("RPUSH", QUEUE_KEY, entry)
 
 
 class WaitingConsumer(Consumer):

@@ -1,16 +1,20 @@
 """Every key in Redis, by name: what it holds, how long it lives, who writes it and who reads it.
 
-| key                              | type   | lifetime               | written by                  | read by            |
-|----------------------------------|--------|------------------------|-----------------------------|--------------------|
-| parley:{<shard>}:<id>:document   | JSON   | session TTL, sliding   | create, accept, start, finish | snapshot, take   |
-| parley:{<shard>}:<id>:events     | stream | 5 min after its last reply | every script that changes the conversation | tail |
-| parley:{<shard>}:<id>:state      | hash   | as the document        | every script                | snapshot, take     |
-| parley:{<shard>}:<id>:ids        | hash   | as the document        | accept, retry               | accept, retry      |
-| parley:{<shard>}:<id>:partial    | string | as the document        | publish                     | snapshot, take, finish |
-| parley:{<shard>}:open            | zset   | while it has members   | accept, take, renew, finish | sweep              |
-| parley:{bell}:rings              | stream | last 10,000            | accept, take, stop, delete  | tail               |
-| parley:{processes}:alive         | zset   | a member a process     | presence                    | presence, readyz   |
-| parley:{queue}:…                 |        | Dramatiq's own         | enqueue, Dramatiq           | Dramatiq           |
+| key                            | type   | lifetime             | written by             | read by          |
+|--------------------------------|--------|----------------------|------------------------|------------------|
+| parley:{<shard>}:<id>:document | JSON   | session TTL, sliding | create, accept, finish | snapshot, take   |
+| parley:{<shard>}:<id>:events   | stream | 5 min after an end   | every script           | tail             |
+| parley:{<shard>}:<id>:state    | hash   | as the document      | every script           | snapshot, take   |
+| parley:{<shard>}:<id>:ids      | hash   | as the document      | accept, retry, stop    | accept, start    |
+| parley:{<shard>}:<id>:partial  | string | as the document      | publish                | snapshot, finish |
+| parley:{<shard>}:open          | zset   | while not empty      | accept, take, finish   | sweep            |
+| parley:{bell}:rings            | stream | the last 10,000      | accept, take, stop     | tail             |
+| parley:{processes}:alive       | zset   | a member a process   | presence               | presence, readyz |
+| parley:{processes}:figures     | hash   | for ever             | figures                | metrics          |
+| parley:{processes}:sockets     | hash   | a field a process    | web processes          | metrics          |
+| parley:{processes}:canary      | string | seconds              | canary                 | canary           |
+| parley:limits/…                |        | the limit's window   | limits (library)       | limits           |
+| parley:{queue}:…               |        | Dramatiq's own       | enqueue, Dramatiq      | Dramatiq         |
 
 The state of a conversation (hash):
 
@@ -41,6 +45,9 @@ SHARDS = 64
 RINGS = "parley:{bell}:rings"
 RINGS_KEPT = 10_000
 ALIVE = "parley:{processes}:alive"
+FIGURES = "parley:{processes}:figures"
+SOCKETS = "parley:{processes}:sockets"
+CANARY_LOCK = "parley:{processes}:canary"
 QUEUE_NAMESPACE = "parley:{queue}"
 
 

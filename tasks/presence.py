@@ -7,9 +7,9 @@ from tasks.keys import ALIVE
 from tasks.redis_client import RedisClient
 
 #: Seconds between two beats.
-BEAT = 1.5
+BEAT = 2.0
 #: A beat unchanged for so many seconds is a death.
-LAPSE = 4.5
+LAPSE = 5.0
 
 WORKER = "worker"
 WEB = "web"
@@ -32,22 +32,35 @@ class Presence:
         self._seen: dict[str, _Seen] = {}
 
     async def beat(self) -> list[str]:
-        """Leave a beat and look round; returns the processes whose death this one is the first to see.
+        """Leave a beat and look round; returns the processes that do not beat any more.
 
         Raises StorageError.
         """
         _, beats = await self._redis.together(
-            ("ZADD", ALIVE, int(time.time() * 1000), self.process), ("ZRANGE", ALIVE, 0, -1, "WITHSCORES")
+            ("ZADD", ALIVE, int(time.time() * 1000), self.process),
+            ("ZRANGE", ALIVE, 0, -1, "WITHSCORES"),
+            atomic=False,
         )
         now = time.monotonic()
         current = dict(_pairs(beats))
         self._seen = {name: self._updated(name, beat, now) for name, beat in current.items()}
-        lapsed = [name for name, seen in self._seen.items() if now - seen.at > LAPSE]
-        return [name for name in lapsed if await self._redis.command("ZREM", ALIVE, name)]
+        return [name for name, seen in self._seen.items() if now - seen.at > LAPSE]
+
+    async def bury(self, name: str) -> bool:
+        """Take a dead process off the list; True for the one that did, who has to look after what it left.
+
+        Raises StorageError.
+        """
+        return bool(await self._redis.command("ZREM", ALIVE, name))
 
     async def leave(self) -> None:
         """Take this process off the list at once. Raises StorageError."""
         await self._redis.command("ZREM", ALIVE, self.process)
+
+    def alive(self) -> set[str]:
+        """The processes whose beat is not over."""
+        now = time.monotonic()
+        return {name for name, seen in self._seen.items() if now - seen.at <= LAPSE * 2}
 
     def workers(self) -> int:
         """How many workers were seen alive."""

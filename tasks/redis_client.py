@@ -81,22 +81,25 @@ class RedisClient:
                 await self._teach()
                 return await self._redis.execute_command(*command_of(script, keys, args))
 
-    async def together(self, *commands: Command) -> list[Any]:
-        """Run commands in one round trip, with nothing of anybody else's in between. Raises StorageError."""
+    async def together(self, *commands: Command, atomic: bool = True) -> list[Any]:
+        """Run commands in one round trip; `atomic`, with nothing of anybody else's in between.
+
+        Raises StorageError.
+        """
         async with translated():
             try:
-                return await self._transaction(commands)
+                return await self._pipeline(commands, atomic)
             except redis.exceptions.NoScriptError:
                 await self._teach()
-                return await self._transaction(commands)
+                return await self._pipeline(commands, atomic)
 
     async def aclose(self) -> None:
         """Close every connection."""
         await self._redis.aclose()
         await self.pool.disconnect()
 
-    async def _transaction(self, commands: Sequence[Command]) -> list[Any]:
-        async with self._redis.pipeline(transaction=True) as pipe:
+    async def _pipeline(self, commands: Sequence[Command], atomic: bool) -> list[Any]:
+        async with self._redis.pipeline(transaction=atomic) as pipe:
             for command in commands:
                 pipe.execute_command(*command)
             return list(await pipe.execute())

@@ -67,15 +67,20 @@ class Settings(BaseSettings):
         ("http://localhost:3000", "http://127.0.0.1:3000"),
         description="Origins (comma-separated) that may call besides the page's own; `*` allows all.",
     )
+    trusted_proxies: int = Field(
+        0, ge=0, le=5, description="Proxies of the platform's in front of `web`; 1 on Heroku and Render."
+    )
     replies_per_worker: int = Field(
         64, ge=1, le=1000, description="Replies that one worker process writes at once."
     )
 
     limit_messages_per_minute: Limit = Field(30, description="Messages of one session per minute.")
+    limit_messages_per_address: Limit = Field(120, description="Messages of one address per minute.")
     limit_sessions_per_hour: Limit = Field(100, description="New sessions of one address per hour.")
-    limit_sockets_per_session: Limit = Field(20, description="Open sockets of one session.")
-    limit_sockets_per_address: Limit = Field(100, description="Open sockets of one address.")
+    limit_sockets_per_session: Limit = Field(20, description="Open sockets of one session, per web process.")
+    limit_sockets_per_address: Limit = Field(100, description="Open sockets of one address, per web process.")
     limit_waiting: Limit = Field(1000, description="Replies waiting in the whole system.")
+    limit_messages: Limit = Field(5000, description="Messages in one conversation, replies included.")
     limit_text: Limit = Field(4000, description="Characters in one message.")
 
     @property

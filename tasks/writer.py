@@ -24,11 +24,11 @@ RETRY_SECONDS = 0.25
 
 
 @dataclass(frozen=True)
-class Pause:
-    """Why a reply waits: the event that says so, and what a snapshot says meanwhile."""
+class Note:
+    """An event between the texts; `waiting` is what a snapshot says until the next text, if it is a pause."""
 
     event: bytes
-    waiting: bytes
+    waiting: bytes = b""
 
 
 class Strand:
@@ -41,17 +41,17 @@ class Strand:
         #: The next text is the first that people see, or the first after a pause.
         self.fresh = True
         self.paused = False
-        self._unsent: list[str | Pause] = []
+        self._unsent: list[str | Note] = []
 
-    def add(self, item: str | Pause) -> None:
-        """Put text or a pause behind what is unsent."""
+    def add(self, item: str | Note) -> None:
+        """Put text or a note behind what is unsent."""
         if isinstance(item, str) and self._unsent and isinstance(self._unsent[-1], str):
             self._unsent[-1] += item
         else:
             self._unsent.append(item)
         self.size += len(item) if isinstance(item, str) else 0
 
-    def take(self) -> list[str | Pause]:
+    def take(self) -> list[str | Note]:
         """Hand over what is unsent."""
         taken, self._unsent, self.size = self._unsent, [], 0
         return taken
@@ -79,7 +79,11 @@ class Writer:
     def pause(self, strand: Strand, reason: str, retry_in: float, until: float) -> None:
         """Say why a reply waits and for how long (seconds; `until` as a Unix time); the next text ends it."""
         event = events.waiting(strand.reply, reason, retry_in)
-        strand.add(Pause(event, orjson.dumps({"reason": reason, "until": until})))
+        self.note(strand, Note(event, orjson.dumps({"reason": reason, "until": until})))
+
+    def note(self, strand: Strand, note: Note) -> None:
+        """Say something between the texts."""
+        strand.add(note)
         strand.fresh = True
         self._schedule(strand, urgent=True)
 
@@ -116,7 +120,7 @@ class Writer:
             self._timer.cancel()
             self._timer = None
 
-    async def _send(self, batch: list[tuple[Strand, str | Pause]]) -> None:
+    async def _send(self, batch: list[tuple[Strand, str | Note]]) -> None:
         keys, args = _packed(batch)
         for (strand, item), done in zip(batch, await self._publish(keys, args), strict=True):
             if not done:
@@ -140,7 +144,7 @@ class Writer:
                 return done
 
 
-def _packed(batch: Iterable[tuple[Strand, str | Pause]]) -> tuple[list[str], list[Any]]:
+def _packed(batch: Iterable[tuple[Strand, str | Note]]) -> tuple[list[str], list[Any]]:
     """Keys and arguments of the publish script."""
     keys: list[str] = []
     args: list[Any] = []
@@ -148,9 +152,9 @@ def _packed(batch: Iterable[tuple[Strand, str | Pause]]) -> tuple[list[str], lis
     for strand, item in batch:
         lease = strand.lease
         keys += (lease.keys.state, lease.keys.events, lease.keys.partial)
-        if isinstance(item, Pause):
+        if isinstance(item, Note):
             args += (lease.owner, 0, b"", item.event, item.waiting)
-            strand.paused = True
+            strand.paused = bool(item.waiting)
             continue
         text = item.encode()
         offset = ahead.get(strand, lease.written)

@@ -1,9 +1,10 @@
 -- Accepts a person's message: into the document, the stream and the index of open conversations, at once.
 -- KEYS document, events, state, ids, partial, open
--- ARGV conversation, message id, message (JSON), event, ttl (s), patience (ms) before a sweep looks
--- Returns {"gone"}, {"known", cursor} or {"accepted", cursor}.
+-- ARGV conversation, message id, message (JSON), event, ttl (s), patience (ms) before a sweep looks,
+--      messages that fit (0: any number)
+-- Returns {"gone"}, {"known", cursor}, {"full"} or {"accepted", cursor}.
 local document, events, state, ids, open = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[6]
-local conversation, id, message, event, ttl, patience = unpack(ARGV)
+local conversation, id, message, event, ttl, patience, most = unpack(ARGV)
 
 if redis.call('EXISTS', document) == 0 then
   return {'gone'}
@@ -11,6 +12,9 @@ end
 local known = redis.call('HGET', ids, id)
 if known then
   return {'known', known}
+end
+if most ~= '0' and tonumber(redis.call('HGET', state, 'count') or 0) >= tonumber(most) then
+  return {'full'}
 end
 
 local time = redis.call('TIME')
