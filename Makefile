@@ -1,0 +1,128 @@
+# The two commands are `make run` and `make test`; `make help` lists the rest.
+# What was installed or built is remembered by files: .venv/*.stamp, frontend/node_modules/.stamp and
+# frontend/dist/index.html, so a second start does nothing that the first one did.
+
+PORT ?= 3500
+ARGS ?=
+PY := .venv/bin/python
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory --no-builtin-rules
+
+# $(call step,what,command): run it quietly and say what was done and how long it took; its output only if it fails.
+define step
+@start=$$(date +%s); if said=$$( { $(2); } 2>&1 ); \
+then echo "$(1): $$(( $$(date +%s) - start )) s"; \
+else printf '%s\n' "$$said" >&2; echo "$(1) failed: see above." >&2; exit 1; fi
+endef
+
+install = $(PY) -m pip install --quiet --disable-pip-version-check --no-input --require-hashes -r
+
+# Everything the page is built from. Folders are in the list too: they change when a file goes.
+page_sources := $(shell find frontend -not -path '*/node_modules*' -not -path 'frontend/dist*' \
+	-not -path frontend 2>/dev/null)
+
+.PHONY: help run test check format bench bench-page chaos fuzz try-model test-model-server lock clean
+.PHONY: setup-run setup-dev need-node
+
+help: ## List what can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-18s %s\n", $$1, $$2 }' Makefile
+
+run: ## Start everything on http://127.0.0.1:3500 (PORT=… for another port); Ctrl-C stops it
+	@$(MAKE) --question frontend/dist/index.html || $(MAKE) need-node
+	@$(MAKE) -s .venv/bin/python
+	@$(MAKE) -s -j2 setup-run
+	@exec env PORT=$(PORT) $(PY) -m api.run
+
+test: ## Run the checks and all tests (ARGS=… goes to pytest)
+	@$(MAKE) -s -j2 setup-dev frontend/dist/index.html
+	@$(MAKE) check
+	cd frontend && npm test
+	$(PY) -m pytest $(ARGS)
+
+check: setup-dev ## Formats, lint and types, of Python and of the page
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy --strict tasks api tests
+	cd frontend && npm run check
+
+format: setup-dev ## Put the Python files into their format
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+
+bench: setup-dev ## Measure speed: latency and CPU by number of conversations (ARGS=…)
+	@exec $(PY) -m tests.bench $(ARGS)
+
+bench-page: setup-dev frontend/dist/index.html ## Measure the page in a browser (ARGS=…)
+	@exec $(PY) -m tests.bench_page $(ARGS)
+
+chaos: setup-dev ## Kill processes at random under load and check every promise (ARGS=…)
+	@exec $(PY) -m tests.chaos $(ARGS)
+
+fuzz: setup-dev ## Send nonsense to a running system and check that it stays well (ARGS=…)
+	@exec $(PY) -m tests.fuzz $(ARGS)
+
+try-model: .venv/run.stamp ## Send one prompt to the model at MODEL_URL and show what comes back (ARGS=…)
+	@exec $(PY) -m tasks.try_model $(ARGS)
+
+test-model-server: setup-dev ## Test the model client against a real model server of GPT-J's build (ARGS=…)
+	@exec $(PY) -m tests.model_server $(ARGS)
+
+lock: .venv/lock.stamp ## Pin the newest allowed packages into requirements*.txt
+	@for name in "requirements.txt" "requirements-run.txt --extra embedded" \
+	  "requirements-dev.txt --extra embedded --extra test"; do \
+	  set -- $$name; file=$$1; shift; echo "$$file"; \
+	  .venv/lock/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
+	    --no-header --no-annotate --no-emit-index-url --no-emit-find-links $$constraint "$$@" \
+	    pyproject.toml --output-file $$file || exit 1; \
+	  constraint="--constraint $$file"; \
+	done
+
+clean: ## Remove what was installed and built; conversations in .data stay
+	rm -rf .venv frontend/node_modules frontend/dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+# ---- What the commands above need ----
+
+setup-run: .venv/run.stamp frontend/dist/index.html
+setup-dev: .venv/dev.stamp frontend/node_modules/.stamp
+
+.venv/bin/python:
+	@for python in python3 python3.14 python3.13 python3.12 python3.11; do \
+	  if $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then found=$$python; break; fi; \
+	done; \
+	if [ -z "$$found" ]; then \
+	  echo "Parley needs Python 3.11 or newer; here is $$(python3 --version 2>&1 || echo none)." >&2; exit 1; fi; \
+	if ! $$found -c 'import ensurepip, venv' 2>/dev/null; then \
+	  echo "$$found lacks its venv module: on Debian and Ubuntu, apt-get install python3-venv." >&2; exit 1; fi; \
+	$$found -m venv --clear .venv
+
+.venv/run.stamp: requirements-run.txt .venv/bin/python
+	$(call step,Installing the Python packages,$(install) requirements-run.txt)
+	@touch $@
+
+# All that `make run` needs is in here too, with the same versions.
+.venv/dev.stamp: requirements-dev.txt .venv/bin/python
+	$(call step,Installing the Python packages for tests,$(install) requirements-dev.txt)
+	@touch $@ .venv/run.stamp
+
+.venv/lock.stamp: .venv/bin/python
+	$(call step,Installing uv,$(PY) -m venv .venv/lock && .venv/lock/bin/python -m pip install --quiet uv)
+	@touch $@
+
+frontend/node_modules/.stamp: frontend/package-lock.json
+	@$(MAKE) need-node
+	$(call step,Installing the page's packages,cd frontend && npm ci --no-audit --no-fund)
+	@touch $@
+
+frontend/dist/index.html: frontend/node_modules/.stamp $(page_sources)
+	@$(MAKE) need-node
+	$(call step,Building the page,cd frontend && npm run build)
+	@touch $@
+
+need-node:
+	@if ! node -e 'const [a, b] = process.versions.node.split("."); process.exit(+(a < 20 || (a == 20 && b < 19)))' \
+	  2>/dev/null || ! npm --version >/dev/null 2>&1; then \
+	  echo "Building the page needs Node 20.19 or newer with npm; here is $$(node --version 2>/dev/null || echo none)." >&2; \
+	  exit 1; fi
