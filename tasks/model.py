@@ -1,0 +1,268 @@
+"""The model's side of a reply: asks the server, streams what it says, waits and asks again where that can help."""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing, suppress
+from dataclasses import dataclass
+from typing import cast
+
+import aiohttp
+import httpx
+from httpx_aiohttp import AiohttpTransport
+
+from tasks.answer import Answer
+from tasks.circuit import Attempt, Circuit
+from tasks.decoder import FinishReason
+from tasks.endpoint import Endpoint
+from tasks.patience import Patience
+from tasks.prompt import SHORTENED, Prompt, Turn, build_prompt
+from tasks.reply_text import ReplyText
+from tasks.settings import Settings
+from tasks.trouble import Reason, Trouble, from_exception, from_status, misfit
+
+log = logging.getLogger("parley.model")
+
+#: Seconds to reach the server.
+CONNECT_TIMEOUT = 10.0
+
+#: Seconds that an unused connection is kept; less than the 5 after which uvicorn, and so vLLM, closes it.
+KEEP_ALIVE = 4.0
+
+#: Bytes read of an answer that is an error.
+ERROR_LIMIT = 1 << 16
+
+#: Seconds that a finished answer has for its last bytes, so that its connection can be used again.
+DRAIN = 0.25
+
+#: What the transport raises; aiohttp's own where httpx-aiohttp does not translate.
+TRANSPORT_ERRORS = (httpx.HTTPError, aiohttp.ClientError, OSError)
+
+EMPTY = Trouble("model_empty", "The model answered without a single word.", "retrying")
+
+Rest = Callable[[], AbstractAsyncContextManager[None]]
+
+
+@dataclass(slots=True)
+class Text:
+    """More of the reply; never withdrawn."""
+
+    text: str
+
+
+@dataclass(slots=True)
+class Waiting:
+    """The model cannot answer now; it is asked again in about `retry_in` seconds."""
+
+    reason: Reason
+    retry_in: float
+
+
+@dataclass(slots=True)
+class Finished:
+    """The reply is complete."""
+
+    finish_reason: FinishReason
+
+
+@dataclass(slots=True)
+class _Reply:
+    """One reply under way: what it answers, what was shown of it, and why it has to wait."""
+
+    person: str
+    turns: Sequence[Turn]
+    shown: str
+    tokens_left: int
+    patience: Patience
+    trouble: Trouble | None = None
+    pause: float = 0.0
+    attempt: Attempt | None = None
+    finished: bool = False
+
+    def came_through(self) -> None:
+        """The first token came."""
+        if self.attempt:
+            self.attempt.succeeded()
+        self.attempt = None
+
+    def complete(self) -> bool:
+        """Whether the reply that just ended has any words; if not, it is asked for again.
+
+        Raises ModelError if that was done before.
+        """
+        self.finished = bool(self.shown)
+        if not self.finished:
+            self.patience.came_empty(EMPTY)
+        return self.finished
+
+    def failed(self, trouble: Trouble, *, broke_off: bool) -> None:
+        """Plans the next try.
+
+        Raises ModelError if there is to be none.
+        """
+        if self.attempt and trouble.reason:
+            self.attempt.failed(trouble)
+        self.attempt, self.trouble = None, trouble
+        self.pause = self.patience.broke_off(trouble) if broke_off else self.patience.failed(trouble)
+
+    def show(self, text: str, prompt: Prompt) -> Text:
+        """`text` as the person sees it: the first of it after the notice that their message was shortened."""
+        notice = SHORTENED if prompt.shortened and not self.shown else ""
+        self.shown += text
+        return Text(notice + text)
+
+
+class Model:
+    """The model server of `settings`, for one process and one event loop.
+
+    Raises SettingsError if the settings do not fit together.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._endpoint = Endpoint(settings)
+        self._circuit = Circuit()
+        self._client = _client(self._endpoint, settings.model_read_timeout)
+        log.info("model: POST %s (%s)", self._endpoint.url, settings.model_protocol)
+
+    async def aclose(self) -> None:
+        """Closes every connection."""
+        await self._client.aclose()
+
+    async def reply(
+        self, person: str, turns: Sequence[Turn], partial: str, rest: Rest
+    ) -> AsyncGenerator[Text | Waiting | Finished]:
+        """The reply to the last of `turns`, or what is missing of it after `partial`.
+
+        `rest()` is entered while the reply waits. Closing the iterator closes the request at once.
+        Raises ModelError.
+        """
+        shown = partial.removeprefix(SHORTENED)
+        tokens_left = self._settings.max_new_tokens - len(shown.split())
+        reply = _Reply(person, turns, shown, tokens_left, Patience(self._settings.model_patience))
+        try:
+            while not reply.finished:
+                async with aclosing(self._leave(reply, rest)) as waitings:
+                    async for waiting in waitings:
+                        yield waiting
+                async with aclosing(self._ask(reply)) as events:
+                    async for event in events:
+                        yield event
+        finally:
+            if reply.attempt:
+                reply.attempt.release()
+
+    async def _leave(self, reply: _Reply, rest: Rest) -> AsyncGenerator[Waiting]:
+        """Waits until the server may be asked; `reply.attempt` then holds the circuit's leave."""
+        if not reply.pause and (attempt := self._circuit.enter()):
+            reply.attempt = attempt
+            return
+        async with rest():
+            if reply.trouble and reply.pause:
+                yield Waiting(reply.trouble.told, reply.pause)
+                await asyncio.sleep(reply.pause)
+                reply.pause = 0.0
+            announced = 0.0
+            while (attempt := self._circuit.enter()) is None:
+                trouble, wait = self._circuit.outage()
+                left = reply.patience.left(trouble)
+                if time.monotonic() >= announced:
+                    announced = time.monotonic() + wait
+                    yield Waiting(trouble.told, wait)
+                await self._circuit.changed(min(wait, left))
+            reply.attempt = attempt
+
+    async def _ask(self, reply: _Reply) -> AsyncGenerator[Text | Finished]:
+        """One request. Streams what it brings; `reply` is then finished or ready for the next try.
+
+        Raises ModelError if there is to be none.
+        """
+        limit = reply.tokens_left
+        if limit <= 0:
+            reply.finished = True
+            yield Finished("length")
+            return
+        prompt = self._prompt(reply)
+        text = ReplyText(reply.shown, prompt.stop, limit)
+        answer: Answer | None = None
+        try:
+            async with self._client.stream(
+                "POST", self._endpoint.url, content=self._endpoint.body(prompt, limit)
+            ) as response:
+                await _check(response)
+                answer = Answer(self._endpoint.protocol, response.headers.get("content-type", ""), text, limit)
+                async with aclosing(_chunks(response)) as chunks:
+                    async for chunk in chunks:
+                        if piece := answer.feed(chunk):
+                            yield reply.show(piece, prompt)
+                        if answer.began and reply.attempt:
+                            reply.came_through()
+                        if answer.finish_reason:
+                            break
+                    if piece := answer.close():
+                        yield reply.show(piece, prompt)
+                    if answer.finish_reason and reply.complete():
+                        yield Finished(answer.finish_reason)
+                        await _drain(chunks)
+        except Trouble as trouble:
+            self._failed(reply, text, trouble)
+        except TRANSPORT_ERRORS as error:
+            self._failed(reply, text, from_exception(error, streaming=answer is not None))
+
+    def _prompt(self, reply: _Reply) -> Prompt:
+        budget = self._settings.model_context - reply.tokens_left
+        return build_prompt(self._settings.preamble, reply.person, reply.turns, reply.shown, budget)
+
+    def _failed(self, reply: _Reply, text: ReplyText, trouble: Trouble) -> None:
+        """Plans the next try.
+
+        Raises ModelError if there is to be none.
+        """
+        trouble.detail = self._endpoint.without_token(trouble.detail)
+        log.warning("model: %s: %s", trouble.code, trouble.detail)
+        reply.tokens_left -= text.tokens
+        reply.failed(trouble, broke_off=text.tokens > 0)
+
+
+def _chunks(response: httpx.Response) -> AsyncGenerator[bytes]:
+    """The body as it arrives; httpx declares less than it gives."""
+    return cast(AsyncGenerator[bytes], response.aiter_raw())
+
+
+async def _check(response: httpx.Response) -> None:
+    """Raises Trouble unless a reply may follow."""
+    if response.status_code != 200:
+        raise from_status(response.status_code, response.headers, await _beginning(response))
+    if "html" in response.headers.get("content-type", ""):
+        raise misfit("a web page")
+
+
+async def _beginning(response: httpx.Response) -> bytes:
+    """The body of an error, as far as it is worth reading."""
+    body = b""
+    async with aclosing(_chunks(response)) as chunks:
+        async for chunk in chunks:
+            body += chunk
+            if len(body) > ERROR_LIMIT:
+                break
+    return body
+
+
+async def _drain(chunks: AsyncIterator[bytes]) -> None:
+    """Reads the last bytes of a finished answer, unless there are more than last bytes."""
+    with suppress(TimeoutError, *TRANSPORT_ERRORS):
+        async with asyncio.timeout(DRAIN):
+            async for _ in chunks:
+                pass
+
+
+def _client(endpoint: Endpoint, read_timeout: float) -> httpx.AsyncClient:
+    """httpx over aiohttp's connections: reading a stream costs a third. The number of replies is limited elsewhere."""
+    transport = AiohttpTransport(limits=httpx.Limits(max_connections=0, keepalive_expiry=KEEP_ALIVE))
+    return httpx.AsyncClient(
+        transport=transport,
+        headers=endpoint.headers,
+        timeout=httpx.Timeout(read_timeout, connect=CONNECT_TIMEOUT, pool=None),
+        trust_env=False,
+    )

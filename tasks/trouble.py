@@ -1,0 +1,203 @@
+"""Everything that can go wrong with a model server, each with its code, its sentence and what to do about it."""
+
+import re
+import socket
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import aiohttp
+import httpx
+import orjson
+
+from tasks.decoder import Misfit, ServerError
+from tasks.errors import ModelError
+
+Reason = Literal["model_loading", "rate_limited", "retrying"]
+
+#: Seconds: a loading model is asked again at least so often, whatever it estimates; it may be ready sooner.
+LOADING_POLL = 15.0
+
+_HTML = re.compile(rb"\s*<(?:!doctype|html|head|body)", re.IGNORECASE)
+
+
+@dataclass
+class Trouble(Exception):
+    """Why one request failed. With a `reason` waiting can help; without, somebody must change something.
+
+    `delay`: seconds the server asks to wait.
+    """
+
+    code: str
+    detail: str
+    reason: Reason | None = None
+    delay: float | None = None
+
+    @property
+    def told(self) -> Reason:
+        """What the person is told meanwhile."""
+        return self.reason or "retrying"
+
+    def error(self, more: str = "") -> ModelError:
+        """The same, said in the end, with `more` to say."""
+        detail = f"{self.detail} {more}".strip()
+        return ModelError(self.code, detail, retryable=self.reason is not None)
+
+
+def _permanent(code: str, detail: str) -> Trouble:
+    return Trouble(code, detail)
+
+
+#: Answers that nobody can wait out: status, code, sentence.
+_PERMANENT = {
+    401: ("model_unauthorized", "The model server does not accept the token; check HF_TOKEN."),
+    403: (
+        "model_forbidden",
+        "The token may not use this model server; check HF_TOKEN's rights and MODEL_URL.",
+    ),
+    404: (
+        "model_not_found",
+        "There is no model server at MODEL_URL; check its path, and that MODEL_PROTOCOL fits.",
+    ),
+    405: (
+        "model_not_found",
+        "The address in MODEL_URL takes no requests for text; check its path and MODEL_PROTOCOL.",
+    ),
+    410: (
+        "model_gone",
+        "The service at MODEL_URL has been retired (as Hugging Face's free serverless one was); "
+        "set MODEL_URL to an Inference Endpoint, TGI or vLLM.",
+    ),
+    413: (
+        "model_too_long",
+        "The model server finds the conversation too long; lower MODEL_CONTEXT or MAX_NEW_TOKENS.",
+    ),
+}
+
+#: Answers that may be different in a while: status, code, sentence, what the person is told meanwhile.
+_PASSING: dict[int, tuple[str, str, Reason]] = {
+    408: ("model_timeout", "The model server gave up waiting for the request.", "retrying"),
+    424: ("model_generation", "The model failed while it was generating text.", "retrying"),
+    425: ("model_timeout", "The model server was not ready for the request.", "retrying"),
+    429: ("model_rate_limited", "The model server has more requests than it takes.", "rate_limited"),
+    500: ("model_server_error", "The model server reports an error of its own.", "retrying"),
+    502: ("model_bad_gateway", "The model server cannot be reached behind its gateway.", "retrying"),
+    503: ("model_loading", "The model is still loading or its endpoint is starting up.", "model_loading"),
+    504: ("model_gateway_timeout", "The model server did not answer its gateway in time.", "retrying"),
+}
+
+
+def from_status(status: int, headers: Mapping[str, str], body: bytes) -> Trouble:
+    """An answer that is not 200; `body` is its beginning."""
+    message = _message(body)
+    if status in _PASSING:
+        code, detail, reason = _PASSING[status]
+        return Trouble(code, detail, reason, _delay(headers, body, reason))
+    if status in _PERMANENT:
+        return _permanent(*_PERMANENT[status])
+    if 300 <= status < 400:
+        return _permanent("model_redirected", "MODEL_URL leads to another address; set MODEL_URL to that one.")
+    if status >= 500:
+        return Trouble("model_server_error", f"The model server answers with status {status}.", "retrying")
+    if is_too_long(message):
+        return _permanent(*_PERMANENT[413])
+    said = f": {message}" if message else f" with status {status}"
+    return _permanent("model_rejected", f"The model server rejects the request{said}")
+
+
+def from_event(event: ServerError | Misfit) -> Trouble:
+    """An answer that began well and then was none."""
+    if isinstance(event, Misfit):
+        return misfit(event.what)
+    kind = event.kind.lower()
+    if kind in ("validation", "badrequesterror", "invalid_request_error"):
+        return _permanent("model_rejected", f"The model server rejects the request: {event.message[:200]}")
+    if kind == "overloaded":
+        return Trouble("model_rate_limited", _PASSING[429][1], "rate_limited")
+    return Trouble("model_stream_error", "The model failed in the middle of its reply.", "retrying")
+
+
+def misfit(what: str) -> Trouble:
+    """The server speaks, but not what we asked it to."""
+    return _permanent(
+        "model_misfit",
+        f"The model server sent {what}; check that MODEL_URL is a model server's address "
+        "and that MODEL_PROTOCOL (text-generation or completions) is the one it speaks.",
+    )
+
+
+def is_html(content_type: str, beginning: bytes) -> bool:
+    """Whether an answer is a web page."""
+    return "html" in content_type or _HTML.match(beginning) is not None
+
+
+def from_exception(error: Exception, *, streaming: bool) -> Trouble:
+    """What the transport raised; `streaming`: after the answer had begun."""
+    causes = list(_causes(error))
+
+    def caused(*kinds: type[BaseException]) -> bool:
+        return any(isinstance(cause, kinds) for cause in causes)
+
+    if streaming:
+        if caused(httpx.ReadTimeout):
+            return Trouble("model_silent", "The model fell silent in the middle of its reply.", "retrying")
+        return Trouble("model_cut", "The connection to the model broke in the middle of its reply.", "retrying")
+    if caused(ssl.SSLError, ssl.CertificateError, aiohttp.ClientSSLError):
+        return Trouble(
+            "model_tls", "No secure connection to the model server: check the https address in MODEL_URL "
+            "and the server's certificate.", "retrying",
+        )  # fmt: skip
+    if caused(socket.gaierror, aiohttp.ClientConnectorDNSError):
+        return Trouble("model_dns", "The model server's name is not known; check MODEL_URL.", "retrying")
+    if caused(ConnectionRefusedError):
+        return Trouble("model_refused", "Nothing answers at the model server's address; is it running?", "retrying")
+    if caused(httpx.ReadTimeout):
+        return Trouble("model_silent", "The model server does not answer.", "retrying")
+    if caused(aiohttp.ServerTimeoutError, httpx.TimeoutException) and not caused(aiohttp.ServerDisconnectedError):
+        return Trouble("model_connect_timeout", "The model server's address cannot be reached.", "retrying")
+    if caused(aiohttp.ClientResponseError):
+        return misfit("something that is not HTTP")
+    return Trouble("model_disconnected", "The model server closed the connection without an answer.", "retrying")
+
+
+def is_too_long(message: str) -> bool:
+    """Whether a rejection says that prompt and reply exceed the context, in TGI's or vLLM's words."""
+    return (
+        re.search(r"inputs? tokens|context length|max_total_tokens|max_new_tokens.{0,40}must be", message) is not None
+    )
+
+
+def _causes(error: BaseException | None) -> "list[BaseException]":
+    found: list[BaseException] = []
+    while error is not None and error not in found:
+        found.append(error)
+        error = error.__cause__ or error.__context__
+    return found
+
+
+def _message(body: bytes) -> str:
+    """What a JSON error body says, in at most 200 characters; empty if it is none."""
+    match _json(body):
+        case {"error": {"message": str(message)}} | {"error": str(message)} | {"message": str(message)}:
+            return " ".join(message.split())[:200]
+    return ""
+
+
+def _delay(headers: Mapping[str, str], body: bytes, reason: Reason) -> float | None:
+    """How long the server asks to wait: Retry-After in seconds, or an older 503's `estimated_time`."""
+    match _json(body):
+        case {"estimated_time": int() | float() as estimated} if estimated > 0:
+            return min(float(estimated), LOADING_POLL)
+    try:
+        wait = max(float(headers.get("retry-after", "")), 0.0)
+    except ValueError:
+        return None
+    return min(wait, LOADING_POLL) if reason == "model_loading" else wait
+
+
+def _json(body: bytes) -> Any:
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
