@@ -56,7 +56,7 @@ async def _away(request: Request, error: Exception) -> Response:
 def _serve_page(app: FastAPI) -> None:
     app.mount("/assets", StaticFiles(directory=PAGE / "assets"))
 
-    @app.get("/{path:path}", include_in_schema=False)
+    @app.api_route("/{path:path}", methods=["GET", "HEAD"], include_in_schema=False)
     async def page(path: str) -> Response:
         """The page's own files; every other address is the page, which knows what to show there."""
         file = (PAGE / path).resolve()

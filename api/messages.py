@@ -107,7 +107,7 @@ async def retry(redis: RedisClient, conversation: str, to: str, id: str, ttl: in
                 command_of(
                     scripts.RETRY,
                     finish_keys(keys),
-                    (conversation, id, progress.count, replaces, ttl, PATIENCE_MS),
+                    (conversation, id, progress.count, replaces, ttl, PATIENCE_MS, to),
                 ),
                 *enqueue_commands(conversation),
                 ring(conversation),
@@ -127,16 +127,21 @@ async def stop(redis: RedisClient, conversation: str, to: str, ttl: int) -> None
     Raises ConversationGone, StorageError.
     """
     keys = ConversationKeys(conversation)
+    marked = False
     while True:
         recent, progress = await _recent(redis, keys)
         waiting = recent[len(recent) - progress.pending - int(progress.replaces) :] if progress.pending else []
         if all(message["id"] != to for message in waiting):
             return
         if waiting[0]["id"] != to:
-            # Its turn has not come; the worker that reaches it will find this mark.
+            if marked:
+                return
+            # Its turn has not come: the worker that reaches it will find this mark, unless it did so just now.
             await redis.command("HSET", keys.ids, f"stop:{to}", 1)
-            return
+            marked = True
+            continue
         if await _stop_first(redis, keys, waiting, progress, ttl):
+            log.info("stopped conversation=%s message=%s", conversation, to)
             return
 
 
@@ -162,14 +167,19 @@ async def _stop_first(
     return left >= 0
 
 
-async def _recent(redis: RedisClient, keys: ConversationKeys) -> tuple[list[Message], Progress]:
-    """The end of the document and the reply in progress, at one instant."""
+async def _recent(
+    redis: RedisClient, keys: ConversationKeys, many: int = TURNS_READ
+) -> tuple[list[Message], Progress]:
+    """The end of the document, from the message in turn or before it, and the reply in progress, at one instant."""
     document, state, partial, _, clock = await redis.together(
-        ("JSON.GET", keys.document, f"$.messages[-{TURNS_READ}:]"), *progress_commands(keys)
+        ("JSON.GET", keys.document, f"$.messages[-{many}:]"), *progress_commands(keys)
     )
     if document is None:
         raise ConversationGone(GONE)
-    return orjson.loads(document), progress_of(state, partial, clock)
+    progress = progress_of(state, partial, clock)
+    if progress.pending + 1 > many:
+        return await _recent(redis, keys, progress.pending * 2)
+    return orjson.loads(document), progress
 
 
 async def _find(redis: RedisClient, keys: ConversationKeys, id: str) -> Any:

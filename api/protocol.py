@@ -23,9 +23,7 @@ _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 class Refused(Exception):
     """A frame that is not carried out; the client is told `code` and the sentence `detail`."""
 
-    def __init__(
-        self, code: str, detail: str, *, id: str | None = None, retry_in: float | None = None
-    ) -> None:
+    def __init__(self, code: str, detail: str, *, id: str | None = None, retry_in: float | None = None) -> None:
         super().__init__(detail)
         self.code = code
         self.detail = detail

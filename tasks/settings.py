@@ -112,5 +112,8 @@ def load_settings() -> Settings:
 
 @cache
 def settings() -> Settings:
-    """The process's settings, read once."""
-    return load_settings()
+    """The process's settings, read once; with wrong ones there is no process."""
+    try:
+        return load_settings()
+    except SettingsError as error:
+        raise SystemExit(f"parley: {error}") from None

@@ -23,9 +23,9 @@ redis.call('JSON.ARRAPPEND', document, '$.messages', message)
 local cursor = redis.call('XADD', events, 'MAXLEN', '~', '2000', '*', 'e', event)
 redis.call('HSET', ids, id, cursor)
 redis.call('HINCRBY', state, 'count', 1)
-redis.call('HDEL', state, 'failed')
 if redis.call('HINCRBY', state, 'pending', 1) == 1 then
   redis.call('HSET', state, 'since', now)
+  redis.call('HDEL', state, 'failed')
 end
 redis.call('ZADD', open, 'NX', now + patience, conversation)
 for _, key in ipairs(KEYS) do

@@ -9,7 +9,7 @@
 local document, events, state, ids, partial, open = unpack(KEYS)
 local conversation, owner, seen, reply, outcome, head, tail, empty, event, ttl, quiet = unpack(ARGV)
 
-local s = redis.call('HMGET', state, 'owner', 'pending', 'count', 'replaces', 'last')
+local s = redis.call('HMGET', state, 'owner', 'pending', 'count', 'replaces', 'last', 'failed')
 local pending, count, replaces = tonumber(s[2]) or 0, tonumber(s[3]) or 0, tonumber(s[4]) or 0
 if s[5] == reply then
   return pending
@@ -24,6 +24,10 @@ end
 local text = redis.call('GET', partial)
 local body = head .. (text and cjson.encode(text) or empty) .. tail
 local index = count - pending
+if outcome == 'finished' and s[6] then
+  redis.call('JSON.DEL', document, '$.messages[' .. index - replaces .. '].failed')
+  redis.call('HDEL', state, 'failed')
+end
 if outcome == 'failed' then
   redis.call('JSON.SET', document, '$.messages[' .. index - replaces .. '].failed', body)
 elseif replaces == 1 then

@@ -17,6 +17,9 @@ for i = 1, #KEYS / 3 do
     fresh = have == offset
     if ok and fresh then
       redis.call('APPEND', partial, text)
+      if offset == 0 then
+        redis.call('EXPIRE', partial, redis.call('TTL', state))
+      end
     end
   end
   if ok and fresh then

@@ -1,17 +1,18 @@
 -- Asks for another answer to the last human message; its earlier reply stays until the new one is whole.
 -- KEYS document, events, state, ids, partial, open
--- ARGV conversation, retry id, messages the caller saw, 1 if an earlier reply is there, ttl (s), patience (ms)
+-- ARGV conversation, retry id, messages the caller saw, 1 if an earlier reply is there, ttl (s), patience (ms),
+--      id of the message
 -- Returns "gone", "known", "busy", "changed" (read again) or "accepted".
 local document, events, state, ids, open = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[6]
-local conversation, id, count, replaces, ttl, patience = unpack(ARGV)
+local conversation, id, count, replaces, ttl, patience, to = unpack(ARGV)
 
 if redis.call('EXISTS', document) == 0 then
   return 'gone'
 end
-if redis.call('HEXISTS', ids, id) == 1 then
+local seen = redis.call('HMGET', state, 'pending', 'count', 'last')
+if redis.call('HEXISTS', ids, id) == 1 or seen[3] == id then
   return 'known'
 end
-local seen = redis.call('HMGET', state, 'pending', 'count')
 if (tonumber(seen[1]) or 0) > 0 then
   return 'busy'
 end
@@ -23,6 +24,7 @@ local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 redis.call('HSET', state, 'pending', 1, 'since', now, 'retry', id, 'replaces', replaces)
 redis.call('HSET', ids, id, 'retry')
+redis.call('HDEL', ids, 'stop:' .. to)
 redis.call('ZADD', open, now + patience, conversation)
 for _, key in ipairs(KEYS) do
   if key ~= open then

@@ -22,4 +22,6 @@ if s[3] then
 end
 redis.call('HSET', state, 'reply', reply, 'phase', 'writing')
 redis.call('XADD', events, 'MAXLEN', '~', '2000', '*', 'e', event)
+-- The stream of a quiet conversation is gone and begins anew here; it must not outlive the rest.
+redis.call('EXPIRE', events, redis.call('TTL', state))
 return 1
