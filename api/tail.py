@@ -111,9 +111,12 @@ class _Followed:
     readers: set[Subscription] = field(default_factory=set)
     #: Up to where it was read; None until its first reader knows where it begins.
     position: Cursor | None = None
+    #: The position that the read in progress goes on from.
+    asked: Cursor | None = None
     rung: bool = False
-    #: When its last reply ended, by Redis' clock.
+    #: When its last reply ended and when it was last rung, by Redis' clock.
     ended_ms: int = 0
+    rung_ms: int = 0
 
 
 class Tail:
@@ -196,8 +199,11 @@ class Tail:
             await asyncio.sleep(PACE)
 
     async def _read(self, heard: bytes) -> list[Any]:
-        keys = [RINGS.encode(), *self._active]
-        cursors = [heard, *(b"%d-%d" % (f.position or (0, 0)) for f in self._active.values())]
+        keys, cursors = [RINGS.encode()], [heard]
+        for followed in self._active.values():
+            followed.asked = followed.position
+            keys.append(followed.key)
+            cursors.append(b"%d-%d" % (followed.position or (0, 0)))
         self._reads += 1
         self._in_read = True
         try:
@@ -207,6 +213,9 @@ class Tail:
             self._in_read = False
 
     def _deliver(self, followed: _Followed, entries: list[Any]) -> None:
+        if followed.position != followed.asked:
+            # A reader who knows less has joined meanwhile: the next read begins where it stands.
+            return
         for entry, (_, event) in entries:
             cursor = parse_cursor(entry)
             frame = events.frame(entry, event)
@@ -216,18 +225,21 @@ class Tail:
                     reader.push(frame)
             if not event.startswith(_ACCEPTED):
                 self.heard_at, self.heard = time.monotonic(), True
+            followed.position = cursor
             if event.startswith(_ENDS):
                 followed.ended_ms = cursor[0]
+            # What a ring announced after this end is still to come.
+            if event.startswith(_ENDS) and cursor[0] > followed.rung_ms and len(entries) < COUNT:
                 self._active.pop(followed.key, None)
             else:
                 self._active[followed.key] = followed
-            followed.position = cursor
 
     def _hear(self, conversation: str, cursor: Cursor) -> None:
         followed = self._followed.get(conversation)
         if followed is None:
             return
         followed.rung = followed.position is None
+        followed.rung_ms = cursor[0]
         # A ring from before the end that was read in the same go announces nothing new.
         if cursor[0] >= followed.ended_ms:
             self._add(followed)
@@ -255,6 +267,7 @@ class Tail:
             for followed, entries in zip(some, found, strict=True):
                 if not entries and followed.position != (0, 0):
                     followed.position = None
+                    self._active.pop(followed.key, None)
                     for reader in followed.readers:
                         reader.interrupt(Resync)
 
