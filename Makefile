@@ -22,7 +22,7 @@ install = $(PY) -m pip install --quiet --disable-pip-version-check --no-input --
 
 # Everything the page is built from. Folders are in the list too: they change when a file goes.
 page_sources := $(shell find frontend -not -path '*/node_modules*' -not -path 'frontend/dist*' \
-	-not -path frontend 2>/dev/null)
+	-not -path 'frontend/tests*' -not -path frontend 2>/dev/null)
 
 .PHONY: help run test check format bench bench-page chaos fuzz try-model test-model-server lock clean
 .PHONY: setup-run setup-dev need-node

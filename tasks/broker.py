@@ -127,8 +127,11 @@ class WaitingConsumer(Consumer):
 class _IdleConsumer(Consumer):
     """Nothing is ever delayed here, so the queue of delayed messages costs Redis nothing."""
 
+    def __init__(self, closing: threading.Event) -> None:
+        self._closing = closing
+
     def __next__(self) -> MessageProxy | None:
-        time.sleep(1)
+        self._closing.wait(PAUSE * 4)
         return None
 
 
@@ -146,7 +149,7 @@ class WaitingBroker(RedisBroker):
     def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 5000) -> Consumer:
         """A consumer for a queue of ours."""
         if queue_name == dq_name(QUEUE):
-            return _IdleConsumer()
+            return _IdleConsumer(self.closing)
         return WaitingConsumer(self, queue_name)
 
     def close_consumers(self) -> None:
