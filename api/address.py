@@ -1,5 +1,7 @@
 """Whose address a request comes from, behind the platform's proxies."""
 
+from ipaddress import ip_address
+
 from starlette.requests import HTTPConnection
 
 
@@ -13,4 +15,7 @@ def address_of(connection: HTTPConnection, trusted_proxies: int) -> str:
     forwarded = ",".join(connection.headers.getlist("x-forwarded-for")).split(",")
     if not trusted_proxies or len(forwarded) < trusted_proxies:
         return direct
-    return forwarded[-trusted_proxies].strip() or direct
+    try:
+        return str(ip_address(forwarded[-trusted_proxies].strip()))
+    except ValueError:
+        return direct

@@ -10,7 +10,8 @@ from fastapi.responses import FileResponse, JSONResponse, Response
 from fastapi.staticfiles import StaticFiles
 from starlette.middleware.cors import CORSMiddleware
 
-from api.headers import SecurityHeaders
+from api.answers import document
+from api.headers import HEADERS, SecurityHeaders
 from api.routes import router
 from api.services import Services
 from tasks.errors import StorageError
@@ -21,6 +22,8 @@ log = logging.getLogger("parley.app")
 
 PAGE = Path(__file__).parent.parent / "frontend" / "dist"
 AWAY = "The conversations cannot be reached right now. Please try again in a moment."
+
+FAILED = "Something went wrong on our side."
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -42,7 +45,9 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.add_middleware(SecurityHeaders)
     app.add_exception_handler(StorageError, _away)
+    app.add_exception_handler(Exception, _failed)
     app.include_router(router)
+    app.openapi = lambda: document(app)  # type: ignore[method-assign]
     if PAGE.is_dir():
         _serve_page(app)
     return app
@@ -53,15 +58,20 @@ async def _away(request: Request, error: Exception) -> Response:
     return JSONResponse({"detail": AWAY}, 503, {"Retry-After": "2"})
 
 
+async def _failed(request: Request, error: Exception) -> Response:
+    """A fault of ours, which the server logs; this answer passes no middleware any more."""
+    return JSONResponse({"detail": FAILED}, 500, HEADERS)
+
+
 def _serve_page(app: FastAPI) -> None:
     app.mount("/assets", StaticFiles(directory=PAGE / "assets"))
+    # Looked up by name: what a stranger sends never becomes a path.
+    files = {file.name: file for file in PAGE.iterdir() if file.is_file()}
 
     @app.api_route("/{path:path}", methods=["GET", "HEAD"], include_in_schema=False)
     async def page(path: str) -> Response:
         """The page's own files; every other address is the page, which knows what to show there."""
-        file = (PAGE / path).resolve()
-        known = path and file.is_relative_to(PAGE) and file.is_file()
-        return FileResponse(file if known else PAGE / "index.html", headers={"Cache-Control": "no-cache"})
+        return FileResponse(files.get(path, PAGE / "index.html"), headers={"Cache-Control": "no-cache"})
 
 
 set_up()

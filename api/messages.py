@@ -22,7 +22,7 @@ from tasks.conversations import (
 )
 from tasks.errors import ConversationGone
 from tasks.keys import ConversationKeys
-from tasks.lease import TURNS_READ, Turn, finish, finish_keys
+from tasks.lease import TURNS_READ, Turn, finish_command, finish_keys
 from tasks.redis_client import RedisClient, command_of
 
 log = logging.getLogger("parley.messages")
@@ -88,7 +88,10 @@ async def accept(redis: RedisClient, conversation: str, id: str, text: str, ttl:
         raise Refused("full", "This conversation is full. Please start a new one.", id=id)
     cursor = answer[1].decode()
     if outcome == b"known":
-        return Accepted(cursor, await _find(redis, keys, id) or message, known=True)
+        earlier = await _find(redis, keys, id)
+        if earlier is None or earlier["role"] != "human":
+            raise Refused("bad_frame", "This id was used for something else already.", id=id)
+        return Accepted(cursor, earlier, known=True)
     return Accepted(cursor, message, known=False)
 
 
@@ -120,10 +123,11 @@ async def retry(redis: RedisClient, conversation: str, to: str, id: str, ttl: in
             return
 
 
-async def stop(redis: RedisClient, conversation: str, to: str, ttl: int) -> None:
+async def stop(redis: RedisClient, conversation: str, to: str, ttl: int) -> bool:
     """End the reply to a message with what was shown of it; too late is no error.
 
-    The reply's writer loses the lease with it, so its next word is refused and it gives up.
+    True if it ended now; one whose turn has not come ends when it comes. The reply's writer loses the lease
+    with it, so its next word is refused and it gives up.
     Raises ConversationGone, StorageError.
     """
     keys = ConversationKeys(conversation)
@@ -132,17 +136,17 @@ async def stop(redis: RedisClient, conversation: str, to: str, ttl: int) -> None
         recent, progress = await _recent(redis, keys)
         waiting = recent[len(recent) - progress.pending - int(progress.replaces) :] if progress.pending else []
         if all(message["id"] != to for message in waiting):
-            return
+            return False
         if waiting[0]["id"] != to:
             if marked:
-                return
+                return False
             # Its turn has not come: the worker that reaches it will find this mark, unless it did so just now.
             await redis.command("HSET", keys.ids, f"stop:{to}", 1)
             marked = True
             continue
         if await _stop_first(redis, keys, waiting, progress, ttl):
             log.info("stopped conversation=%s message=%s", conversation, to)
-            return
+            return True
 
 
 async def _stop_first(
@@ -152,8 +156,7 @@ async def _stop_first(
     to = waiting[0]["id"]
     reply = progress.retry or reply_id(to)
     earlier = waiting[1]["text"] if progress.replaces else ""
-    left = await finish(
-        redis,
+    finished = finish_command(
         keys,
         owner="",
         turn=Turn(reply=reply, to=to, person="", messages=(), partial=""),
@@ -162,9 +165,9 @@ async def _stop_first(
         seen=f"{progress.pending}:{progress.count}",
         empty=earlier,
     )
-    more = enqueue_commands(keys.conversation) if left > 0 else ()
-    await redis.together(*more, ring(keys.conversation))
-    return left >= 0
+    # What waits behind it is enqueued in the same step, for its worker is let go with it.
+    left, *_ = await redis.together(finished, *enqueue_commands(keys.conversation), ring(keys.conversation))
+    return bool(left >= 0)
 
 
 async def _recent(

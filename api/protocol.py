@@ -18,6 +18,8 @@ FORBIDDEN_ORIGIN = 4403
 TOO_MANY_SOCKETS = 4429
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+#: As many digits as Redis takes for sure.
+_CURSOR = re.compile(r"[0-9]{1,19}-[0-9]{1,19}")
 
 
 class Refused(Exception):
@@ -97,6 +99,11 @@ def check_text(text: object, limit: int, id: str | None = None) -> str:
     if limit and len(text) > limit:
         raise Refused("too_long", f"The message has {len(text):,} characters; {limit:,} are possible.", id=id)
     return text
+
+
+def is_cursor(after: str) -> bool:
+    """Whether a client came back with something that can be a cursor at all."""
+    return _CURSOR.fullmatch(after) is not None
 
 
 def snapshot(view: View, model: dict[str, Any], limits: dict[str, Any]) -> str:

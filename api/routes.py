@@ -3,11 +3,11 @@
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.websockets import WebSocket
 
-from api import metrics, protocol, seed_socket, websocket
+from api import answers, metrics, protocol, seed_socket, websocket
 from api.address import address_of
 from api.origins import allowed
 from api.services import Services
@@ -28,10 +28,11 @@ def services_of(request: Request) -> Services:
 
 Shared = Annotated[Services, Depends(services_of)]
 Token = Annotated[str, Query(description="The session token.")]
+Name = Annotated[str, Query(description="What the person is called, up to 200 characters.")]
 
 
-@router.post("/token")
-async def begin(request: Request, services: Shared, name: str = "") -> Any:
+@router.post("/token", responses=answers.of(200, 400, 429, 503, ok=answers.Session))
+async def begin(request: Request, services: Shared, name: Name = "") -> Any:
     """Begin a conversation for a person of this name."""
     address = address_of(request, services.settings.trusted_proxies)
     wait = await services.limits.session(address)
@@ -47,7 +48,7 @@ async def begin(request: Request, services: Shared, name: str = "") -> Any:
         raise HTTPException(400, str(error)) from None
 
 
-@router.get("/refresh_token")
+@router.get("/refresh_token", responses=answers.of(200, 400, 503, ok=answers.SeedSession))
 async def history(services: Shared, token: Token = "") -> Any:
     """The conversation in the older contract's shape."""
     try:
@@ -57,7 +58,7 @@ async def history(services: Shared, token: Token = "") -> Any:
         raise HTTPException(400, UNKNOWN) from None
 
 
-@router.delete("/token", status_code=204)
+@router.delete("/token", status_code=204, responses=answers.of(400, 503))
 async def forget(services: Shared, token: Token = "") -> Response:
     """Delete a conversation; who follows it is told."""
     try:
@@ -70,19 +71,19 @@ async def forget(services: Shared, token: Token = "") -> Response:
 
 
 @router.get("/healthz")
-async def health() -> dict[str, str]:
+async def health() -> answers.Health:
     """The process lives."""
-    return {"status": "ok"}
+    return answers.Health(status="ok")
 
 
-@router.get("/readyz")
+@router.get("/readyz", responses=answers.READY)
 async def ready(services: Shared) -> Response:
     """A new message would be answered."""
     missing = await services.missing()
     return JSONResponse({"ready": not missing, "missing": missing}, 503 if missing else 200)
 
 
-@router.get("/metrics")
+@router.get("/metrics", response_class=PlainTextResponse, responses=answers.of(503))
 async def figures(services: Shared) -> Response:
     """The figures of all processes."""
     return Response(metrics.text(await services.totals(), await services.gauges()), media_type=CONTENT_TYPE_LATEST)

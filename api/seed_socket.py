@@ -82,25 +82,23 @@ class SeedSocket:
             data = await self._websocket.receive()
             if data["type"] == "websocket.disconnect":
                 return
+            id = str(uuid.uuid4())
+            # Its reply may be here before we hear that it was accepted.
+            self._owed.append(id)
             try:
-                self._owed.append(await self._accept(data.get("text")))
+                wanted = check_text(data.get("text"), self._services.settings.limit_text)
+                await messages.say(self._services, self._conversation, self._address, id, wanted)
             except Refused as refused:
-                await self._refuse(refused.detail)
+                await self._refuse(id, refused.detail)
             except StorageError as error:
                 log.warning("a message was not stored: %s", error)
-                await self._refuse(TRY_AGAIN)
+                await self._refuse(id, TRY_AGAIN)
 
-    async def _accept(self, text: str | None) -> str:
-        """The id under which a message was accepted. Raises Refused, ConversationGone, StorageError."""
-        settings, id = self._services.settings, str(uuid.uuid4())
-        wanted = check_text(text, settings.limit_text)
-        await messages.say(self._services, self._conversation, self._address, id, wanted)
-        return id
-
-    async def _refuse(self, detail: str) -> None:
+    async def _refuse(self, id: str, detail: str) -> None:
         """Say so in this message's place: after the replies to those before it."""
-        self._owed.append(reply_frame(str(uuid.uuid4()), detail, now_iso()))
-        await self._settle()
+        if id in self._owed:
+            self._owed[self._owed.index(id)] = reply_frame(id, detail, now_iso())
+            await self._settle()
 
     async def _send(self) -> None:
         while True:
@@ -144,6 +142,9 @@ class SeedSocket:
         busy = view.progress.pending > 0
         await services.tail.begin(self._conversation, self._reader, view.cursor, busy=busy)
         for message in view.messages():
+            failed = message.get("failed")
             if message.get("to") in self._owed:
                 await self._answer(message["to"], message["id"], message["text"], message["timestamp"])
+            elif failed and message["id"] in self._owed:
+                await self._answer(message["id"], failed["id"], failed["detail"], now_iso())
         return view

@@ -10,16 +10,17 @@ from typing import Any
 
 from api import protocol
 from api.limits import Limits
-from api.tail import Subscription, Tail
+from api.tail import Resync, Subscription, Tail
 from tasks import canary, figures
 from tasks.broker import QUEUE_KEY
 from tasks.errors import StorageError
 from tasks.figures import Figures
 from tasks.keys import SOCKETS
 from tasks.presence import WEB, Presence
-from tasks.redis_client import RedisClient, require_json
+from tasks.redis_check import refuse_unfit
+from tasks.redis_client import RedisClient, require_json, translated
 from tasks.settings import Settings
-from tasks.supervise import forever
+from tasks.supervise import Background
 
 log = logging.getLogger("parley.services")
 
@@ -27,6 +28,8 @@ log = logging.getLogger("parley.services")
 CONNECTIONS = 2
 #: Seconds between two looks of the watch.
 WATCH = 5.0
+#: Seconds after which a Redis that says nothing counts as away, for who asks and for the watch.
+PATIENCE = 3.0
 #: Seconds without a sign of a worker's work, canaries included, after which the way counts as closed.
 OVERDUE = 9.5
 
@@ -44,9 +47,11 @@ class Services:
         self.presence = Presence(self.redis, f"{WEB}:{os.getpid()}:{uuid.uuid4().hex[:8]}")
         self.figures = Figures()
         self.state = OK
+        self._trouble = ""
+        self._told_sockets = -1
         self.queued = 0
         self.readers: set[Subscription] = set()
-        self._background: list[asyncio.Task[None]] = []
+        self._background = Background()
 
     @property
     def model(self) -> dict[str, Any]:
@@ -61,17 +66,15 @@ class Services:
     async def start(self) -> None:
         """Start the background tasks."""
         reader = self.tail.join(canary.CANARY)
-        self._background = [
-            asyncio.create_task(forever("the tail", self.tail.run)),
-            asyncio.create_task(forever("the watch", self._watch)),
-            asyncio.create_task(forever("the canary", lambda: self._hear_canaries(reader))),
-        ]
+        self._check = asyncio.create_task(refuse_unfit(self.settings.redis_url, CONNECTIONS + 1))
+        self._background.keep("the tail", self.tail.run)
+        self._background.keep("the watch", self._watch)
+        self._background.keep("the canary", lambda: self._hear_canaries(reader))
 
     async def stop(self) -> None:
         """End everything."""
-        for task in self._background:
-            task.cancel()
-        await asyncio.gather(*self._background, return_exceptions=True)
+        self._check.cancel()
+        await self._background.stop()
         with contextlib.suppress(StorageError):
             await self.figures.send(self.redis)
             await self.redis.command("HDEL", SOCKETS, self.presence.process)
@@ -82,12 +85,15 @@ class Services:
     async def missing(self) -> list[str]:
         """What a new message would lack, in sentences; empty if it would be answered."""
         try:
-            await require_json(self.redis)
+            async with translated(), asyncio.timeout(PATIENCE):
+                await require_json(self.redis)
         except StorageError as error:
             return [str(error)]
+        if self.state == STORAGE_AWAY:
+            return [self._trouble]
         if not self.presence.workers():
             return ["No worker is alive: start one."]
-        if self.state != OK or not self.tail.heard:
+        if not self._heard_lately() or not self.tail.heard:
             return ["Workers are alive, but nothing came through queue, worker and stream lately."]
         return []
 
@@ -110,35 +116,45 @@ class Services:
         return await figures.totals(self.redis)
 
     async def _watch(self) -> None:
-        sockets = -1
         while True:
             try:
-                await self.presence.beat()
-                await canary.send(self.redis)
-                self.queued = await self.redis.command("LLEN", QUEUE_KEY)
-                await self.figures.send(self.redis)
-                if sockets != len(self.readers):
-                    sockets = len(self.readers)
-                    await self.redis.command("HSET", SOCKETS, self.presence.process, sockets)
-                quiet = time.monotonic() - self.tail.heard_at
-                self._say(OK if self.presence.workers() and quiet < OVERDUE else NO_WORKER)
+                async with translated(), asyncio.timeout(PATIENCE):
+                    await self._look()
+                self._say(OK if self.presence.workers() and self._heard_lately() else NO_WORKER)
             except StorageError as error:
                 self._say(STORAGE_AWAY, str(error))
             await asyncio.sleep(WATCH)
 
+    async def _look(self) -> None:
+        await self.presence.beat()
+        await canary.send(self.redis)
+        self.queued = await self.redis.command("LLEN", QUEUE_KEY)
+        await self.figures.send(self.redis)
+        if self._told_sockets != len(self.readers):
+            self._told_sockets = len(self.readers)
+            await self.redis.command("HSET", SOCKETS, self.presence.process, self._told_sockets)
+
+    def _heard_lately(self) -> bool:
+        return time.monotonic() - self.tail.heard_at < OVERDUE
+
     async def _hear_canaries(self, reader: Subscription) -> None:
         """The tail notes when work was heard; the first after a silence is news."""
-        reader.restart()
-        await self.tail.begin(canary.CANARY, reader, await canary.prepare(self.redis), busy=True)
-        async for _ in reader:
-            if self.state == NO_WORKER or not self.presence.workers():
-                await self.presence.beat()
-                self._say(OK)
+        while True:
+            try:
+                reader.restart()
+                await self.tail.begin(canary.CANARY, reader, await canary.prepare(self.redis), busy=True)
+                async for _ in reader:
+                    if self.state == NO_WORKER or not self.presence.workers():
+                        await self.presence.beat()
+                        self._say(OK)
+            except (StorageError, Resync):
+                # The watch says that Redis is away, the tail that it is back.
+                await asyncio.sleep(WATCH)
 
     def _say(self, state: str, why: str = "") -> None:
         if state == self.state:
             return
         log.warning("service state=%s %s", state, why)
-        self.state = state
+        self.state, self._trouble = state, why
         for reader in self.readers:
             reader.push(protocol.service(state))

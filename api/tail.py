@@ -131,6 +131,8 @@ class Tail:
         self.heard_at = time.monotonic()
         self.heard = False
         self._client_id = 0
+        #: Redis could not be read, and nobody has looked yet at what it still knows.
+        self._away = False
         self._reads = 0
         self._in_read = False
 
@@ -168,23 +170,23 @@ class Tail:
 
     async def run(self) -> None:
         """Read, for ever. After Redis was away, whoever saw more than it still knows gets a Resync."""
-        away = False
         while True:
             try:
-                await self._follow(check=away)
+                await self._follow()
             except StorageError as error:
-                if not away:
+                if not self._away:
                     log.warning("the tail waits for Redis: %s", error)
-                away = True
+                self._away = True
                 await asyncio.sleep(0.25)
 
-    async def _follow(self, *, check: bool) -> None:
+    async def _follow(self) -> None:
         self._client_id = await self._reading.command("CLIENT", "ID")
         last = await self._reading.command("XREVRANGE", RINGS, "+", "-", "COUNT", 1)
         heard = last[0][0] if last else b"0-0"
-        if check:
+        if self._away:
             await self._check_all()
             log.warning("the tail goes on")
+            self._away = False
         for followed in self._followed.values():
             self._add(followed)
         while True:

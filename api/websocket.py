@@ -23,6 +23,8 @@ log = logging.getLogger("parley.websocket")
 
 #: Seconds that a close frame may take.
 CLOSE_TIMEOUT = 2.0
+#: Seconds until the next frame is read after one that was refused.
+REFUSAL_PAUSE = 0.01
 UNAVAILABLE = "This cannot be stored right now. It is kept here and sent again."
 
 
@@ -107,10 +109,9 @@ class Socket:
 
     async def _resume(self, after: str) -> bool:
         """Go on from a cursor, if everything since is still in the stream."""
-        try:
-            ms, number = parse_cursor(after)
-        except ValueError:
+        if not protocol.is_cursor(after):
             return False
+        ms, number = parse_cursor(after)
         cursor = f"{ms}-{number}"
         keys = ConversationKeys(self._conversation)
         redis = self._services.redis
@@ -150,6 +151,8 @@ class Socket:
                 await self._carry_out(text if text is not None else data["bytes"])
             except Refused as refused:
                 self._reader.push(refused.frame())
+                # Who floods us with nonsense is read slowly, so that others are not.
+                await asyncio.sleep(REFUSAL_PAUSE)
 
     async def _carry_out(self, data: str | bytes) -> None:
         services = self._services
@@ -160,10 +163,12 @@ class Socket:
                 case MessageSend(id, text):
                     self._confirm(await messages.say(services, self._conversation, self._address, id, text))
                 case ReplyStop(to):
-                    await messages.stop(services.redis, self._conversation, to, ttl)
+                    if await messages.stop(services.redis, self._conversation, to, ttl):
+                        services.figures.count("replies", "stopped")
                 case ReplyRetry(to, id):
                     await messages.admit(services, self._conversation, self._address, id)
                     await messages.retry(services.redis, self._conversation, to, id, ttl)
+                    services.figures.count("retries")
         except StorageError as error:
             log.warning("a frame was not carried out: %s", error)
             id = frame.to if isinstance(frame, ReplyStop) else frame.id

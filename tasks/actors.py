@@ -3,6 +3,7 @@ words on until the reply is whole."""
 
 import logging
 import signal
+import sys
 import time
 from contextlib import aclosing
 from typing import Any
@@ -17,6 +18,7 @@ from tasks.lease import Lease, Turn
 from tasks.logs import set_up
 from tasks.model import Finished, Text, Waiting
 from tasks.prompt import Turn as PromptTurn
+from tasks.redis_check import EXIT_UNFIT
 from tasks.settings import settings
 from tasks.told import Told
 from tasks.writer import Strand
@@ -31,6 +33,7 @@ async def answer_conversation(answering: Answering, lease: Lease) -> None:
             await answer_turn(answering, lease, turn)
         else:
             await lease.finish(turn, "stopped")
+            Told(answering.figures, turn, lease.conversation).finished("stopped")
 
 
 async def answer_turn(answering: Answering, lease: Lease, turn: Turn) -> None:
@@ -42,14 +45,14 @@ async def answer_turn(answering: Answering, lease: Lease, turn: Turn) -> None:
     except ModelError as error:
         await answering.writer.drain(strand)
         await lease.fail(turn, error.code, error.detail, error.retryable)
-        told.failed(error.code, error.detail)
+        told.failed(error.code)
     except (LeaseLost, StorageError):
         raise
     except Exception:
         log.exception("a reply failed for a reason of our own conversation=%s", lease.conversation)
         await answering.writer.drain(strand)
         await lease.fail(turn, "internal", "Something went wrong on our side. Please try again.", True)
-        told.failed("internal", "see above")
+        told.failed("internal")
 
 
 async def pass_on(answering: Answering, strand: Strand, turn: Turn, told: Told) -> None:
@@ -84,6 +87,8 @@ class AnsweringMiddleware(Middleware):
 
         def once(number: int, frame: Any) -> None:
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            if answering.unfit:
+                sys.exit(EXIT_UNFIT)
             if callable(stop):
                 stop(number, frame)
 

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import signal
 import threading
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
@@ -13,16 +14,17 @@ from typing import Any, TypeVar
 import uvloop
 
 from tasks import canary
-from tasks.broker import enqueue_commands
+from tasks.broker import BROKER_CONNECTIONS, enqueue_commands
 from tasks.errors import LeaseLost, StorageError
 from tasks.figures import Figures
 from tasks.lease import Lease, renew
 from tasks.model import Model
 from tasks.presence import BEAT, WORKER, Presence
+from tasks.redis_check import refuse_unfit
 from tasks.redis_client import RedisClient
 from tasks.room import Places
 from tasks.settings import Settings
-from tasks.supervise import forever
+from tasks.supervise import Background
 from tasks.sweep import sweep
 from tasks.writer import Note, Strand, Writer
 
@@ -30,8 +32,9 @@ log = logging.getLogger("parley.answering")
 
 #: Redis connections of a process's event loop: the writer's, the beat's, and two for turns that begin and end.
 CONNECTIONS = 4
-#: Seconds between two looks at everything, for what no other look has found.
-SWEEP = 300.0
+#: Seconds between two looks at everything, for what was lost without a sign: a message that its fetcher died with,
+#: an answer of Redis that a broken connection swallowed.
+SWEEP = 10.0
 #: Seconds of looking at every beat after a start, a death or trouble with Redis; longer than two leases.
 WATCH = 12.0
 #: Seconds that handing over may take on shutdown.
@@ -52,7 +55,10 @@ class Answering:
         self._tasks: dict[asyncio.Task[None], Lease] = {}
         self._watch_until = 0.0
         self._next_sweep = 0.0
-        self._thread = threading.Thread(target=self.loop.run_forever, name="answering", daemon=True)
+        #: This process can do nothing here, and no restart would change that.
+        self.unfit = False
+        self._thread = threading.Thread(target=self._run, name="answering", daemon=True)
+        self._stopping = False
 
     def start(self) -> None:
         """Start the loop and its background tasks."""
@@ -65,12 +71,27 @@ class Answering:
 
     def stop(self) -> None:
         """Hand every unfinished reply over at its last word, and end."""
+        self._stopping = True
         try:
             self._call(self._close())
         except TimeoutError:
             log.warning("handing over took too long; the leases that are left end by themselves")
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join()
+
+    def _run(self) -> None:
+        """The thread. A process whose loop has ended could do nothing any more, so it ends as well."""
+        try:
+            self.loop.run_forever()
+        finally:
+            if not self._stopping:
+                log.critical("the event loop has ended, and so does this process")
+                os._exit(1)
+
+    def _give_up(self) -> None:
+        """Have the main thread end the process: Dramatiq's own main process waits for it to get there."""
+        self.unfit = True
+        os.kill(os.getpid(), signal.SIGTERM)
 
     def _call(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self.loop).result(HAND_OVER)
@@ -83,10 +104,12 @@ class Answering:
         self.figures = Figures()
         self.presence = Presence(self.redis, process)
         self._watch()
-        self._background = [
-            asyncio.create_task(forever("the writer", self.writer.run)),
-            asyncio.create_task(forever("the beat", self._beat)),
-        ]
+        self._check = asyncio.create_task(
+            refuse_unfit(self.settings.redis_url, CONNECTIONS + BROKER_CONNECTIONS, self._give_up)
+        )
+        self._background = Background()
+        self._background.keep("the writer", self.writer.run)
+        self._background.keep("the beat", self._beat)
 
     def _begin(self, conversation: str) -> None:
         lease = Lease(self.redis, self.presence.process, conversation, self.settings.session_ttl_seconds)
@@ -119,7 +142,8 @@ class Answering:
             yield
         except BaseException:
             with contextlib.suppress(StorageError):
-                if await lease.release():
+                # Its message is off the queue already, also if the lease was never taken.
+                if await lease.release() or not lease.taken:
                     await self.redis.together(*enqueue_commands(lease.conversation))
             raise
 
@@ -162,8 +186,8 @@ class Answering:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        for task in self._background:
-            task.cancel()
+        self._check.cancel()
+        await self._background.stop()
         with contextlib.suppress(StorageError):
             await self.figures.send(self.redis)
             await self.presence.leave()

@@ -29,6 +29,8 @@ ACTOR = "answer"
 BLOCK = 5
 #: Seconds between tries while Redis is away, and the least that an empty look may take.
 PAUSE = 0.25
+#: Redis connections of Dramatiq's threads: two for commands, one that blocks.
+BROKER_CONNECTIONS = 3
 
 
 class Room(Protocol):
@@ -140,7 +142,7 @@ class WaitingBroker(RedisBroker):
 
     def __init__(self, url: str, room: Room) -> None:
         super().__init__(  # type: ignore[no-untyped-call]
-            client=sync_client(url, max_connections=2), middleware=[], namespace=QUEUE_NAMESPACE
+            client=sync_client(url, max_connections=BROKER_CONNECTIONS - 1), middleware=[], namespace=QUEUE_NAMESPACE
         )
         self.room = room
         self.closing = threading.Event()

@@ -42,6 +42,8 @@ def _address(url: str, protocol: str) -> str:
     """The full address from a base address or a full path."""
     parts = urlsplit(url)
     path = parts.path.rstrip("/")
+    if not _has_host(parts):
+        raise SettingsError("MODEL_URL names no host")
     if parts.username or parts.password:
         raise SettingsError("MODEL_URL holds a user name or password; put a token into HF_TOKEN instead")
     if path.endswith("/chat/completions"):
@@ -51,6 +53,13 @@ def _address(url: str, protocol: str) -> str:
     if path.endswith("/completions"):
         raise SettingsError("MODEL_URL ends in /completions; set MODEL_PROTOCOL=completions")
     return _at(parts, path + "_stream" if path.endswith("/generate") else path or "/")
+
+
+def _has_host(parts: SplitResult) -> bool:
+    try:
+        return bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is no number
+        return False
 
 
 def _completions_path(path: str) -> str:

@@ -15,6 +15,7 @@ COUNTERS = {
     "messages_accepted": "",
     "messages_refused": "code",
     "replies": "outcome",
+    "retries": "",
     "tokens": "",
     "takeovers": "",
     "revived": "",

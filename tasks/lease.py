@@ -12,7 +12,7 @@ from tasks import events, scripts
 from tasks.conversations import QUIET_STREAM_SECONDS, Message, now_iso, reply_id, ring
 from tasks.errors import LeaseLost
 from tasks.keys import ConversationKeys
-from tasks.redis_client import RedisClient, command_of
+from tasks.redis_client import Command, RedisClient, command_of
 
 #: How long a lease outlives its last prolonging: the pause that a killed worker makes, less the look for it.
 LEASE_MS = 4500
@@ -43,6 +43,7 @@ class Lease:
         self.keys = ConversationKeys(conversation)
         #: Bytes of the current reply that stand in Redis.
         self.written = 0
+        self.taken = False
         self.lost = False
         self._redis = redis
         self._ttl = ttl
@@ -76,6 +77,7 @@ class Lease:
         )
         if taken is None or not read:
             return None
+        self.taken = True
         pending, count, replaces = int(taken[0]), int(taken[1]), int(taken[2])
         index = count - pending - replaces
         document = orjson.loads(read)
@@ -108,9 +110,10 @@ class Lease:
 
     async def finish(self, turn: Turn, finish_reason: str) -> None:
         """End the reply with the text that was shown. Raises LeaseLost, StorageError."""
-        await finish(
-            self._redis, self.keys, owner=self.owner, turn=turn, finish_reason=finish_reason, ttl=self._ttl
-        )
+        finished = finish_command(self.keys, owner=self.owner, turn=turn, finish_reason=finish_reason, ttl=self._ttl)
+        answer, *_ = await self._redis.together(finished, atomic=False)
+        if answer == -1:
+            raise LeaseLost("The reply was given to somebody else before it ended.")
 
     async def fail(self, turn: Turn, code: str, detail: str, retryable: bool) -> None:
         """End the reply with a failure; what was shown of it is kept beside it. Raises LeaseLost, StorageError."""
@@ -134,9 +137,7 @@ class Lease:
 
     async def _read_before(self, index: int) -> list[Message]:
         path = f"$.messages[{max(0, index + 1 - TURNS_READ)}:{index + 1}]"
-        messages: list[Message] = orjson.loads(
-            await self._redis.command("JSON.GET", self.keys.document, path)
-        )
+        messages: list[Message] = orjson.loads(await self._redis.command("JSON.GET", self.keys.document, path))
         return messages
 
 
@@ -145,8 +146,7 @@ def finish_keys(keys: ConversationKeys) -> tuple[str, ...]:
     return (keys.document, keys.events, keys.state, keys.ids, keys.partial, keys.open)
 
 
-async def finish(
-    redis: RedisClient,
+def finish_command(
     keys: ConversationKeys,
     *,
     owner: str,
@@ -155,11 +155,11 @@ async def finish(
     ttl: int,
     seen: str = "",
     empty: str = "",
-) -> int:
-    """End a reply with exactly what was shown of it (`empty` if nothing was).
+) -> Command:
+    """The command that ends a reply with exactly what was shown of it (`empty` if nothing was).
 
-    Returns how many messages still wait, or -2 if the conversation is not as `seen` any more.
-    Raises LeaseLost, StorageError.
+    It answers how many messages still wait, -1 if `owner` has lost the lease, -2 if the conversation is not as
+    `seen` any more.
     """
     message = {
         "id": turn.reply,
@@ -168,23 +168,17 @@ async def finish(
         "finish_reason": finish_reason,
         "to": turn.to,
     }
-    answer: int = await redis.script(
-        scripts.FINISH,
-        finish_keys(keys),
-        (
-            *(keys.conversation, owner, seen, turn.reply, "finished"),
-            *events.around_text(message),
-            *(orjson.dumps(empty), events.FINISHED_HEAD, ttl, QUIET_STREAM_SECONDS),
-        ),
+    args = (
+        *(keys.conversation, owner, seen, turn.reply, "finished"),
+        *events.around_text(message),
+        *(orjson.dumps(empty), events.FINISHED_HEAD, ttl, QUIET_STREAM_SECONDS),
     )
-    if answer == -1:
-        raise LeaseLost("The reply was given to somebody else before it ended.")
-    return answer
+    return command_of(scripts.FINISH, finish_keys(keys), args)
 
 
 async def renew(redis: RedisClient, leases: Iterable[Lease]) -> None:
     """Prolong leases in one go; those that are lost stop their holders. Raises StorageError."""
-    held = list(leases)
+    held = [lease for lease in leases if lease.taken]
     if not held:
         return
     keys = [key for lease in held for key in (lease.keys.state, lease.keys.open)]

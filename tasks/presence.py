@@ -30,6 +30,7 @@ class Presence:
         self.process = process
         self._redis = redis
         self._seen: dict[str, _Seen] = {}
+        self._looked_at = 0.0
 
     async def beat(self) -> list[str]:
         """Leave a beat and look round; returns the processes that do not beat any more.
@@ -41,7 +42,7 @@ class Presence:
             ("ZRANGE", ALIVE, 0, -1, "WITHSCORES"),
             atomic=False,
         )
-        now = time.monotonic()
+        self._looked_at = now = time.monotonic()
         current = dict(_pairs(beats))
         self._seen = {name: self._updated(name, beat, now) for name, beat in current.items()}
         return [name for name, seen in self._seen.items() if now - seen.at > LAPSE]
@@ -63,10 +64,9 @@ class Presence:
         return {name for name, seen in self._seen.items() if now - seen.at <= LAPSE * 2}
 
     def workers(self) -> int:
-        """How many workers were seen alive."""
-        now = time.monotonic()
+        """How many workers were alive at the last look."""
         return sum(
-            seen.fresh and now - seen.at <= LAPSE
+            seen.fresh and self._looked_at - seen.at <= LAPSE
             for name, seen in self._seen.items()
             if name.startswith(WORKER)
         )

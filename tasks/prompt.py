@@ -1,8 +1,8 @@
-"""Words in, prompt out: the transcript that GPT-J continues, within a budget of tokens. Pure; no clock, no network."""
+"""Words in, prompt out: the transcript that GPT-J continues, within a budget of tokens. Pure: no clock, no network."""
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,18 +10,20 @@ from tasks.tokens import count_tokens
 
 BOT_LABEL = "Bot:"
 
-#: What a person is called whose name leaves nothing to make a label of, or would pass for the bot's.
+#: Who speaks if a name leaves nothing to make a label of, or would pass for the bot's.
 NAMELESS = "Human"
 
-#: A label is repeated in every turn and in the stop sequences, so a longer name costs more than it tells.
-LABEL_LENGTH = 40
+#: Bytes of a label: it stands in every turn and in the stop sequences, so a longer one costs more than it tells.
+LABEL_BYTES = 64
 
 #: Opens a reply to a message of which the model could not read the start. It is for the person, so
-#: the model never sees it again: `build_prompt` takes it out of every reply.
+#: the model never sees it again: it is taken out of every reply.
 SHORTENED = "(Your message is longer than I can read at once, so I read only its end.)\n\n"
 
 #: `<|endoftext|>` and its like are single tokens to GPT-J, whoever typed them: they would end the transcript.
 _SPECIAL_TOKEN = re.compile(r"<\|(?=[\w ]*\|>)")
+
+Count = Callable[[str], int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,54 +43,67 @@ class Prompt:
     shortened: bool
 
 
-def build_prompt(preamble: str, person: str, turns: Sequence[Turn], partial: str, budget: int) -> Prompt:
-    """The transcript of `turns` (oldest first, the last is the human message to answer), for at most `budget` tokens.
+def build_prompt(
+    preamble: str, person: str, turns: Sequence[Turn], partial: str, budget: int, count: Count = count_tokens
+) -> Prompt:
+    """The transcript of `turns` (oldest first, the last is the human message to answer) in at most `budget` tokens.
 
-    `partial` are words of the reply that were shown already: the prompt ends with them. What does not fit
-    is dropped turn by turn, oldest first; the preamble and the last message stay, the latter cut at its
-    start if it alone is too long.
+    `partial` are words of the reply that were shown already: the prompt ends in them. What does not fit is
+    dropped turn by turn, oldest first. The preamble and the last message stay; the message, if it alone is
+    too long, without its start, and so a partial reply that takes half of the room. `count` never
+    counts too few tokens.
     """
     label = _label(person)
-    stop = (f"\n{label}:", f"\n{BOT_LABEL}")
+    head = _head(preamble, label)
+    left = budget - count(head)
+    tail = _end_of(_opened(partial), f"\n{BOT_LABEL}", left // 2, count)
+    left -= count(tail)
     *earlier, last = [_line(turn, label) for turn in turns]
-    head = _clean(preamble).replace("{person}", label).strip() + "\n\n"
-    tail = f"\n{BOT_LABEL}{_opened(partial)}"
-    left = budget - count_tokens(head) - count_tokens(tail)
-    fitting = _cut_start(last, f"{label}: ", left)
-    left -= count_tokens(fitting)
-    kept: list[str] = []
-    for line in reversed(earlier):
-        left -= count_tokens(line + "\n")
-        if left < 0:
-            break
-        kept.append(line + "\n")
-    return Prompt(head + "".join(reversed(kept)) + fitting + tail, stop, shortened=fitting != last)
+    question = _end_of(last.removeprefix(f"{label}:"), f"{label}:", left, count)
+    left -= count(question)
+    history = _latest(earlier, left, count)
+    stop = (f"\n{label}:", f"\n{BOT_LABEL}")
+    return Prompt(head + history + question + tail, stop, shortened=question != last)
 
 
-def _opened(partial: str) -> str:
-    """What follows the bot's label: nothing, or the words so far without a space at the end,
-    since the model's next token brings its own."""
-    said = _clean(partial.removeprefix(SHORTENED)).strip()
-    return f" {said}" if said else ""
+def least_budget(preamble: str, count: Count = count_tokens) -> int:
+    """Tokens that a prompt with this preamble takes at least, if it is to hold a few words of a message."""
+    longest = "n" * LABEL_BYTES
+    return count(_head(preamble, longest)) + 2 * count(f"\n{longest}: ") + 64
+
+
+def _head(preamble: str, label: str) -> str:
+    return f"{_clean(preamble).replace('{person}', label).strip()}\n\n"
 
 
 def _label(person: str) -> str:
-    """The name as a label of one line: no colon, no control or invisible characters, never the bot's own."""
-    visible = "".join(" " if c == ":" or c.isspace() else c for c in _clean(person))
-    visible = "".join(c for c in visible if unicodedata.category(c)[0] != "C")
-    name = " ".join(visible.split())[:LABEL_LENGTH].strip()
+    """The name as one line without colon, control or invisible characters, and never the bot's own."""
+    spaced = "".join(" " if c == ":" or c.isspace() else c for c in _clean(person))
+    visible = "".join(c for c in spaced if unicodedata.category(c)[0] != "C")
+    name = " ".join(visible.split()).encode()[:LABEL_BYTES].decode(errors="ignore").strip()
     return NAMELESS if name.casefold() in ("", "bot") else name
 
 
 def _line(turn: Turn, label: str) -> str:
+    """A turn under its label. A reply keeps its lines, but no label opens one of them."""
     if turn.role == "human":
         return f"{label}: {_indented(_clean(turn.text).strip())}"
-    return f"{BOT_LABEL}{_opened(turn.text)}"
+    text = _opened(turn.text)
+    for forged in (f"\n{label}:", f"\n{BOT_LABEL}"):
+        text = text.replace(forged, f"\n  {forged[1:]}")
+    return BOT_LABEL + text
 
 
 def _indented(text: str) -> str:
-    """Further lines stand two spaces in, so that a label a person types never opens a line."""
+    """A message's further lines stand two spaces in, so that a label that a person types never opens a line."""
     return "\n  ".join(text.splitlines())
+
+
+def _opened(partial: str) -> str:
+    """What follows the bot's label: nothing, or the words so far without a space at their end,
+    for the model's next token brings its own."""
+    said = _clean(partial.removeprefix(SHORTENED)).strip()
+    return f" {said}" if said else ""
 
 
 def _clean(text: str) -> str:
@@ -96,18 +111,28 @@ def _clean(text: str) -> str:
     return _SPECIAL_TOKEN.sub("< |", text.encode("utf-8", "replace").decode())
 
 
-def _cut_start(line: str, label: str, room: int) -> str:
-    """`line` itself, or its label and as much of its end as fits into `room` tokens, from a whole word on."""
-    if count_tokens(line) <= room:
-        return line
-    text = line[len(label) :]
+def _latest(lines: Sequence[str], room: int, count: Count) -> str:
+    """As many of the last lines as fit into `room` tokens."""
+    kept: list[str] = []
+    for line in reversed(lines):
+        room -= count(line + "\n")
+        if room < 0:
+            break
+        kept.append(line + "\n")
+    return "".join(reversed(kept))
+
+
+def _end_of(text: str, label: str, room: int, count: Count) -> str:
+    """`label` and as much of the end of `text` as fits into `room` tokens, from a whole word on."""
+    if count(label + text) <= room:
+        return label + text
     low, high = 0, len(text)
     while low < high:
         middle = (low + high) // 2
-        if count_tokens(label + text[middle:]) <= room:
+        if count(label + text[middle:]) <= room:
             high = middle
         else:
             low = middle + 1
     end = text[low:]
-    _, space, words = end.partition(" ")
-    return label + (words if space and words else end)
+    word = end.find(" ")
+    return label + (end[word:] if 0 <= word < len(end) - 1 else end)

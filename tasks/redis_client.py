@@ -20,6 +20,10 @@ CONNECT_TIMEOUT = 3.0
 #: Every command we send may be sent again: scripts know what they have done already.
 RETRIES = 3
 
+NO_CONNECTION = (
+    "Redis has no connection left: start fewer processes, or choose a plan with more connections."
+)
+
 Command = tuple[Any, ...]
 
 
@@ -114,7 +118,11 @@ async def translated() -> AsyncIterator[None]:
     """Turn redis-py's errors into StorageError, each with the sentence an operator needs."""
     try:
         yield
+    except redis.AuthenticationError as error:
+        raise StorageError("Redis refuses the name or password in REDIS_URL.") from error
     except (redis.ConnectionError, redis.TimeoutError, TimeoutError, OSError) as error:
+        if "max number of clients" in str(error):
+            raise StorageError(NO_CONNECTION) from error
         raise StorageError(f"Redis cannot be reached ({type(error).__name__}).") from error
     except redis.exceptions.OutOfMemoryError as error:
         raise StorageError(

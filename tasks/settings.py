@@ -26,6 +26,8 @@ class Settings(BaseSettings):
     redis_url: str = Field(
         "redis://127.0.0.1:6379/0",
         pattern=r"^(rediss?|unix)://",
+        # It may hold a password.
+        repr=False,
         description="Redis with JSON. Unset, `make run` starts an embedded one.",
     )
 

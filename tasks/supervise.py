@@ -1,4 +1,4 @@
-"""Keeps background tasks running: one that fails is reported and started again, never lost quietly."""
+"""Keeps background tasks running: one that ends, fails or is cancelled by mistake is started again, and said so."""
 
 import asyncio
 import logging
@@ -11,9 +11,39 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.1, 2.0
 #: A task that ran so many seconds did well before it failed.
 HEALTHY = 30.0
 
+Run = Callable[[], Awaitable[None]]
 
-async def forever(name: str, run: Callable[[], Awaitable[None]]) -> None:
-    """Run a task for ever; it is expected not to return. Only cancelling ends it."""
+
+class Background:
+    """The background tasks of a process, for one event loop; they run until `stop`."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._stopping = False
+
+    def keep(self, name: str, run: Run) -> None:
+        """Run a task for ever; it is expected not to return."""
+        task = asyncio.create_task(_forever(name, run), name=name)
+        self._tasks.add(task)
+        task.add_done_callback(lambda ended: self._ended(ended, name, run))
+
+    async def stop(self) -> None:
+        """End them all."""
+        self._stopping = True
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _ended(self, task: asyncio.Task[None], name: str, run: Run) -> None:
+        """Only `stop` may end a task. A cancelling that nobody here asked for (a library's, meant for a part of
+        it) must not."""
+        self._tasks.discard(task)
+        if not self._stopping:
+            log.error("%s was cancelled; it is started again", name)
+            self.keep(name, run)
+
+
+async def _forever(name: str, run: Run) -> None:
     loop = asyncio.get_running_loop()
     pause = FIRST_PAUSE
     while True:

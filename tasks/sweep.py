@@ -2,7 +2,7 @@
 
 from tasks import scripts
 from tasks.broker import enqueue_commands
-from tasks.conversations import PATIENCE_MS
+from tasks.conversations import LONGEST_PATIENCE_MS, PATIENCE_MS
 from tasks.keys import SHARDS, ConversationKeys, open_key
 from tasks.redis_client import RedisClient
 
@@ -12,7 +12,9 @@ BATCH = 100
 
 async def sweep(redis: RedisClient) -> int:
     """Look through every shard; returns how many conversations were enqueued again. Raises StorageError."""
-    clock, *_ = await redis.together(("TIME",))
+    clock, some = await redis.together(("TIME",), ("EXISTS", *map(open_key, range(SHARDS))), atomic=False)
+    if not some:
+        return 0
     now = int(clock[0]) * 1000 + int(clock[1]) // 1000
     due = await redis.together(
         *(("ZRANGE", open_key(shard), "-inf", now, "BYSCORE", "LIMIT", 0, BATCH) for shard in range(SHARDS))
@@ -26,7 +28,9 @@ async def revive(redis: RedisClient, conversation: str) -> bool:
     Raises StorageError.
     """
     keys = ConversationKeys(conversation)
-    claimed = await redis.script(scripts.CLAIM, (keys.state, keys.open), (conversation, PATIENCE_MS))
+    claimed = await redis.script(
+        scripts.CLAIM, (keys.state, keys.open), (conversation, PATIENCE_MS, LONGEST_PATIENCE_MS)
+    )
     if claimed:
         await redis.together(*enqueue_commands(conversation))
     return bool(claimed)

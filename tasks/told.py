@@ -42,11 +42,11 @@ class Told:
         self._end(finish_reason)
         log.info("finished %s reason=%s", self._line(), finish_reason)
 
-    def failed(self, code: str, detail: str) -> None:
-        """The reply failed."""
+    def failed(self, code: str) -> None:
+        """The reply failed; why, was logged where it happened."""
         self._end("failed")
         self._figures.count("model_errors", code)
-        log.warning("failed %s code=%s detail=%r", self._line(), code, detail)
+        log.warning("failed %s code=%s", self._line(), code)
 
     def _end(self, outcome: str) -> None:
         self._figures.count("replies", outcome)

@@ -5,6 +5,8 @@ import socket
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any, Literal
 
 import aiohttp
@@ -19,20 +21,20 @@ Reason = Literal["model_loading", "rate_limited", "retrying"]
 #: Seconds: a loading model is asked again at least so often, whatever it estimates; it may be ready sooner.
 LOADING_POLL = 15.0
 
-_HTML = re.compile(rb"\s*<(?:!doctype|html|head|body)", re.IGNORECASE)
-
 
 @dataclass
 class Trouble(Exception):
     """Why one request failed. With a `reason` waiting can help; without, somebody must change something.
 
-    `delay`: seconds the server asks to wait.
+    `delay`: seconds the server asks to wait. `quoted`: the server's own words; the person may see them, the log
+    must not, since they may quote the person.
     """
 
     code: str
     detail: str
     reason: Reason | None = None
     delay: float | None = None
+    quoted: str = ""
 
     @property
     def told(self) -> Reason:
@@ -41,7 +43,8 @@ class Trouble(Exception):
 
     def error(self, more: str = "") -> ModelError:
         """The same, said in the end, with `more` to say."""
-        detail = f"{self.detail} {more}".strip()
+        said = f"{self.detail}: {self.quoted}" if self.quoted else self.detail
+        detail = f"{said} {more}".strip()
         return ModelError(self.code, detail, retryable=self.reason is not None)
 
 
@@ -100,10 +103,9 @@ def from_status(status: int, headers: Mapping[str, str], body: bytes) -> Trouble
         return _permanent("model_redirected", "MODEL_URL leads to another address; set MODEL_URL to that one.")
     if status >= 500:
         return Trouble("model_server_error", f"The model server answers with status {status}.", "retrying")
-    if is_too_long(message):
+    if _is_too_long(message):
         return _permanent(*_PERMANENT[413])
-    said = f": {message}" if message else f" with status {status}"
-    return _permanent("model_rejected", f"The model server rejects the request{said}")
+    return Trouble("model_rejected", f"The model server rejects the request with status {status}", quoted=message)
 
 
 def from_event(event: ServerError | Misfit) -> Trouble:
@@ -111,8 +113,10 @@ def from_event(event: ServerError | Misfit) -> Trouble:
     if isinstance(event, Misfit):
         return misfit(event.what)
     kind = event.kind.lower()
+    if _is_too_long(event.message):
+        return _permanent(*_PERMANENT[413])
     if kind in ("validation", "badrequesterror", "invalid_request_error"):
-        return _permanent("model_rejected", f"The model server rejects the request: {event.message[:200]}")
+        return Trouble("model_rejected", "The model server rejects the request", quoted=event.message[:200])
     if kind == "overloaded":
         return Trouble("model_rate_limited", _PASSING[429][1], "rate_limited")
     return Trouble("model_stream_error", "The model failed in the middle of its reply.", "retrying")
@@ -125,11 +129,6 @@ def misfit(what: str) -> Trouble:
         f"The model server sent {what}; check that MODEL_URL is a model server's address "
         "and that MODEL_PROTOCOL (text-generation or completions) is the one it speaks.",
     )
-
-
-def is_html(content_type: str, beginning: bytes) -> bool:
-    """Whether an answer is a web page."""
-    return "html" in content_type or _HTML.match(beginning) is not None
 
 
 def from_exception(error: Exception, *, streaming: bool) -> Trouble:
@@ -161,11 +160,9 @@ def from_exception(error: Exception, *, streaming: bool) -> Trouble:
     return Trouble("model_disconnected", "The model server closed the connection without an answer.", "retrying")
 
 
-def is_too_long(message: str) -> bool:
+def _is_too_long(message: str) -> bool:
     """Whether a rejection says that prompt and reply exceed the context, in TGI's or vLLM's words."""
-    return (
-        re.search(r"inputs? tokens|context length|max_total_tokens|max_new_tokens.{0,40}must be", message) is not None
-    )
+    return re.search(r"inputs?`? tokens|must have less than|context length", message) is not None
 
 
 def _causes(error: BaseException | None) -> "list[BaseException]":
@@ -185,15 +182,21 @@ def _message(body: bytes) -> str:
 
 
 def _delay(headers: Mapping[str, str], body: bytes, reason: Reason) -> float | None:
-    """How long the server asks to wait: Retry-After in seconds, or an older 503's `estimated_time`."""
+    """How long the server asks to wait: Retry-After (seconds or a date), or an older 503's `estimated_time`."""
     match _json(body):
         case {"estimated_time": int() | float() as estimated} if estimated > 0:
             return min(float(estimated), LOADING_POLL)
+    wait = _retry_after(headers.get("retry-after", ""))
+    return min(wait, LOADING_POLL) if wait is not None and reason == "model_loading" else wait
+
+
+def _retry_after(value: str) -> float | None:
+    if re.fullmatch(r"\d+(\.\d+)?", value):
+        return float(value)
     try:
-        wait = max(float(headers.get("retry-after", "")), 0.0)
-    except ValueError:
+        return max((parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds(), 0.0)
+    except (ValueError, TypeError):
         return None
-    return min(wait, LOADING_POLL) if reason == "model_loading" else wait
 
 
 def _json(body: bytes) -> Any:

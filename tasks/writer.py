@@ -102,11 +102,18 @@ class Writer:
             self._due.clear()
             self._stop_timer()
             self._sending, self._unsent = self._unsent, {}
-            if self._sending:
-                await self._send([(strand, item) for strand in self._sending for item in strand.take()])
-            self._sending = {}
-            async with self._sent:
-                self._sent.notify_all()
+            try:
+                if self._sending:
+                    await self._send([(strand, item) for strand in self._sending for item in strand.take()])
+            except BaseException:
+                # Words may be lost here: these replies go on from the last one that stands in Redis.
+                for strand in self._sending:
+                    strand.lease.lose()
+                raise
+            finally:
+                self._sending = {}
+                async with self._sent:
+                    self._sent.notify_all()
 
     def _schedule(self, strand: Strand, *, urgent: bool) -> None:
         self._unsent[strand] = None

@@ -1,8 +1,10 @@
 """A client of the stream contract, and one of the older contract, as plain as the wire allows."""
 
 import asyncio
+import copy
 import json
 import uuid
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
@@ -45,7 +47,11 @@ class Chat:
 
     async def __aenter__(self) -> "Chat":
         self.socket: ClientConnection = await connect(
-            self._address, subprotocols=[websockets.Subprotocol(SUBPROTOCOL)], max_size=None, **self._options
+            self._address,
+            subprotocols=[websockets.Subprotocol(SUBPROTOCOL)],
+            max_size=None,
+            max_queue=None,
+            **self._options,
         )
         return self
 
@@ -101,32 +107,71 @@ class Chat:
             return closed.rcvd.code if closed.rcvd else 1006
 
 
-def replay(frames: list[Frame]) -> dict[str, Any]:
+class SeedChat:
+    """One socket of the older contract."""
+
+    def __init__(self, url: str, token: str, **options: Any) -> None:
+        self._address = f"{url.replace('http', 'ws', 1)}/chat?token={token}"
+        self._options = options
+
+    async def __aenter__(self) -> "SeedChat":
+        self.socket: ClientConnection = await connect(self._address, max_size=None, max_queue=None, **self._options)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.socket.close()
+
+    async def send(self, text: str | bytes) -> None:
+        """Send what was typed, as it is."""
+        await self.socket.send(text)
+
+    async def next(self) -> dict[str, str]:
+        """The next frame, which has to be what the contract says."""
+        frame = await asyncio.wait_for(self.socket.recv(), PATIENCE)
+        assert isinstance(frame, str)
+        message: dict[str, str] = json.loads(frame)
+        assert set(message) == {"id", "msg", "timestamp"}
+        assert all(isinstance(value, str) and value for value in message.values())
+        assert message["msg"].startswith("Bot: ")
+        return message
+
+    async def ask(self, text: str | bytes) -> str:
+        """Send a text; returns the `msg` of its answer."""
+        await self.send(text)
+        return (await self.next())["msg"]
+
+
+def replay(frames: list[Frame], apply: Callable[[dict[str, Any], Frame], None] | None = None) -> dict[str, Any]:
     """The conversation that a client ends up with: a snapshot and the events after it, as the contract says."""
+    apply = apply or apply_event
     snapshot = next(frame for frame in frames if frame["type"] == "snapshot")
     state: dict[str, Any] = {
-        "messages": list(snapshot["conversation"]["messages"]),
-        "reply": snapshot["reply"],
-        "cursor": _position(snapshot["cursor"]),
+        "messages": copy.deepcopy(snapshot["conversation"]["messages"]),
+        "reply": copy.deepcopy(snapshot["reply"]),
+        "cursor": position(snapshot["cursor"]),
     }
     for frame in frames[frames.index(snapshot) + 1 :]:
         if frame["type"] == "snapshot":
-            return replay(frames[frames.index(frame) :])
-        if "cursor" in frame and _position(frame["cursor"]) > state["cursor"]:
-            state["cursor"] = _position(frame["cursor"])
-            _apply(state, frame)
+            return replay(frames[frames.index(frame) :], apply)
+        if "cursor" in frame and position(frame["cursor"]) > state["cursor"]:
+            state["cursor"] = position(frame["cursor"])
+            apply(state, frame)
     return state
 
 
-def _position(cursor: str) -> tuple[int, ...]:
+def position(cursor: str) -> tuple[int, ...]:
+    """A cursor as two integers, to be compared."""
     return tuple(map(int, cursor.split("-")))
 
 
-def _apply(state: dict[str, Any], frame: Frame) -> None:
+def apply_event(state: dict[str, Any], frame: Frame) -> None:
+    """What one event changes in a conversation."""
     messages: list[dict[str, Any]] = state["messages"]
     match frame["type"]:
         case "message.accepted":
-            messages.append(frame["message"])
+            messages.append(dict(frame["message"]))
         case "reply.started":
             state["reply"] = {"id": frame["id"], "to": frame["to"], "text": "", "state": "writing"}
             _asked(messages, frame["to"]).pop("failed", None)
@@ -137,6 +182,7 @@ def _apply(state: dict[str, Any], frame: Frame) -> None:
             state["reply"]["text"] += frame["text"]
         case "reply.finished":
             message = frame["message"]
+            _asked(messages, message["to"]).pop("failed", None)
             messages[:] = [m for m in messages if m.get("to") != message["to"]]
             messages.insert(messages.index(_asked(messages, message["to"])) + 1, message)
             state["reply"] = None

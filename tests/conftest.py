@@ -54,17 +54,26 @@ async def redis(redis_url: str) -> AsyncIterator[RedisClient]:
 
 
 @pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """Parley as it runs: the Procfile's web and worker, a real Redis and the stand-in; for tests that do not harm it."""
+def running_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """One stack for the whole run; tests take it as `stack`."""
     try:
         redis = start_redis(tmp_path_factory.mktemp("stack"), kind="redis")
     except StorageError as error:
         missing(str(error))
     with Stack(redis) as stack:
         stack.start_web()
+        stack.start_web()
         stack.start_worker()
         stack.wait_ready()
         yield stack
+
+
+@pytest.fixture
+def stack(running_stack: Stack) -> Stack:
+    """Parley as it runs: two of the Procfile's web, a worker, a real Redis, a stand-in that is quick and does nothing
+    wrong; for tests that do not harm it."""
+    running_stack.calm()
+    return running_stack
 
 
 @pytest.fixture

@@ -1,21 +1,21 @@
 """Parley as it runs, under a test's control: Redis, the stand-in, and any number of the Procfile's processes."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
 
 import httpx
+import redis
 
 from tasks.embedded_redis import EmbeddedRedis, free_port
+from tasks.keys import ALIVE
 from tasks.processes import Child, Processes, wait_until
+from tasks.settings import Settings
 
 #: Limits off: a test that is about a limit sets it.
-UNLIMITED = {
-    "LIMIT_MESSAGES_PER_MINUTE": "0",
-    "LIMIT_SESSIONS_PER_HOUR": "0",
-    "LIMIT_SOCKETS_PER_SESSION": "0",
-    "LIMIT_SOCKETS_PER_ADDRESS": "0",
-}
+UNLIMITED = {name.upper(): "0" for name in Settings.model_fields if name.startswith("limit_") and name != "limit_text"}
 
 
 class Stack:
@@ -67,13 +67,38 @@ class Stack:
         wait_until(lambda: answers(f"http://127.0.0.1:{port}/healthz"), "the web process", [child])
         return child
 
+    @contextmanager
+    def another_web(self, **settings: str) -> Iterator[str]:
+        """The address of one more web process, with settings of its own, while the block lasts."""
+        child = self.start_web(**settings)
+        port = self.ports.pop()
+        try:
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            child.stop()
+
     def start_worker(self, **settings: str) -> Child:
         """Start another worker process."""
         return self.processes.start("worker", settings)
 
+    def kill(self, child: Child) -> None:
+        """SIGKILL; that it is gone surprises nobody who waits for something later."""
+        child.kill()
+        self.processes.children.remove(child)
+
     def wait_ready(self, seconds: float = 20) -> None:
         """Wait until a message would be answered."""
         wait_until(lambda: answers(f"{self.url}/readyz"), "Parley", self.processes.children, seconds)
+
+    def wait_workers(self, number: int, seconds: float = 20) -> None:
+        """Wait until so many workers leave a beat, and so take messages."""
+        with redis.Redis.from_url(self.redis.url) as client:
+            wait_until(
+                lambda: sum(name.startswith(b"worker:") for name in client.zrange(ALIVE, 0, -1)) >= number,
+                f"{number} workers",
+                self.processes.children,
+                seconds,
+            )
 
     def wait_not_ready(self, seconds: float = 20) -> None:
         """Wait until the web process knows that nothing would be answered."""
@@ -86,6 +111,20 @@ class Stack:
     def fault(self, **fault: Any) -> None:
         """Have the stand-in do something wrong."""
         httpx.post(f"{self.model_url}/faults", json=fault).raise_for_status()
+
+    def pace(self, **options: float) -> None:
+        """Change how the stand-in answers: `rate` in tokens a second, `first_delay` in seconds, `stamped`."""
+        httpx.post(f"{self.model_url}/options", json=options).raise_for_status()
+
+    def clear_faults(self) -> None:
+        """Have the stand-in do nothing wrong any more."""
+        httpx.delete(f"{self.model_url}/faults").raise_for_status()
+
+    def calm(self) -> None:
+        """Have the stand-in answer well and quickly, and count anew."""
+        self.clear_faults()
+        self.pace(rate=400, first_delay=0, stamped=0)
+        httpx.delete(f"{self.model_url}/stats").raise_for_status()
 
     def model_stats(self) -> dict[str, Any]:
         """What the stand-in has seen."""

@@ -1,7 +1,8 @@
 -- Lets one of those who look enqueue a conversation again that waits without a live lease.
--- The longer it has waited, the later the next look, so that a long queue does not fill with repeats.
+-- The longer it has waited, the later the next look, so that a long queue does not fill with repeats; but no
+-- later than `longest`, for the repeat may be lost as well.
 -- KEYS state, open
--- ARGV conversation, patience (ms)
+-- ARGV conversation, patience (ms), longest (ms)
 -- Returns 1 if the caller should enqueue it.
 local state, open = KEYS[1], KEYS[2]
 local score = redis.call('ZSCORE', open, ARGV[1])
@@ -19,5 +20,6 @@ if s[2] and tonumber(s[3]) > now then
   redis.call('ZADD', open, s[3], ARGV[1])
   return 0
 end
-redis.call('ZADD', open, now + math.max(tonumber(ARGV[2]), now - (tonumber(s[4]) or now)), ARGV[1])
+local waited = now - (tonumber(s[4]) or now)
+redis.call('ZADD', open, now + math.max(ARGV[2], math.min(waited, ARGV[3])), ARGV[1])
 return 1

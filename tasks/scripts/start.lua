@@ -13,6 +13,9 @@ if redis.call('HEXISTS', ids, 'stop:' .. to) == 1 then
   return 2
 end
 if s[2] == reply then
+  -- Whatever the one before was waiting for, whoever goes on asks anew.
+  redis.call('HSET', state, 'phase', 'writing')
+  redis.call('HDEL', state, 'waiting')
   return 1
 end
 if s[3] then

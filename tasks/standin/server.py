@@ -14,7 +14,7 @@ import asyncio
 import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import cast, Any
+from typing import Any, cast
 
 import httptools
 import orjson

@@ -1,0 +1,85 @@
+"""What a connection may cost before it is a request, and after its socket was closed; uvicorn sets no bounds there.
+
+The Procfile names these two classes to uvicorn.
+"""
+
+import asyncio
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+
+#: Bytes of a request's first line and headers; browsers and proxies send a few thousand.
+MOST_HEADERS = 65_536
+#: Seconds in which a request has to arrive, body included (no call reads one).
+ARRIVAL = 20.0
+#: Seconds that a client which is sent away may take to read the last of it.
+FAREWELL = 15.0
+
+
+class Http(HttpToolsProtocol):
+    """HTTP whose requests have to come whole within ARRIVAL seconds, with at most MOST_HEADERS bytes of headers."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._headers_seen = 0
+        self._arrival: asyncio.TimerHandle | None = None
+        self._expect()
+
+    def data_received(self, data: bytes) -> None:
+        self._expect()
+        if self._headers_seen >= 0:
+            self._headers_seen += len(data)
+        super().data_received(data)
+        if self._headers_seen > MOST_HEADERS:
+            self.transport.abort()
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._headers_seen = max(self._headers_seen, 0)
+        self._expect()
+
+    def on_headers_complete(self) -> None:
+        self._headers_seen = -1
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        self._arrived()
+        super().on_message_complete()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._arrived()
+        super().connection_lost(exc)
+
+    def _expect(self) -> None:
+        if self._arrival is None:
+            self._arrival = self.loop.call_later(ARRIVAL, self.transport.abort)
+
+    def _arrived(self) -> None:
+        if self._arrival is not None:
+            self._arrival.cancel()
+            self._arrival = None
+
+
+class Socket(WebSocketsSansIOProtocol):
+    """A WebSocket that is gone at most FAREWELL seconds after either side began to close it.
+
+    A client that does not read would keep a closing transport, and what it has to send, for ever.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._farewell: asyncio.TimerHandle | None = None
+
+    async def run_asgi(self) -> None:
+        """Run the application; when it is through with this socket, so are we."""
+        try:
+            await super().run_asgi()
+        finally:
+            if not self.disconnected:
+                self._farewell = self.loop.call_later(FAREWELL, self.transport.abort)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._farewell is not None:
+            self._farewell.cancel()
+        super().connection_lost(exc)

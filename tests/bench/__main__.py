@@ -1,0 +1,55 @@
+"""Choose cases and sizes, measure, print one table, write one file."""
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Sequence
+
+from tests.bench import cases, report, side_by_side
+from tests.bench.report import Row
+
+#: Every case but the one side by side, in the table's order.
+CASES: dict[str, Callable[[], list[Row]]] = {
+    "pickup": cases.pickup,
+    "idle": cases.idle,
+    "sockets": cases.sockets,
+    "connections": cases.connections,
+    "length": cases.length,
+    "workers": cases.workers,
+    "waiting": cases.waiting,
+    "memory": cases.memory,
+    "growth": cases.growth,
+}
+SIDE_BY_SIDE = "load"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure what was asked for."""
+    options = parser().parse_args(arguments)
+    chosen = options.cases.split(",") if options.cases else [SIDE_BY_SIDE, *CASES]
+    began = time.monotonic()
+    rows: list[Row] = []
+    for case in chosen:
+        print(f"measuring {case} …", file=sys.stderr, flush=True)
+        if case == SIDE_BY_SIDE:
+            sizes = [int(size) for size in options.conversations.split(",")]
+            rows += side_by_side.rows(side_by_side.measure(sizes, options.repeat))
+        else:
+            rows += CASES[case]()
+    file = report.write(rows, {"cases": chosen, "arguments": vars(options), "seconds": time.monotonic() - began})
+    print(report.table([report.HEAD, *(row.cells() for row in rows)]))
+    print(f"\n{time.monotonic() - began:.0f} seconds; written to {file.relative_to(report.RESULTS.parent)}")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command's options."""
+    names = ", ".join([SIDE_BY_SIDE, *CASES])
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("--cases", default="", help=f"some of: {names}; all if not given")
+    parser.add_argument("--conversations", default="50,150,300", help="numbers at once of the case `load`")
+    parser.add_argument("--repeat", type=int, default=2, help="how often the case `load` runs either system")
+    return parser
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,55 @@
+"""The table at the end of a run."""
+
+import os
+
+from tests.chaos.run import Outcome
+
+
+def percentile(values: list[float], share: float) -> float:
+    """The value that `share` of them (sorted) do not exceed."""
+    return values[min(len(values) - 1, int(len(values) * share))] if values else 0.0
+
+
+def table(outcome: Outcome) -> str:
+    """Everything worth knowing, a line each."""
+    setup, verdict, pauses = outcome.setup, outcome.verdict, outcome.pauses
+    rows = [
+        ("seed, length", f"{setup.seed}, {setup.seconds / 60:g} min"),
+        ("processes", f"{setup.webs} web, {setup.workers} worker, Redis behind a proxy, stand-in"),
+        *((f"  {kind}", str(number)) for kind, number in sorted(outcome.done.items())),
+        ("faults", f"{outcome.done.total()} ({outcome.skipped.total()} found nobody to hit)"),
+        ("conversations", str(setup.conversations)),
+        ("messages", f"{verdict.messages} ({verdict.acknowledged} acknowledged)"),
+        ("replies", f"{verdict.replies} ({verdict.stopped} stopped), {verdict.failed} failures told"),
+        ("tokens", str(verdict.tokens)),
+        ("reconnects", str(outcome.reconnects)),
+        ("rewinds of Redis", str(outcome.rewinds)),
+        ("takeovers after kill -9", str(len(pauses))),
+        (
+            "  pause p50 / p95 / worst",
+            " / ".join(f"{percentile(pauses, share):.1f}" for share in (0.5, 0.95, 1)) + " s",
+        ),
+        ("all settled after", f"{outcome.settled_after:.1f} s"),
+        *((f"memory of {kind}", _growth(*sizes)) for kind, sizes in outcome.memory.items()),
+        ("log lines", f"{outcome.log_lines} ({len(outcome.tracebacks)} tracebacks)"),
+        ("lost", str(verdict.lost)),
+        ("repeated", str(verdict.repeated)),
+    ]
+    lines = [f"{name:<28} {value}" for name, value in rows]
+    return "\n".join([*lines, *_wrong(outcome)])
+
+
+def _growth(before: int, after: int) -> str:
+    return f"{before >> 20} MB at the start, {after >> 20} MB at the end"
+
+
+def _wrong(outcome: Outcome) -> list[str]:
+    if outcome.good:
+        return ["Every promise held."]
+    lines = [f"Person {number}: {what}" for number, all_ in outcome.verdict.wrong.items() for what in all_[:3]]
+    lines += [f"Left in Redis: {name}: {value!r}" for name, value in list(outcome.verdict.leftovers.items())[:10]]
+    lines += [f"Traceback in {line}" for line in outcome.tracebacks[:5]]
+    lines += [f"Memory of {kind} has grown." for kind in outcome.grown]
+    if outcome.report:
+        lines.append(f"Frames, plan and logs: {os.path.relpath(outcome.report)}")
+    return [f"NOT as promised, seed {outcome.setup.seed}:", *lines]

@@ -1,0 +1,1 @@
+"""Parley as its operator sees it: figures, readiness, logs, headers, limits, kinds of Redis, numbers of processes."""

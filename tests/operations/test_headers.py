@@ -1,0 +1,122 @@
+"""Headers that keep others out: on every answer, whoever gives it; and origins, the same list for HTTP and sockets."""
+
+import re
+from pathlib import Path
+
+import httpx
+import pytest
+import websockets
+
+from api.headers import HEADERS
+from tests.client import Chat, SeedChat, new_token
+from tests.stack import Stack
+
+PAGE = Path(__file__).parents[2] / "frontend" / "dist"
+
+OTHER = "http://localhost:3000"
+FOREIGN = [
+    "http://evil.example",
+    "null",
+    "http://localhost:3000.evil.example",
+    "http://evil.example/http://localhost:3000",
+    "https://localhost:3000",
+    "http://localhost:30000",
+    "http://LOCALHOST:3000@evil.example",
+    "file://",
+    "",
+]
+
+ANSWERS = [
+    ("GET", "/healthz", 200),
+    ("GET", "/readyz", 200),
+    ("GET", "/metrics", 200),
+    ("GET", "/openapi.json", 200),
+    ("POST", "/token?name=Ada", 200),
+    ("POST", "/token?name=", 400),
+    ("GET", "/refresh_token?token=unknown", 400),
+    ("DELETE", "/token?token=unknown", 400),
+    ("PUT", "/token", 405),
+    ("POST", "/nowhere", 405),
+]
+PAGES = [("/", 200), ("/chat/some-token", 200), ("/nowhere/%00", 200), ("/assets/none.js", 404), ("/icon.svg", 200)]
+
+
+def check(answer: httpx.Response) -> None:
+    """Every answer carries them, and sets no cookies."""
+    for name, value in HEADERS.items():
+        assert answer.headers[name] == value
+    assert answer.headers["cache-control"]
+    assert "set-cookie" not in answer.headers
+    assert "server" not in answer.headers
+
+
+@pytest.mark.parametrize(("method", "path", "status"), ANSWERS)
+def test_every_answer_carries_them(stack: Stack, method: str, path: str, status: int) -> None:
+    answer = httpx.request(method, f"{stack.url}{path}")
+    assert answer.status_code == status
+    check(answer)
+    assert answer.headers["cache-control"] == "no-store"
+
+
+@pytest.mark.skipif(not PAGE.is_dir(), reason="the page is not built")
+@pytest.mark.parametrize(("path", "status"), PAGES)
+def test_the_page_and_its_files_carry_them(stack: Stack, path: str, status: int) -> None:
+    answer = httpx.get(f"{stack.url}{path}")
+    assert answer.status_code == status
+    check(answer)
+
+
+@pytest.mark.skipif(not PAGE.is_dir(), reason="the page is not built")
+def test_the_page_runs_under_its_own_policy() -> None:
+    html = (PAGE / "index.html").read_text()
+    assert not re.search(r"<script(?![^>]*\ssrc=)|<style|\son\w+=|style=", html)
+
+
+def test_the_policy_allows_nothing_inline_and_nothing_from_elsewhere() -> None:
+    policy = HEADERS["Content-Security-Policy"]
+    assert "unsafe" not in policy
+    assert policy.startswith("default-src 'none'")
+    assert not re.search(r"\*|https?:", policy)
+
+
+@pytest.mark.parametrize("origin", [OTHER, "http://127.0.0.1:3000"])
+@pytest.mark.parametrize("path", ["/token?name=Ada", "/token?name="])
+def test_an_allowed_origin_may_read_every_answer_errors_included(stack: Stack, origin: str, path: str) -> None:
+    answer = httpx.post(f"{stack.url}{path}", headers={"Origin": origin})
+    assert answer.headers["access-control-allow-origin"] == origin
+    assert "access-control-allow-credentials" not in answer.headers
+
+
+@pytest.mark.parametrize("origin", FOREIGN)
+async def test_a_foreign_origin_may_read_nothing_and_open_no_socket(stack: Stack, origin: str) -> None:
+    token = await new_token(stack.url)
+    headers = {"Origin": origin}
+    async with httpx.AsyncClient() as http:
+        answer = await http.get(f"{stack.url}/refresh_token?token={token}", headers=headers)
+    assert "access-control-allow-origin" not in answer.headers
+    async with Chat(stack.url, token, additional_headers=headers) as chat:
+        assert await chat.closed_with() == 4403
+        assert not chat.frames
+    with pytest.raises(websockets.InvalidStatus) as refused:
+        async with SeedChat(stack.url, token, additional_headers=headers):
+            pass
+    assert refused.value.response.status_code == 403
+
+
+@pytest.mark.parametrize("origin", [OTHER, "own", None])
+async def test_the_pages_own_origin_the_allowed_ones_and_no_browser_may(stack: Stack, origin: str | None) -> None:
+    token = await new_token(stack.url)
+    origin = stack.url if origin == "own" else origin
+    headers = {"Origin": origin} if origin else {}
+    async with Chat(stack.url, token, additional_headers=headers) as chat:
+        assert (await chat.next())["type"] == "snapshot"
+    async with SeedChat(stack.url, token, additional_headers=headers):
+        pass
+
+
+@pytest.mark.parametrize(("origin", "allowed"), [(OTHER, True), ("http://evil.example", False)])
+def test_a_browser_that_asks_first_is_told_the_same(stack: Stack, origin: str, allowed: bool) -> None:
+    headers = {"Origin": origin, "Access-Control-Request-Method": "POST"}
+    answer = httpx.options(f"{stack.url}/token", headers=headers)
+    assert (answer.headers.get("access-control-allow-origin") == origin) is allowed
+    check(answer)

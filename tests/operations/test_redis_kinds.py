@@ -1,0 +1,199 @@
+"""Which Redis will do: at start the others are refused, or warned of, in one sentence that says what to do."""
+
+import contextlib
+import shutil
+import socket
+import socketserver
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from tasks.embedded_redis import EmbeddedRedis, free_port, start_redis
+from tasks.errors import StorageError
+from tasks.processes import Child, Processes, wait_until
+from tests.client import Chat, new_token
+from tests.conftest import missing
+from tests.stack import Stack, answers
+
+WEB_AND_WORKER = pytest.mark.parametrize("kind", ["web", "worker"])
+
+
+def real(folder: Path, **options: str) -> EmbeddedRedis:
+    """A real Redis with these lines in its configuration."""
+    try:
+        return start_redis(folder, kind="redis", options=options)
+    except StorageError as error:
+        missing(str(error))
+        raise
+
+
+def started(kind: str, url: str) -> Child:
+    """A web or worker process on this Redis, which the caller has to stop."""
+    env = {"REDIS_URL": url, "MODEL_URL": "http://127.0.0.1:9", "HOST": "127.0.0.1", "PORT": str(free_port())}
+    return Processes(env).start(kind)
+
+
+def says(child: Child, sentence: str) -> bool:
+    """Whether it has printed this."""
+    return any(sentence in line for line in child.lines)
+
+
+def check_refused(kind: str, url: str, sentence: str) -> None:
+    """The process ends by itself, not as if all were well, after one line that says why and no traceback."""
+    with started(kind, url) as child:
+        assert child.wait(30)
+        child.kill()
+        assert child.returncode not in (0, None)
+        assert sum(f"This process cannot work and ends. {sentence}" in line for line in child.lines) == 1
+        assert not says(child, "Traceback")
+
+
+class Old(socketserver.StreamRequestHandler):
+    """Answers as a Redis of long ago would, as far as it is asked."""
+
+    def handle(self) -> None:
+        with contextlib.suppress(ConnectionError, ValueError):
+            while line := self.rfile.readline():
+                words = []
+                for _ in range(int(line[1:])):
+                    length = int(self.rfile.readline()[1:])
+                    words.append(self.rfile.read(length + 2)[:-2].upper())
+                self.wfile.write(self.answer(words[0]))
+
+    def answer(self, word: bytes) -> bytes:
+        if word != b"INFO":
+            return b"+OK\r\n"
+        info = b"# Server\r\nredis_version:6.0.16\r\n"
+        return b"$%d\r\n%s\r\n" % (len(info), info)
+
+
+@pytest.fixture
+def old_redis() -> Iterator[str]:
+    """The address of a Redis that is too old."""
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Old) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"redis://127.0.0.1:{server.server_address[1]}/0"
+        server.shutdown()
+
+
+@pytest.fixture
+def plain_redis(tmp_path: Path) -> Iterator[str]:
+    """The address of a Redis without JSON."""
+    program = shutil.which("redis-server")
+    if program is None:
+        missing("There is no redis-server here.")
+        raise AssertionError
+    port = free_port()
+    argv = [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(tmp_path)]
+    with Child("plain redis", argv):
+        with redis.Redis(port=port) as client:
+            wait_until(lambda: reached(client), "redis")
+            if "json" in str(client.module_list()).lower():
+                pytest.skip("This machine's redis-server brings JSON.")
+        yield f"redis://127.0.0.1:{port}/0"
+
+
+def reached(client: redis.Redis) -> bool:
+    """Whether the server answers yet."""
+    try:
+        return bool(client.ping())
+    except redis.ConnectionError:
+        return False
+
+
+@WEB_AND_WORKER
+def test_a_redis_without_json_is_refused_with_what_to_use_instead(plain_redis: str, kind: str) -> None:
+    check_refused(kind, plain_redis, "This Redis has no JSON: use Redis 8")
+
+
+@WEB_AND_WORKER
+def test_a_redis_that_is_too_old_is_refused(old_redis: str, kind: str) -> None:
+    check_refused(kind, old_redis, "This Redis is too old (6.0.16): use Redis 8")
+
+
+@WEB_AND_WORKER
+def test_a_read_only_replica_is_refused(real_redis: EmbeddedRedis, tmp_path: Path, kind: str) -> None:
+    with real(tmp_path) as replica, redis.Redis.from_url(replica.url) as client:
+        client.replicaof("127.0.0.1", real_redis.port)
+        check_refused(kind, replica.url, "Redis is read-only: REDIS_URL must point to the primary.")
+
+
+async def test_a_redis_that_evicts_is_warned_of_and_used(tmp_path: Path) -> None:
+    options = {"maxmemory": "100mb", "maxmemory-policy": "allkeys-lru"}
+    with Stack(real(tmp_path, **options)) as stack:
+        web, worker = stack.start_web(), stack.start_worker()
+        stack.wait_ready()
+        for child in (web, worker):
+            wait_until(lambda child=child: says(child, "set maxmemory-policy to noeviction"), child.name, timeout=10)  # type: ignore[misc]
+        await hold_a_conversation(stack)
+
+
+def test_a_redis_whose_connections_run_short_is_warned_of(tmp_path: Path) -> None:
+    with (
+        real(tmp_path, maxclients="6") as narrow,
+        started("worker", narrow.url) as worker,
+    ):
+        wait_until(lambda: says(worker, "start fewer processes, or choose a plan"), "the warning", timeout=15)
+        assert worker.alive
+
+
+async def test_a_redis_without_a_free_connection_is_named_and_waited_for(tmp_path: Path) -> None:
+    with Stack(real(tmp_path, maxclients="14")) as stack, contextlib.ExitStack() as taken:
+        for _ in range(14):
+            taken.enter_context(socket.create_connection(("127.0.0.1", stack.redis.port)))
+        web, worker = stack.start_web(), stack.start_worker()
+        for child in (web, worker):
+            wait_until(lambda child=child: says(child, "Redis has no connection left"), child.name, timeout=15)  # type: ignore[misc]
+        assert not answers(f"{stack.url}/readyz")
+        taken.close()
+        stack.wait_ready(40)
+        await hold_a_conversation(stack)
+
+
+async def test_a_redis_that_comes_after_the_processes_is_waited_for(own_stack: Stack) -> None:
+    own_stack.redis.stop()
+    web, worker = own_stack.start_web(), own_stack.start_worker()
+    for child in (web, worker):
+        wait_until(lambda child=child: says(child, "Redis cannot be reached"), child.name, timeout=15)  # type: ignore[misc]
+    own_stack.redis.start()
+    own_stack.wait_ready(40)
+    assert web.alive
+    assert worker.alive
+    await hold_a_conversation(own_stack)
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> tuple[str, str]:
+    """A certificate that nobody but itself has signed, and its key."""
+    program = shutil.which("openssl")
+    if program is None:
+        missing("There is no openssl here.")
+        raise AssertionError
+    certificate, key = str(tmp_path / "certificate.pem"), str(tmp_path / "key.pem")
+    argv = [program, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=redis"]
+    subprocess.run([*argv, "-keyout", key, "-out", certificate], check=True, capture_output=True)
+    return certificate, key
+
+
+async def test_redis_over_tls_with_a_self_signed_certificate_works(
+    tmp_path: Path, certificate: tuple[str, str]
+) -> None:
+    options = {"tls-cert-file": certificate[0], "tls-key-file": certificate[1]}
+    with Stack(real(tmp_path, **options)) as stack:
+        assert stack.redis.url.startswith("rediss://")
+        stack.start_web()
+        stack.start_worker()
+        stack.wait_ready()
+        await hold_a_conversation(stack)
+
+
+async def hold_a_conversation(stack: Stack) -> None:
+    """Say something and be answered."""
+    async with Chat(stack.url, await new_token(stack.url)) as chat:
+        await chat.send("Good morning")
+        assert "Good morning" in (await chat.until("reply.finished"))["message"]["text"]

@@ -1,0 +1,86 @@
+"""A TCP proxy under a test's control: connections through it can be cut, stalled, slowed or refused."""
+
+import asyncio
+import contextlib
+from types import TracebackType
+
+CHUNK = 1 << 16
+
+
+class Proxy:
+    """Listens on a free port of the loopback interface and passes on to `port`; for one event loop."""
+
+    def __init__(self, port: int) -> None:
+        self._target = port
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._ways: set[asyncio.Task[None]] = set()
+        self._flowing = asyncio.Event()
+        self._flowing.set()
+        #: Seconds that every piece of data is held back, each way.
+        self.delay = 0.0
+        #: Whether new connections are closed at once.
+        self.refusing = False
+        self.bytes = 0
+
+    async def __aenter__(self) -> "Proxy":
+        self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
+        self.port: int = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.close()
+        self._flowing.set()
+        self.cut()
+        await asyncio.gather(*self._ways, return_exceptions=True)
+
+    def cut(self) -> int:
+        """Break every connection, without a goodbye; returns how many."""
+        for writer in list(self._writers):
+            writer.transport.abort()
+        return len(self._writers)
+
+    async def stall(self, seconds: float) -> None:
+        """Pass nothing on for a while; connections stay open."""
+        self._flowing.clear()
+        await asyncio.sleep(seconds)
+        self._flowing.set()
+
+    async def slow(self, delay: float, seconds: float) -> None:
+        """Hold every piece of data back for `delay` seconds, for a while."""
+        self.delay = delay
+        await asyncio.sleep(seconds)
+        self.delay = 0.0
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self.refusing:
+            writer.transport.abort()
+            return
+        try:
+            there, back = await asyncio.open_connection("127.0.0.1", self._target)
+        except OSError:
+            writer.transport.abort()
+            return
+        ends = {writer, back}
+        self._writers |= ends
+        for way in ((reader, back), (there, writer)):
+            self._ways.add(task := asyncio.create_task(self._pass_on(*way)))
+            task.add_done_callback(lambda task: self._over(task, ends))
+
+    def _over(self, way: asyncio.Task[None], ends: set[asyncio.StreamWriter]) -> None:
+        """When one way ends, so does the other."""
+        self._ways.discard(way)
+        self._writers -= ends
+        for end in ends:
+            end.transport.abort()
+
+    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while data := await reader.read(CHUNK):
+                if self.delay:
+                    await asyncio.sleep(self.delay)
+                await self._flowing.wait()
+                self.bytes += len(data)
+                writer.write(data)
+                await writer.drain()

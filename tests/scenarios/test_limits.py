@@ -1,0 +1,94 @@
+"""Limits: each is answered clearly, counts for its own only, and 0 means none."""
+
+import json
+
+import httpx
+import pytest
+import websockets
+
+from tests.client import Chat, SeedChat, new_token
+from tests.stack import Stack
+
+
+async def test_too_many_messages_are_refused_with_the_time_to_wait_and_other_sessions_are_not(stack: Stack) -> None:
+    with stack.another_web(LIMIT_MESSAGES_PER_MINUTE="2") as url:
+        async with Chat(url, await new_token(url)) as chat, Chat(url, await new_token(url)) as other:
+            for text in ("one", "two"):
+                await chat.send(text)
+                await chat.until("reply.finished")
+            id = await chat.send("three")
+            refused = await chat.until("error")
+            assert (refused["code"], refused["id"]) == ("rate_limited", id)
+            assert 0 < refused["retry_in"] <= 60
+            assert "2 messages a minute" in refused["detail"]
+            await other.send("not limited")
+            await other.until("reply.finished")
+
+
+async def test_the_limit_of_messages_holds_across_processes(stack: Stack) -> None:
+    limit = {"LIMIT_MESSAGES_PER_MINUTE": "1"}
+    with stack.another_web(**limit) as here, stack.another_web(**limit) as there:
+        token = await new_token(here)
+        async with Chat(here, token) as one, Chat(there, token) as two:
+            await one.send("one")
+            await one.until("reply.finished")
+            await two.send("two")
+            assert (await two.until("error"))["code"] == "rate_limited"
+
+
+async def test_too_many_sessions_of_one_address_are_answered_with_429(stack: Stack) -> None:
+    with stack.another_web(LIMIT_SESSIONS_PER_HOUR="1") as url:
+        async with httpx.AsyncClient(base_url=url, headers={"Origin": "http://localhost:3000"}) as http:
+            first, second = [await http.post("/token?name=Ada") for _ in range(2)]
+    assert (first.status_code, second.status_code) == (200, 429)
+    assert 0 < int(second.headers["retry-after"]) <= 3600
+    assert "seconds" in second.json()["detail"]
+    assert second.headers["access-control-allow-origin"] == "http://localhost:3000"
+
+
+@pytest.mark.parametrize("name", ["LIMIT_SOCKETS_PER_SESSION", "LIMIT_SOCKETS_PER_ADDRESS"])
+async def test_a_socket_too_many_is_closed_with_4429_and_a_closed_one_makes_room(stack: Stack, name: str) -> None:
+    with stack.another_web(**{name: "1"}) as url:
+        token = await new_token(url)
+        async with Chat(url, token) as first:
+            await first.next()
+            async with Chat(url, token) as second:
+                assert await second.closed_with() == 4429
+            with pytest.raises(websockets.InvalidStatus):
+                async with SeedChat(url, token):
+                    pass
+            await first.send("still served")
+            await first.until("reply.finished")
+        async with Chat(url, token) as third:
+            assert (await third.next())["type"] == "snapshot"
+
+
+async def test_the_limit_of_a_texts_length_is_told_in_the_snapshot_and_held(stack: Stack) -> None:
+    with stack.another_web(LIMIT_TEXT="5") as url:
+        async with Chat(url, await new_token(url)) as chat:
+            assert (await chat.next())["limits"]["text"] == 5
+            await chat.send("123456")
+            refused = await chat.until("error")
+            assert refused["code"] == "too_long"
+            assert "6" in refused["detail"]
+            await chat.send("12345")
+            await chat.until("reply.finished")
+
+
+async def test_no_limit_of_a_texts_length_leaves_the_frames_own(stack: Stack) -> None:
+    with stack.another_web(LIMIT_TEXT="0") as url:
+        async with Chat(url, await new_token(url)) as chat:
+            await chat.send("word " * 12_000)
+            assert (await chat.until("reply.finished", "reply.failed"))["type"] == "reply.finished"
+
+
+async def test_a_full_conversation_says_so_and_stays_readable(stack: Stack) -> None:
+    with stack.another_web(LIMIT_MESSAGES="2") as url:
+        async with Chat(url, await new_token(url)) as chat:
+            id = await chat.send("one")
+            await chat.until("reply.finished")
+            refused = await chat.send("two")
+            assert json.dumps(refused) in json.dumps(error := await chat.until("error"))
+            assert "new one" in error["detail"]
+            await chat.retry(id)
+            await chat.until("reply.finished")

@@ -1,0 +1,49 @@
+"""A stack whose workers come and go with each test, and readers of a reply that is interrupted."""
+
+from collections.abc import Iterator
+
+import pytest
+import redis
+
+from tasks.embedded_redis import start_redis
+from tasks.errors import StorageError
+from tasks.keys import ALIVE
+from tests.conftest import missing
+from tests.stack import Stack
+from tests.takeover.counting import RATE, TOKENS
+
+
+@pytest.fixture(scope="module")
+def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A web process, Redis, and a model that counts; what a whole module shares."""
+    try:
+        server = start_redis(tmp_path_factory.mktemp("takeover"), kind="redis")
+    except StorageError as error:
+        missing(str(error))
+    with Stack(server) as stack:
+        stack.start_web()
+        yield stack
+
+
+@pytest.fixture
+def running(ground: Stack) -> Iterator[Stack]:
+    """The ground with one worker that is ready; all workers of the test are gone after it."""
+    ground.calm()
+    ground.pace(rate=RATE, stamped=TOKENS)
+    ground.start_worker()
+    ground.wait_workers(1)
+    yield ground
+    for child in [child for child in ground.processes.children if child.name.startswith("worker")]:
+        ground.kill(child)
+    # Nor does the next test take the dead for living.
+    with redis.Redis.from_url(ground.redis.url) as client:
+        client.delete(ALIVE)
+
+
+@pytest.fixture
+def own_stack(own_stack: Stack) -> Iterator[Stack]:
+    """A stack of a test's own; its processes are not asked politely at the end, which would take seconds."""
+    own_stack.pace(rate=RATE, stamped=TOKENS)
+    yield own_stack
+    for child in own_stack.processes.children:
+        child.kill()
