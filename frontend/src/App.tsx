@@ -1,0 +1,18 @@
+// Which page stands at which address.
+import { routeOf } from './browser/navigation';
+import { ChatPage } from './pages/ChatPage';
+import { HomePage } from './pages/HomePage';
+import { UnknownPage } from './pages/UnknownPage';
+import { usePath } from './pages/usePath';
+
+export function App() {
+  const route = routeOf(usePath());
+  switch (route.page) {
+    case 'home':
+      return <HomePage />;
+    case 'chat':
+      return <ChatPage key={route.token} token={route.token} />;
+    case 'unknown':
+      return <UnknownPage />;
+  }
+}

@@ -1,0 +1,59 @@
+// The calls over plain HTTP: making a session, deleting one, asking whether the server is there.
+import { shape, text } from '../protocol/shape';
+
+export interface Session {
+  token: string;
+  name: string;
+  session_start: string;
+}
+
+const session = shape<Session>({ token: text, name: text, session_start: text });
+const refusal = shape<{ detail: string }>({ detail: text });
+
+/** A call that failed, in a sentence for the person. */
+export class CallFailed extends Error {}
+
+/** What to show a person of anything that was thrown. */
+export const sentenceOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
+
+const UNREACHABLE = 'The server cannot be reached. Check the connection and try again.';
+
+/** @throws CallFailed with the server's own sentence where it gave one. */
+export async function startSession(name: string): Promise<Session> {
+  const response = await call(`/token?${new URLSearchParams({ name })}`, 'POST');
+  const answer = await bodyOf(response);
+  if (response.ok && session(answer)) return answer;
+  throw new CallFailed(refusal(answer) ? answer.detail : 'The server could not start a chat. Try again in a moment.');
+}
+
+/** Deletes the conversation for everyone. One that is already gone is no error. @throws CallFailed */
+export async function deleteSession(token: string): Promise<void> {
+  const response = await call(`/token?${new URLSearchParams({ token })}`, 'DELETE');
+  const gone = response.ok || response.status === 400 || response.status === 404;
+  if (!gone) throw new CallFailed('The server could not delete the conversation. Try again in a moment.');
+}
+
+/** Whether the server answers plain HTTP now. */
+export async function isUp(): Promise<boolean> {
+  try {
+    return (await fetch('/healthz', { cache: 'no-store' })).ok;
+  } catch {
+    return false;
+  }
+}
+
+async function call(address: string, method: string): Promise<Response> {
+  try {
+    return await fetch(address, { method });
+  } catch {
+    throw new CallFailed(UNREACHABLE);
+  }
+}
+
+async function bodyOf(response: Response): Promise<unknown> {
+  try {
+    return await response.json();
+  } catch {
+    return null;
+  }
+}

@@ -1,0 +1,35 @@
+// The conversations opened in this browser, newest first. They are listed nowhere else.
+import { list, shape, text } from '../protocol/shape';
+import type { Storage } from './storage';
+
+export interface Recent {
+  token: string;
+  name: string;
+  /** The first thing the person said in it, or nothing yet. */
+  about: string;
+  /** When it was last opened or written in, ISO 8601. */
+  at: string;
+}
+
+const KEY = 'parley:recent';
+const MOST = 30;
+const ABOUT_LENGTH = 90;
+
+const recents = list(shape<Recent>({ token: text, name: text, about: text, at: text }));
+
+export function readRecents(storage: Storage): Recent[] {
+  const stored = storage.read(KEY);
+  return recents(stored) ? stored : [];
+}
+
+export function remember(storage: Storage, recent: Recent): void {
+  const others = readRecents(storage).filter(({ token }) => token !== recent.token);
+  const about = Array.from(recent.about).slice(0, ABOUT_LENGTH).join('');
+  storage.write(KEY, [{ ...recent, about }, ...others].slice(0, MOST));
+}
+
+export function forget(storage: Storage, token: string): Recent[] {
+  const others = readRecents(storage).filter((recent) => recent.token !== token);
+  storage.write(KEY, others);
+  return others;
+}

@@ -1,0 +1,36 @@
+// The browser's own store. Where it is closed (private windows, full disks), what is written lives as long as the page.
+
+export interface Storage {
+  read(key: string): unknown;
+  write(key: string, value: unknown): void;
+  remove(key: string): void;
+}
+
+const unstored = new Map<string, string>();
+
+export const browserStorage: Storage = {
+  read(key) {
+    try {
+      return JSON.parse(unstored.get(key) ?? localStorage.getItem(key) ?? 'null') as unknown;
+    } catch {
+      return null;
+    }
+  },
+  write(key, value) {
+    const text = JSON.stringify(value);
+    try {
+      localStorage.setItem(key, text);
+      unstored.delete(key);
+    } catch {
+      unstored.set(key, text);
+    }
+  },
+  remove(key) {
+    unstored.delete(key);
+    try {
+      localStorage.removeItem(key);
+    } catch {
+      // It was not kept there in the first place.
+    }
+  },
+};

@@ -1,0 +1,59 @@
+// Says that the connection is down, why, and what happens next; quiet for the first moment.
+import type { Status, Trouble } from '../connection/status';
+import type { Refusal } from '../protocol/closeCodes';
+import { useAfter } from './useAfter';
+
+interface Props {
+  link: Status;
+  online: boolean;
+  onConnect: () => void;
+}
+
+/** Most breaks are over before anyone needs to know. */
+export const QUIET_MS = 1_500;
+
+const TROUBLE: Record<Trouble, string> = {
+  lost: 'The connection is lost. Trying again by itself; what you write is kept.',
+  restarting: 'The server is restarting. The page comes back by itself; what you write is kept.',
+  behind: 'The page fell behind and is catching up.',
+  too_big: 'The server refused a message that was too big.',
+  blocked:
+    'The server answers, but live connections to it do not come through. A proxy or firewall in between may refuse them (it must let WebSockets pass).',
+};
+
+const REFUSED: Record<Exclude<Refusal, 'gone'>, string> = {
+  forbidden: 'The server does not accept connections from this page’s address. Open it from the server’s own address.',
+  crowded: 'Too many connections are open. Close other tabs with this conversation, then connect again.',
+};
+
+const OFFLINE = 'You are offline. What you write is kept and goes out by itself.';
+
+export function Banner({ link, online, onConnect }: Props) {
+  const down = link.state === 'connecting' || link.state === 'waiting' ? link.downSince : null;
+  const loud = useAfter(down === null ? null : down + QUIET_MS);
+  const sentence = sentenceFor(link, online, loud);
+  return (
+    <div role="status" aria-label="Connection" className="banner-place">
+      {sentence !== null && (
+        <div className="banner">
+          <span>{sentence}</span>
+          {link.state !== 'connecting' && <button type="button" onClick={onConnect}>Connect now</button>}
+        </div>
+      )}
+    </div>
+  );
+}
+
+function sentenceFor(link: Status, online: boolean, loud: boolean): string | null {
+  switch (link.state) {
+    case 'refused':
+      return link.why === 'gone' ? null : REFUSED[link.why];
+    case 'connecting':
+    case 'waiting':
+      if (!loud) return null;
+      return online ? TROUBLE[link.cause ?? 'lost'] : OFFLINE;
+    case 'open':
+    case 'idle':
+      return null;
+  }
+}

@@ -1,0 +1,85 @@
+// Where the person writes. Typing is never disabled; the page's owner decides what becomes of what is sent.
+import { useEffect, useRef, type FormEvent, type KeyboardEvent, type RefObject } from 'react';
+import { isTouch } from '../browser/touch';
+
+interface Props {
+  draft: string;
+  limit: number;
+  /** A reply is being written or waited for. */
+  busy: boolean;
+  stopping: boolean;
+  field: RefObject<HTMLTextAreaElement>;
+  onDraft: (draft: string) => void;
+  onSend: (text: string) => void;
+  onStop: () => void;
+}
+
+const NAME = 'Send a Message';
+
+/** Some browsers report keys that an input method is still composing only by this code. */
+const COMPOSING_KEY = 229;
+
+/** The counter shows when this many characters or fewer are left. */
+const NEAR_LIMIT = 200;
+
+export function Composer({ draft, limit, busy, stopping, field, onDraft, onSend, onStop }: Props) {
+  const form = useRef<HTMLFormElement>(null);
+  const over = lengthOf(draft) - limit;
+  useEffect(() => {
+    if (!isTouch()) field.current?.focus({ preventScroll: true });
+  }, [field]);
+
+  const send = (event: FormEvent) => {
+    event.preventDefault();
+    if (draft.trim() !== '' && over <= 0) onSend(draft);
+    if (!isTouch()) field.current?.focus({ preventScroll: true });
+  };
+  const onKeyDown = (event: KeyboardEvent) => {
+    if (event.key !== 'Enter' || event.shiftKey || isComposing(event) || isTouch()) return;
+    event.preventDefault();
+    form.current?.requestSubmit();
+  };
+
+  return (
+    <form className="composer" ref={form} onSubmit={send}>
+      <label className="offscreen" htmlFor="message">{NAME}</label>
+      {/* The same text lies unseen behind the field and gives it its height. */}
+      <div className="field" data-text={draft === '' ? NAME : draft}>
+        <textarea
+          id="message"
+          ref={field}
+          rows={1}
+          dir="auto"
+          value={draft}
+          placeholder={NAME}
+          enterKeyHint={isTouch() ? 'enter' : 'send'}
+          aria-describedby={over > -NEAR_LIMIT ? 'message-length' : undefined}
+          aria-invalid={over > 0 || undefined}
+          onChange={(event) => onDraft(event.target.value)}
+          onKeyDown={onKeyDown}
+        />
+      </div>
+      <div className="buttons">
+        {busy && (
+          <button type="button" className="stop" aria-disabled={stopping} onClick={onStop}>
+            <span aria-hidden="true" className="square" />
+            <span className="word">Stop</span>
+          </button>
+        )}
+        <button type="submit" className="send" aria-disabled={draft.trim() === '' || over > 0}>Send</button>
+      </div>
+      {over > -NEAR_LIMIT && (
+        <p id="message-length" className="length" data-over={over > 0 || undefined}>
+          {over > 0 ? `${over} characters too many: ${limit} can be sent at once.` : `${-over} characters left.`}
+        </p>
+      )}
+    </form>
+  );
+}
+
+/** Characters as the server counts them: code points. */
+const lengthOf = (text: string) => (text.length < 1000 ? text.length : Array.from(text).length);
+
+const isComposing = ({ nativeEvent }: KeyboardEvent) =>
+  // eslint-disable-next-line @typescript-eslint/no-deprecated -- there is no other sign of it in Safari
+  nativeEvent.isComposing || nativeEvent.keyCode === COMPOSING_KEY;

@@ -1,0 +1,15 @@
+// The seconds until a moment, counted down; nothing once it is past.
+import { useEffect, useState } from 'react';
+
+const secondsTo = (until: number) => Math.max(0, Math.ceil((until - Date.now()) / 1000));
+
+export function Countdown({ until }: { until: number }) {
+  const [seconds, setSeconds] = useState(() => secondsTo(until));
+  useEffect(() => {
+    const tick = () => setSeconds(secondsTo(until));
+    tick();
+    const timer = setInterval(tick, 250);
+    return () => clearInterval(timer);
+  }, [until]);
+  return seconds > 0 ? <span className="countdown"> {seconds} s</span> : null;
+}

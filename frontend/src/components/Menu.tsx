@@ -1,0 +1,75 @@
+// What can be done with the conversation as a whole.
+import { useEffect, useRef, useState } from 'react';
+import { copyText } from '../browser/copy';
+
+export interface ConversationActions {
+  onNew: () => void;
+  onExport: (format: 'markdown' | 'json') => void;
+  onDelete: () => void;
+}
+
+export function Menu({ onNew, onExport, onDelete }: ConversationActions) {
+  const [open, setOpen] = useState(false);
+  const place = useRef<HTMLDivElement>(null);
+  const opener = useRef<HTMLButtonElement>(null);
+  useEffect(() => {
+    if (!open) return;
+    const onPress = (event: PointerEvent) => {
+      if (!place.current?.contains(event.target as Node)) setOpen(false);
+    };
+    const onKey = (event: KeyboardEvent) => {
+      if (event.key !== 'Escape') return;
+      setOpen(false);
+      opener.current?.focus();
+    };
+    document.addEventListener('pointerdown', onPress);
+    document.addEventListener('keydown', onKey);
+    return () => {
+      document.removeEventListener('pointerdown', onPress);
+      document.removeEventListener('keydown', onKey);
+    };
+  }, [open]);
+  const closing = (act: () => void) => () => {
+    setOpen(false);
+    act();
+  };
+  return (
+    <div className="menu" ref={place}>
+      <button type="button" ref={opener} className="quiet" aria-expanded={open} aria-controls="conversation-menu" onClick={() => setOpen(!open)}>
+        Menu
+      </button>
+      <div id="conversation-menu" className="sheet" hidden={!open}>
+        <button type="button" onClick={closing(onNew)}>New conversation</button>
+        <LinkCopier />
+        <button type="button" onClick={closing(() => onExport('markdown'))}>Export as Markdown</button>
+        <button type="button" onClick={closing(() => onExport('json'))}>Export as JSON</button>
+        <Deleter key={String(open)} onDelete={closing(onDelete)} />
+      </div>
+    </div>
+  );
+}
+
+function LinkCopier() {
+  const [said, setSaid] = useState('');
+  const copy = async () => setSaid((await copyText(location.href)) ? 'Copied. ' : 'The browser did not allow copying. ');
+  return (
+    <>
+      <button type="button" aria-describedby="link-means" onClick={() => void copy()}>Copy link</button>
+      <p id="link-means" className="hint">
+        <strong role="status">{said}</strong>Whoever has this link can read and write here.
+      </p>
+    </>
+  );
+}
+
+function Deleter({ onDelete }: { onDelete: () => void }) {
+  const [asking, setAsking] = useState(false);
+  if (!asking) return <button type="button" className="danger" onClick={() => setAsking(true)}>Delete conversation</button>;
+  return (
+    <div className="confirm" role="group" aria-label="Delete for everyone?">
+      <p>Delete it for everyone, for good?</p>
+      <button type="button" className="danger" autoFocus onClick={onDelete}>Delete</button>
+      <button type="button" onClick={() => setAsking(false)}>Keep</button>
+    </div>
+  );
+}

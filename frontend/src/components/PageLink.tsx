@@ -1,0 +1,18 @@
+// A link to another address of this page, followed without loading anything.
+import type { MouseEvent, ReactNode } from 'react';
+import { navigate } from '../browser/navigation';
+
+interface Props {
+  to: string;
+  className?: string;
+  children: ReactNode;
+}
+
+export function PageLink({ to, className, children }: Props) {
+  const follow = (event: MouseEvent) => {
+    if (event.button !== 0 || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
+    event.preventDefault();
+    navigate(to);
+  };
+  return <a href={to} className={className} onClick={follow}>{children}</a>;
+}

@@ -1,0 +1,18 @@
+// What the person said: plain text, at the right.
+import { memo } from 'react';
+import { Ago } from './Ago';
+
+interface Props {
+  text: string;
+  timestamp: string;
+  unsent: boolean;
+}
+
+export const PersonMessage = memo(function PersonMessage({ text, timestamp, unsent }: Props) {
+  return (
+    <article className="said by-person" aria-label="You" data-unsent={unsent || undefined}>
+      <p className="plain" dir="auto">{text}</p>
+      <footer><Ago timestamp={timestamp} /></footer>
+    </article>
+  );
+});

@@ -1,0 +1,54 @@
+// The conversations that this browser knows.
+import { useState } from 'react';
+import { pathOfChat } from '../browser/navigation';
+import type { Recent } from '../browser/recents';
+import { sentenceOf } from '../browser/http';
+import { Ago } from './Ago';
+import { PageLink } from './PageLink';
+
+interface Props {
+  recents: readonly Recent[];
+  onForget: (token: string) => void;
+  /** Rejects with an error whose message is for the person. */
+  onDelete: (token: string) => Promise<void>;
+}
+
+export function RecentList({ recents, onForget, onDelete }: Props) {
+  if (recents.length === 0) return null;
+  return (
+    <section className="recents" aria-labelledby="recents">
+      <h2 id="recents">Recent conversations</h2>
+      <p className="hint">Listed in this browser only.</p>
+      <ul>
+        {recents.map((recent) => (
+          <RecentItem key={recent.token} recent={recent} onForget={onForget} onDelete={onDelete} />
+        ))}
+      </ul>
+    </section>
+  );
+}
+
+function RecentItem({ recent, onForget, onDelete }: Omit<Props, 'recents'> & { recent: Recent }) {
+  const [asking, setAsking] = useState(false);
+  const [trouble, setTrouble] = useState('');
+  const title = recent.about || 'Nothing said yet';
+  const remove = () => onDelete(recent.token).catch((error: unknown) => setTrouble(sentenceOf(error)));
+  return (
+    <li>
+      <PageLink to={pathOfChat(recent.token)} className="recent">
+        <span className="about" dir="auto">{title}</span>
+        <span className="when">{recent.name}, <Ago timestamp={recent.at} /></span>
+      </PageLink>
+      {asking ? (
+        <div className="choices" role="group" aria-label={`Remove “${title}”`}>
+          <button type="button" className="quiet" autoFocus onClick={() => onForget(recent.token)}>Only from this list</button>
+          <button type="button" className="quiet danger" onClick={() => void remove()}>Delete for everyone</button>
+          <button type="button" className="quiet" onClick={() => setAsking(false)}>Keep</button>
+        </div>
+      ) : (
+        <button type="button" className="quiet" aria-label={`Remove “${title}”`} onClick={() => setAsking(true)}>Remove</button>
+      )}
+      <p role="alert" className="trouble">{trouble}</p>
+    </li>
+  );
+}

@@ -1,0 +1,14 @@
+// Code as the model wrote it, with a button to take it away.
+import { CopyButton } from '../CopyButton';
+
+export function CodeBlock({ code, language }: { code: string; language: string }) {
+  return (
+    <figure className="code" dir="ltr">
+      <figcaption>
+        <span>{language === '' ? 'code' : language.split(/\s/)[0]}</span>
+        <CopyButton text={code} label="Copy code" />
+      </figcaption>
+      <pre tabIndex={0}><code>{code}</code></pre>
+    </figure>
+  );
+}

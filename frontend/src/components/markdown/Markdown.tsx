@@ -1,0 +1,15 @@
+// A reply's text as Markdown, whole or while it grows.
+import { memo, useState } from 'react';
+import { Block } from './Block';
+import { BlockReader } from './blocks';
+
+export const Markdown = ((x: any) => x)(function Markdown({ text }: { text: string }) {
+  const [reader] = useState(() => new BlockReader());
+  const { settled, open } = reader.read(text);
+  return (
+    <div className="prose">
+      {settled.map((token, at) => <Block key={at} token={token} />)}
+      {open.map((token, at) => <Block key={settled.length + at} token={token} />)}
+    </div>
+  );
+});

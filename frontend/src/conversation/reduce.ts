@@ -1,0 +1,114 @@
+// What each frame does to a conversation. Pure: the clock is handed in.
+import { isAfter } from '../protocol/cursor';
+import type { EventFrame, ReplyInFlight, ServiceFrame, Snapshot } from '../protocol/frames';
+import { nothingYet, type ConversationState, type LiveReply, type View } from './state';
+import { firstUnanswered, withEveryTo, withFailure, withHuman, withReply } from './transcript';
+
+/** Frames that say something about the conversation (an `error` only speaks of one's own frame). */
+export type ConversationFrame = Snapshot | EventFrame | ServiceFrame;
+
+/**
+ * The state after a frame. An event at or before the last cursor is one seen before and changes nothing;
+ * a snapshot always counts, since the server sends it when the cursor cannot be gone on from.
+ *
+ * `now`: ms of the clock.
+ */
+export function reduce(state: ConversationState, frame: ConversationFrame, now: number): ConversationState {
+  if (frame.type === 'snapshot') return fromSnapshot(frame, now);
+  if (frame.type === 'service') return withView(state, { service: frame.state });
+  if (state.cursor !== null && !isAfter(frame.cursor, state.cursor)) return state;
+  return { ...applied(state, frame, now), cursor: frame.cursor };
+}
+
+function fromSnapshot({ cursor, conversation, reply, model, limits }: Snapshot, now: number): ConversationState {
+  return {
+    cursor,
+    view: {
+      ...nothingYet.view,
+      phase: 'ready',
+      name: conversation.name,
+      sessionStart: conversation.session_start,
+      model,
+      limit: limits.text,
+      messages: withEveryTo(conversation.messages),
+      reply: reply && liveReply(reply, now),
+    },
+    words: reply?.text ?? '',
+    startingOver: false,
+  };
+}
+
+const liveReply = ({ id, to, state, reason, retry_in }: ReplyInFlight, now: number): LiveReply => ({
+  id,
+  to,
+  phase: state,
+  reason: reason ?? null,
+  retryAt: retry_in === undefined ? null : now + retry_in * 1000,
+});
+
+function applied(state: ConversationState, event: EventFrame, now: number): ConversationState {
+  const { messages, reply } = state.view;
+  switch (event.type) {
+    case 'message.accepted':
+      return withView(state, { messages: withHuman(messages, event.message) });
+    case 'reply.started':
+      return started(state, event.id, event.to);
+    case 'reply.waiting':
+      return waiting(state, event, now);
+    case 'reply.delta':
+      return reply?.id === event.id ? grown(state, reply, event.text) : state;
+    case 'reply.finished': {
+      const to = event.message.to ?? reply?.to ?? firstUnanswered(messages)?.id ?? '';
+      return ended(state, to, withReply(messages, to, { ...event.message, to }));
+    }
+    case 'reply.failed': {
+      const { id, to, code, detail, retryable } = event;
+      return ended(state, to, withFailure(messages, to, { id, code, detail, retryable }));
+    }
+    case 'conversation.deleted':
+      return withView(state, { phase: 'deleted' });
+    default:
+      return assertNever(event);
+  }
+}
+
+const writing = (id: string, to: string): LiveReply => ({ id, to, phase: 'writing', reason: null, retryAt: null });
+
+function started(state: ConversationState, id: string, to: string): ConversationState {
+  const again = state.view.reply?.id === id && state.words !== '';
+  return {
+    ...withView(state, { reply: writing(id, to), messages: withFailure(state.view.messages, to, undefined) }),
+    words: again ? state.words : '',
+    startingOver: again,
+  };
+}
+
+function waiting(
+  state: ConversationState,
+  { id, reason, retry_in }: Extract<EventFrame, { type: 'reply.waiting' }>,
+  now: number,
+): ConversationState {
+  const { reply, messages } = state.view;
+  const to = reply?.id === id ? reply.to : firstUnanswered(messages)?.id;
+  if (to === undefined) return state;
+  return withView(state, { reply: { id, to, phase: 'waiting', reason, retryAt: now + retry_in * 1000 } });
+}
+
+function grown(state: ConversationState, reply: LiveReply, text: string): ConversationState {
+  const next = reply.phase === 'writing' ? state : withView(state, { reply: writing(reply.id, reply.to) });
+  return { ...next, words: state.startingOver ? text : state.words + text, startingOver: false };
+}
+
+function ended(state: ConversationState, to: string, messages: View['messages']): ConversationState {
+  if (state.view.reply && state.view.reply.to !== to) return withView(state, { messages });
+  return { ...withView(state, { messages, reply: null }), words: '', startingOver: false };
+}
+
+const withView = (state: ConversationState, changed: Partial<View>): ConversationState => ({
+  ...state,
+  view: { ...state.view, ...changed },
+});
+
+export function assertNever(value: never): never {
+  throw new Error(`No case was written for ${JSON.stringify(value)}`);
+}

@@ -1,0 +1,58 @@
+// A conversation that is no more: expired, deleted, or never there. What was not sent yet is kept.
+import { useEffect, useRef, useState } from 'react';
+import { keepDraft, readDraft } from '../browser/drafts';
+import { startSession } from '../browser/http';
+import { navigate, pathOfChat } from '../browser/navigation';
+import { forget, readRecents } from '../browser/recents';
+import { browserStorage } from '../browser/storage';
+import { CopyButton } from '../components/CopyButton';
+import { Line } from '../components/Line';
+import { NameForm } from '../components/NameForm';
+import { PageLink } from '../components/PageLink';
+import { changeEntries, readEntries } from '../outbox/entries';
+
+export function GonePage({ token }: { token: string }) {
+  const [name] = useState(() => readRecents(browserStorage).find((recent) => recent.token === token)?.name ?? '');
+  const [kept] = useState(() => unsentWords(token));
+  const heading = useRef<HTMLHeadingElement>(null);
+  useEffect(() => {
+    // The chat went from under the person's hands: they are told by being led here.
+    heading.current?.focus();
+    document.title = 'This conversation is over – Parley';
+  }, []);
+  const start = async (newName: string) => {
+    const session = await startSession(newName);
+    keepDraft(browserStorage, session.token, kept);
+    clear(token);
+    navigate(pathOfChat(session.token));
+  };
+  return (
+    <>
+      <Line state="cut" />
+      <main className="home gone">
+        <h1 ref={heading} tabIndex={-1}>This conversation is over.</h1>
+        <p className="lead">It has expired, was deleted, or was never here. Nobody can read it any more.</p>
+        {kept !== '' && (
+          <section className="kept" aria-label="What you had not sent">
+            <p className="hint">What you had not sent goes along into the new one:</p>
+            <blockquote dir="auto">{kept}</blockquote>
+            <CopyButton text={kept} label="Copy what was not sent" />
+          </section>
+        )}
+        <NameForm name={name} button="Start anew" onStart={start} />
+        <p><PageLink to="/">All conversations</PageLink></p>
+      </main>
+    </>
+  );
+}
+
+const unsentWords = (token: string): string =>
+  [...readEntries(browserStorage, token).map(({ text }) => text), readDraft(browserStorage, token)]
+    .filter((text) => text !== '')
+    .join('\n\n');
+
+function clear(token: string): void {
+  keepDraft(browserStorage, token, '');
+  changeEntries(browserStorage, token, () => []);
+  forget(browserStorage, token);
+}

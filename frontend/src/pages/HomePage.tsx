@@ -1,0 +1,38 @@
+// Where a person says who they are.
+import { useEffect, useState } from 'react';
+import { deleteSession, startSession } from '../browser/http';
+import { navigate, pathOfChat } from '../browser/navigation';
+import { forget, readRecents } from '../browser/recents';
+import { browserStorage } from '../browser/storage';
+import { Caution } from '../components/Caution';
+import { Line } from '../components/Line';
+import { NameForm } from '../components/NameForm';
+import { RecentList } from '../components/RecentList';
+
+export function HomePage() {
+  const [recents, setRecents] = useState(() => readRecents(browserStorage));
+  useEffect(() => {
+    document.title = 'Parley: talk with GPT-J';
+  }, []);
+  const start = async (name: string) => navigate(pathOfChat((await startSession(name)).token));
+  const drop = (token: string) => setRecents(forget(browserStorage, token));
+  const remove = async (token: string) => {
+    await deleteSession(token);
+    drop(token);
+  };
+  return (
+    <>
+      <Line state="rest" />
+      <main className="home">
+        <h1 className="wordmark">Parley</h1>
+        <p className="lead">
+          A conversation with the language model GPT-J, built with React, FastAPI, Dramatiq and Redis so that no
+          dropped connection costs a word.
+        </p>
+        <NameForm button="Start chat" onStart={start} />
+        <Caution />
+        <RecentList recents={recents} onForget={drop} onDelete={remove} />
+      </main>
+    </>
+  );
+}

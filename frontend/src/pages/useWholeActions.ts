@@ -1,0 +1,42 @@
+// What the menu does with the conversation as a whole.
+import { useMemo, useState } from 'react';
+import { download } from '../browser/download';
+import { keepDraft } from '../browser/drafts';
+import { deleteSession, sentenceOf, startSession } from '../browser/http';
+import { navigate, pathOfChat } from '../browser/navigation';
+import { forget } from '../browser/recents';
+import { browserStorage } from '../browser/storage';
+import type { ConversationActions } from '../components/Menu';
+import { asJson, asMarkdown } from '../conversation/exports';
+import type { ConversationStore } from '../store';
+
+export interface WholeActions {
+  actions: ConversationActions;
+  /** A sentence about what did not work. */
+  trouble: string | null;
+}
+
+export function useWholeActions(token: string, store: ConversationStore): WholeActions {
+  const [trouble, setTrouble] = useState<string | null>(null);
+  const actions = useMemo(() => {
+    const trying = (act: () => Promise<void>) => () => {
+      setTrouble(null);
+      act().catch((error: unknown) => setTrouble(sentenceOf(error)));
+    };
+    return {
+      onNew: trying(async () => navigate(pathOfChat((await startSession(store.getShown().view.name)).token))),
+      onDelete: trying(async () => {
+        await deleteSession(token);
+        forget(browserStorage, token);
+        keepDraft(browserStorage, token, '');
+        navigate('/');
+      }),
+      onExport: (format: 'markdown' | 'json') => {
+        const { view } = store.getShown();
+        if (format === 'json') download('parley.json', 'application/json', asJson(view));
+        else download('parley.md', 'text/markdown', asMarkdown(view));
+      },
+    };
+  }, [token, store]);
+  return { actions, trouble };
+}

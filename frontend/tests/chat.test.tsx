@@ -1,0 +1,327 @@
+// The chat page as a person uses it.
+import { fireEvent, screen, within } from '@testing-library/react';
+import { describe, expect, it, vi } from 'vitest';
+import { BlockReader } from '../src/components/markdown/blocks';
+import type { BotMessage } from '../src/protocol/frames';
+import { human } from './fakeServer';
+import { openChat, openPage, type OpenPage } from './page';
+
+const field = () => screen.getByRole('textbox', { name: 'Send a Message' });
+const send = () => screen.getByRole('button', { name: 'Send' });
+const log = () => screen.getByRole('log', { name: 'Conversation' });
+const announced = () => screen.getByRole('status', { name: 'Announcements' });
+
+const answer = (to: string, text: string, finish_reason: BotMessage['finish_reason'] = 'stop'): BotMessage => ({
+  id: `r-${to}`, to, text, finish_reason, role: 'bot', timestamp: '2026-11-22T20:00:01Z',
+});
+
+const replies = ({ server, does }: OpenPage, to: string, text: string, finish: BotMessage['finish_reason'] = 'stop') =>
+  does(() => {
+    server.happens({ type: 'reply.started', id: `r-${to}`, to });
+    server.happens({ type: 'reply.finished', message: answer(to, text, finish) });
+  });
+
+/** Sends by the page and returns the message's id. */
+async function says({ server, user, does }: OpenPage, text: string): Promise<string> {
+  await user.type(field(), `${text}{Enter}`);
+  await does(() => undefined);
+  return server.messages.at(-1)?.id ?? '';
+}
+
+describe('the chat page', () => {
+  it('welcomes the person by name and shows that it is connected', async () => {
+    await openChat();
+    expect(screen.getByRole('heading', { level: 1, name: 'Welcome Ada' })).toBeTruthy();
+    expect(screen.getByRole('img', { name: 'Connected' })).toBeTruthy();
+    expect(screen.getByText(/hard to predict and may offend/)).toBeTruthy();
+    expect(screen.getByText(/Began/)).toBeTruthy();
+  });
+
+  it('says when a stand-in answers', async () => {
+    const page = openPage('/chat/t');
+    await page.does(() => {
+      page.server.socket.onopen?.();
+      page.server.socket.says({ ...page.server.snapshot(), model: { name: 'x', stand_in: true } });
+    });
+    expect(screen.getByText('stand-in model')).toBeTruthy();
+  });
+
+  it('sends with Enter, empties the field and keeps it focused', async () => {
+    const page = await openChat();
+    await says(page, 'Hello');
+    expect(page.server.messages).toMatchObject([{ text: 'Hello' }]);
+    expect(field()).toHaveProperty('value', '');
+    expect(document.activeElement).toBe(field());
+  });
+
+  it('sends with the button too', async () => {
+    const page = await openChat();
+    await page.user.type(field(), 'Hello');
+    await page.user.click(send());
+    expect(page.server.messages).toMatchObject([{ text: 'Hello' }]);
+  });
+
+  it('breaks the line with Shift+Enter', async () => {
+    const page = await openChat();
+    await page.user.type(field(), 'One{Shift>}{Enter}{/Shift}two');
+    expect(field()).toHaveProperty('value', 'One\ntwo');
+    expect(page.server.messages).toEqual([]);
+  });
+
+  it.each([
+    ['while an input method composes', { isComposing: true }],
+    ['for a key that only its code 229 tells to be composing', { keyCode: 229 }],
+  ])('does not send %s', async (_, key) => {
+    const page = await openChat();
+    await page.user.type(field(), 'に');
+    fireEvent.keyDown(field(), { key: 'Enter', ...key });
+    expect(page.server.messages).toEqual([]);
+  });
+
+  it('breaks the line with Enter on a touch keyboard', async () => {
+    vi.spyOn(window, 'matchMedia').mockImplementation(
+      (media) => Object.assign(new EventTarget(), { media, matches: media.includes('coarse') }) as MediaQueryList,
+    );
+    const page = await openChat();
+    await page.user.type(field(), 'One{Enter}two');
+    expect(field()).toHaveProperty('value', 'One\ntwo');
+    expect(page.server.messages).toEqual([]);
+  });
+
+  it('does not send nothing', async () => {
+    const page = await openChat();
+    await page.user.type(field(), '   {Enter}');
+    expect(page.server.socket.sent).toEqual([]);
+  });
+
+  it('says how much a message is too long, and lets the person go on typing', async () => {
+    const page = await openChat();
+    fireEvent.change(field(), { target: { value: 'x'.repeat(4001) } });
+    expect(screen.getByText(/1 characters too many/)).toBeTruthy();
+    await page.user.click(send());
+    expect(page.server.socket.sent).toEqual([]);
+    expect(field()).toHaveProperty('disabled', false);
+  });
+
+  it('counts a limit in characters, not in halves of emoji', async () => {
+    const page = await openChat();
+    fireEvent.change(field(), { target: { value: '🙂'.repeat(4000) } });
+    await page.user.click(send());
+    expect(page.server.messages).toHaveLength(1);
+  });
+
+  it('keeps the draft over a reload', async () => {
+    const page = await openChat();
+    await page.user.type(field(), 'Half a thou');
+    document.body.innerHTML = '';
+    openPage('/chat/t');
+    expect(field()).toHaveProperty('value', 'Half a thou');
+  });
+
+  it('shows a message of the person’s as plain text', async () => {
+    const page = await openChat();
+    await page.does(() => page.server.happens({ type: 'message.accepted', message: human('a', '**not** <b>bold</b>') }));
+    expect(within(screen.getByRole('article', { name: 'You' })).getByText('**not** <b>bold</b>')).toBeTruthy();
+  });
+
+  it('shows a reply while it grows, and can stop it', async () => {
+    const page = await openChat();
+    const to = await says(page, 'Hello');
+    await page.does(() => {
+      page.server.happens({ type: 'reply.started', id: 'r', to });
+      page.server.happens({ type: 'reply.delta', id: 'r', text: 'Good *mor' });
+    });
+    const reply = screen.getByRole('article', { name: 'Reply' });
+    expect(reply.textContent).toContain('Good *mor');
+    expect(reply.getAttribute('aria-busy')).toBe('true');
+    await page.user.click(screen.getByRole('button', { name: 'Stop' }));
+    expect(page.server.socket.sent.at(-1)).toEqual({ type: 'reply.stop', to });
+    expect(screen.getByText('Stopping…')).toBeTruthy();
+    await page.does(() => page.server.happens({ type: 'reply.finished', message: { ...answer(to, 'Good *mor', 'stopped'), id: 'r' } }));
+    expect(within(log()).getByText('Stopped.')).toBeTruthy();
+    expect(screen.queryByRole('button', { name: 'Stop' })).toBeNull();
+    expect(screen.getByRole('button', { name: 'Retry' })).toBeTruthy();
+  });
+
+  it('lets the person type and send while a reply is written', async () => {
+    const page = await openChat();
+    const to = await says(page, 'One');
+    await page.does(() => page.server.happens({ type: 'reply.started', id: 'r', to }));
+    await says(page, 'Two');
+    expect(page.server.messages).toMatchObject([{ text: 'One' }, { text: 'Two' }]);
+  });
+
+  it('offers another answer to the last message only', async () => {
+    const page = await openChat();
+    await replies(page, await says(page, 'One'), 'First');
+    await replies(page, await says(page, 'Two'), 'Second');
+    expect(screen.getAllByRole('button', { name: 'Copy reply' })).toHaveLength(2);
+    await page.user.click(screen.getByRole('button', { name: 'Regenerate' }));
+    expect(page.server.socket.sent.at(-1)).toMatchObject({ type: 'reply.retry', to: page.server.messages.at(-2)?.id });
+    expect(screen.queryByRole('button', { name: 'Regenerate' })).toBeNull();
+    expect(within(log()).getByText('Second')).toBeTruthy();
+  });
+
+  it('shows why a reply failed, with Retry where that may help', async () => {
+    const page = await openChat();
+    const to = await says(page, 'One');
+    const failed = { id: 'r', to, code: 'model_unavailable', detail: 'The model could not be reached.' };
+    await page.does(() => page.server.happens({ type: 'reply.failed', ...failed, retryable: true }));
+    expect(within(log()).getByText('The model could not be reached.')).toBeTruthy();
+    await page.user.click(screen.getByRole('button', { name: 'Retry' }));
+    expect(page.server.socket.sent.at(-1)).toMatchObject({ type: 'reply.retry', to });
+    await page.does(() => page.server.happens({ type: 'reply.failed', ...failed, retryable: false }));
+    expect(screen.queryByRole('button', { name: 'Retry' })).toBeNull();
+  });
+
+  it.each([
+    ['model_loading', /model is loading/],
+    ['rate_limited', /asks for a pause/],
+    ['retrying', /trying again/],
+  ] as const)('explains a wait: %s', async (reason, sentence) => {
+    const page = await openChat();
+    const to = await says(page, 'One');
+    await page.does(() => {
+      page.server.happens({ type: 'reply.started', id: 'r', to });
+      page.server.happens({ type: 'reply.waiting', id: 'r', reason, retry_in: 9 });
+    });
+    expect(within(log()).getByText(sentence).textContent).toMatch(/9 s/);
+    await page.does(() => page.server.happens({ type: 'reply.delta', id: 'r', text: 'Now' }));
+    expect(within(log()).queryByText(sentence)).toBeNull();
+  });
+
+  it.each([
+    ['no_worker', /No worker is running/],
+    ['storage_away', /cannot reach its storage/],
+  ] as const)('explains what is amiss with the service: %s', async (state, sentence) => {
+    const page = await openChat();
+    await says(page, 'One');
+    await page.does(() => page.server.socket.says({ type: 'service', state }));
+    expect(within(log()).getByText(sentence)).toBeTruthy();
+    await page.does(() => page.server.socket.says({ type: 'service', state: 'ok' }));
+    expect(within(log()).queryByText(sentence)).toBeNull();
+  });
+
+  it('keeps a refused message and gives it back for editing', async () => {
+    const page = await openChat();
+    page.server.onSend = 'too_long';
+    await says(page, 'Too much');
+    expect(within(log()).getByText(/Not sent. It is too_long./)).toBeTruthy();
+    await page.user.click(screen.getByRole('button', { name: 'Edit' }));
+    expect(field()).toHaveProperty('value', 'Too much');
+    expect(within(log()).queryByText('Too much')).toBeNull();
+  });
+
+  it('keeps a message written without a connection, and says so', async () => {
+    const page = await openChat();
+    await page.does(() => page.server.closes(1006));
+    await says(page, 'Still here');
+    expect(within(log()).getByText(/goes out by itself once connected/)).toBeTruthy();
+  });
+
+  it('counts down when messages came too fast', async () => {
+    const page = await openChat();
+    page.server.onSend = 'rate_limit';
+    await says(page, 'Fast');
+    expect(within(log()).getByText(/That was a lot in a short time/).textContent).toMatch(/5 s/);
+  });
+
+  it('is quiet about a lost connection at first, then says so', async () => {
+    const page = await openChat();
+    page.server.reachable = false;
+    await page.does(() => page.server.closes(1006));
+    const place = screen.getByRole('status', { name: 'Connection' });
+    expect(place.textContent).toBe('');
+    await page.does(() => page.server.closes(1006));
+    expect(await within(place).findByText(/connection is lost/, undefined, { timeout: 3000 })).toBeTruthy();
+    expect(screen.getByRole('img', { name: 'Not connected' })).toBeTruthy();
+  });
+
+  it.each([
+    [4403, /does not accept connections from this page/],
+    [4429, /Too many connections/],
+  ])('says why it was refused: %i', async (code, sentence) => {
+    const page = await openChat();
+    await page.does(() => page.server.closes(code));
+    expect(screen.getByText(sentence)).toBeTruthy();
+    await page.user.click(screen.getByRole('button', { name: 'Connect now' }));
+    expect(page.server.sockets).toHaveLength(2);
+  });
+
+  it('offers to start anew when the conversation is over, with the draft kept', async () => {
+    const page = await openChat();
+    await page.user.type(field(), 'Unsent thought');
+    await page.does(() => page.server.closes(4401));
+    expect(screen.getByRole('heading', { name: 'This conversation is over.' })).toBeTruthy();
+    expect(screen.getByText('Unsent thought')).toBeTruthy();
+    expect(screen.getByRole('textbox')).toHaveProperty('value', 'Ada');
+    vi.stubGlobal('fetch', () => Promise.resolve(Response.json({ token: 'new', name: 'Ada', session_start: 'x', messages: [] })));
+    await page.user.click(screen.getByRole('button', { name: 'Start anew' }));
+    expect(location.pathname).toBe('/chat/new');
+    expect(field()).toHaveProperty('value', 'Unsent thought');
+  });
+
+  it('is over when someone deleted it', async () => {
+    const page = await openChat();
+    await page.does(() => page.server.happens({ type: 'conversation.deleted' }));
+    expect(screen.getByRole('heading', { name: 'This conversation is over.' })).toBeTruthy();
+  });
+
+  it('tells a screen reader that a reply begins and reads it when whole, but no single words', async () => {
+    const page = await openChat();
+    const to = await says(page, 'One');
+    expect(log().getAttribute('aria-live')).toBe('off');
+    await page.does(() => page.server.happens({ type: 'reply.started', id: `r-${to}`, to }));
+    expect(announced().textContent).toBe('The reply has begun.');
+    await page.does(() => page.server.happens({ type: 'reply.delta', id: `r-${to}`, text: 'Word' }));
+    expect(announced().textContent).toBe('The reply has begun.');
+    await page.does(() => page.server.happens({ type: 'reply.finished', message: answer(to, 'Word by word') }));
+    expect(announced().textContent).toBe('Reply: Word by word');
+  });
+
+  it('says nothing to a screen reader of what was there before', async () => {
+    const page = openPage('/chat/t');
+    page.server.messages = [human('a'), answer('a', 'Old')];
+    await page.does(() => page.server.accepts());
+    expect(announced().textContent).toBe('');
+  });
+
+  it('says in the title that a reply finished while the tab was in the background', async () => {
+    const page = await openChat();
+    const to = await says(page, 'One');
+    const hidden = vi.spyOn(document, 'hidden', 'get').mockReturnValue(true);
+    await replies(page, to, 'Done');
+    expect(document.title).toMatch(/Reply ready/);
+    hidden.mockReturnValue(false);
+    document.dispatchEvent(new Event('visibilitychange'));
+    expect(document.title).toBe('Ada – Parley');
+  });
+
+  it('reads a finished reply once and never again, whatever comes after', async () => {
+    const read = vi.spyOn(BlockReader.prototype, 'read');
+    const page = await openChat();
+    await replies(page, await says(page, 'One'), 'Finished words');
+    await replies(page, await says(page, 'Two'), 'More words');
+    const readings = () => read.mock.calls.filter(([text]) => text === 'Finished words').length;
+    const before = readings();
+    const to = await says(page, 'Three');
+    await page.does(() => page.server.happens({ type: 'reply.started', id: 'r', to }));
+    for (const text of ['a', 'b', 'c']) await page.does(() => page.server.happens({ type: 'reply.delta', id: 'r', text }));
+    await page.does(() => page.server.closes(1006));
+    expect(before).toBeGreaterThan(0);
+    expect(readings()).toBe(before);
+    expect(read).toHaveBeenCalledWith('abc');
+  });
+
+  it('keeps the very elements of a reply when it finishes', async () => {
+    const page = await openChat();
+    const to = await says(page, 'One');
+    await page.does(() => {
+      page.server.happens({ type: 'reply.started', id: `r-${to}`, to });
+      page.server.happens({ type: 'reply.delta', id: `r-${to}`, text: 'Hello *you*' });
+    });
+    const element = within(log()).getByText('you');
+    await page.does(() => page.server.happens({ type: 'reply.finished', message: answer(to, 'Hello *you*') }));
+    expect(within(log()).getByText('you')).toBe(element);
+  });
+});

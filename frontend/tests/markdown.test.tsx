@@ -1,0 +1,71 @@
+// A model's words as Markdown: rich where it is safe, plain where it is not.
+import { render, screen } from '@testing-library/react';
+import { describe, expect, it } from 'vitest';
+import { Markdown } from '../src/components/markdown/Markdown';
+
+const html = (text: string): string => {
+  const { container } = render(<Markdown text={text} />);
+  return container.innerHTML;
+};
+
+describe('Markdown', () => {
+  it.each([
+    ['**b**', '<strong>b</strong>'],
+    ['*e*', '<em>e</em>'],
+    ['~~d~~', '<del>d</del>'],
+    ['`<c>`', '<code dir="ltr">&lt;c&gt;</code>'],
+    ['a\nb', 'a<br>b'],
+    ['- x', '<ul><li dir="auto">x</li></ul>'],
+    ['3. x', '<ol start="3"><li dir="auto">x</li></ol>'],
+    ['- [x] done', '☑ '],
+    ['> q', '<blockquote dir="auto"><p dir="auto">q</p></blockquote>'],
+    ['***', '<hr>'],
+    ['1 &lt; 2', '1 &lt; 2'],
+  ])('draws %j', (text, expected) => {
+    expect(html(text)).toContain(expected);
+  });
+
+  it('draws headings below those of the page', () => {
+    render(<Markdown text={'# Top'} />);
+    expect(screen.getByRole('heading', { level: 3, name: 'Top' })).toBeTruthy();
+  });
+
+  it('draws tables that can be scrolled by keyboard', () => {
+    render(<Markdown text={'| a |\n|---|\n| b |'} />);
+    expect(screen.getByRole('group', { name: 'Table' }).tabIndex).toBe(0);
+    expect(screen.getByRole('cell', { name: 'b' })).toBeTruthy();
+  });
+
+  it('draws code with a button to copy it, also while its fence is open', () => {
+    render(<Markdown text={'```python\nprint(1)'} />);
+    expect(screen.getByText('print(1)')).toBeTruthy();
+    expect(screen.getByRole('button', { name: 'Copy code' })).toBeTruthy();
+  });
+
+  it('links out safely', () => {
+    render(<Markdown text={'[there](https://example.org)'} />);
+    const link = screen.getByRole('link', { name: 'there' });
+    expect(link.getAttribute('rel')).toBe('noopener noreferrer nofollow');
+    expect(link.getAttribute('target')).toBe('_blank');
+  });
+
+  it.each(['[x](javascript:alert(1))', '[x](data:text/html,y)', '[x](/token?name=y)', '<javascript:alert(1)>'])(
+    'does not link %s',
+    (text) => expect(html(text)).not.toContain('<a'),
+  );
+
+  it.each(['<script>alert(1)</script>', 'a <img src=x onerror=alert(1)> b', '<iframe src="//x"></iframe>', '<b onclick=x>y</b>'])(
+    'shows HTML as text: %s',
+    (text) => {
+      const { container } = render(<Markdown text={text} />);
+      expect(container.querySelector('script, img, iframe, b')).toBeNull();
+      expect(container.textContent).toBe(text);
+    },
+  );
+
+  it('fetches no image, but links to it by its description', () => {
+    const { container } = render(<Markdown text={'![a cat](https://example.org/cat.png)'} />);
+    expect(container.querySelector('img')).toBeNull();
+    expect(screen.getByRole('link', { name: 'a cat' })).toBeTruthy();
+  });
+});

@@ -1,0 +1,21 @@
+// What every test file needs: a clean page and a clean store before each test.
+import { cleanup } from '@testing-library/react';
+import { afterEach, beforeEach, vi } from 'vitest';
+
+// The simulated browser lays nothing out, so it has none of these.
+const nothing = () => undefined;
+class NoLayout {
+  observe = nothing;
+  unobserve = nothing;
+  disconnect = nothing;
+}
+globalThis.ResizeObserver = NoLayout;
+window.scrollTo = nothing;
+window.matchMedia = (media) => Object.assign(new EventTarget(), { media, matches: false }) as MediaQueryList;
+
+beforeEach(() => localStorage.clear());
+
+afterEach(() => {
+  cleanup();
+  vi.useRealTimers();
+});

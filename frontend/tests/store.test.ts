@@ -1,0 +1,284 @@
+// What a person lives through with one conversation: store, connection and outbox against a fake server.
+import { beforeEach, describe, expect, it, vi } from 'vitest';
+import type { Storage } from '../src/browser/storage';
+import { ConversationStore } from '../src/store';
+import type { ClientFrame } from '../src/protocol/frames';
+import { FakeServer, human } from './fakeServer';
+import { memoryStorage } from './memoryStorage';
+
+let server: FakeServer;
+let storage: Storage;
+let store: ConversationStore;
+let ids: number;
+
+const open = (): ConversationStore =>
+  new ConversationStore({
+    token: 't',
+    storage,
+    newId: () => `id${(ids += 1)}`,
+    makeSocket: server.makeSocket,
+    isUp: () => Promise.resolve(true),
+    paced: (draw) => draw,
+  });
+
+const shown = () => store.getShown();
+const unsent = () => shown().outbox.entries.map(({ text }) => text);
+const said = () => shown().view.messages.map(({ text }) => text);
+const sent = (type: ClientFrame['type']) =>
+  server.sockets.flatMap((socket) => socket.sent).filter((frame) => frame.type === type);
+
+beforeEach(() => {
+  vi.useFakeTimers();
+  ids = 0;
+  server = new FakeServer();
+  storage = memoryStorage();
+  store = open();
+  store.start();
+});
+
+describe('a message', () => {
+  it('is shown at once, and is the server’s once accepted', () => {
+    server.onSend = 'ignore';
+    server.accepts();
+    store.send('Hello');
+    expect(unsent()).toEqual(['Hello']);
+    server.happens({ type: 'message.accepted', message: human('id1', 'Hello') });
+    expect(unsent()).toEqual([]);
+    expect(said()).toEqual(['Hello']);
+  });
+
+  it('written before the first snapshot waits for it', () => {
+    store.send('Early');
+    server.socket.onopen?.();
+    expect(server.socket.sent).toEqual([]);
+    server.socket.says(server.snapshot());
+    expect(said()).toEqual(['Early']);
+  });
+
+  it('written while offline goes out by itself', () => {
+    server.accepts();
+    server.closes(1006);
+    store.send('Offline words');
+    expect(unsent()).toEqual(['Offline words']);
+    vi.advanceTimersByTime(1000);
+    server.accepts();
+    expect(said()).toEqual(['Offline words']);
+    expect(unsent()).toEqual([]);
+  });
+
+  it('outlives a reload', () => {
+    store.send('Kept');
+    store.stop();
+    store = open();
+    expect(unsent()).toEqual(['Kept']);
+    store.start();
+    server.accepts();
+    expect(said()).toEqual(['Kept']);
+  });
+
+  it('accepted just before the line broke is not there twice', () => {
+    server.accepts();
+    server.onSend = 'ignore';
+    store.send('Once');
+    server.closes(1006);
+    server.happens({ type: 'message.accepted', message: human('id1', 'Once') });
+    server.onSend = 'accept';
+    vi.advanceTimersByTime(1000);
+    server.accepts();
+    expect(said()).toEqual(['Once']);
+    expect(unsent()).toEqual([]);
+  });
+
+  it('that the snapshot has already is not sent again', () => {
+    server.messages = [human('id1', 'There')];
+    storage.write('parley:outbox:t', [{ id: 'id1', text: 'There', at: '' }]);
+    store = open();
+    store.start();
+    server.accepts();
+    expect(sent('message.send')).toEqual([]);
+    expect(unsent()).toEqual([]);
+  });
+
+  it('follows the one before: order is kept when several wait', () => {
+    ['One', 'Two', 'Three'].forEach((text) => store.send(text));
+    server.accepts();
+    expect(said()).toEqual(['One', 'Two', 'Three']);
+  });
+
+  it('that comes too soon waits for as long as the server says, and goes by itself', () => {
+    server.accepts();
+    server.onSend = 'rate_limit';
+    store.send('Fast');
+    store.send('Faster');
+    expect(shown().outbox.hold).toEqual({ reason: 'rate_limited', until: Date.now() + 5000 });
+    server.onSend = 'accept';
+    vi.advanceTimersByTime(4999);
+    expect(said()).toEqual([]);
+    vi.advanceTimersByTime(1);
+    expect(said()).toEqual(['Fast', 'Faster']);
+    expect(shown().outbox.hold).toBeNull();
+  });
+
+  it('is kept while the storage is away, and tried again', () => {
+    server.accepts();
+    server.onSend = 'unavailable';
+    store.send('Patient');
+    expect(shown().outbox.hold?.reason).toBe('unavailable');
+    vi.advanceTimersByTime(3000);
+    expect(sent('message.send')).toHaveLength(2);
+    server.onSend = 'accept';
+    vi.advanceTimersByTime(3000);
+    expect(said()).toEqual(['Patient']);
+  });
+
+  it('that the server refuses stays, with the reason, and holds up no other', () => {
+    server.accepts();
+    server.onSend = 'too_long';
+    store.send('Too long');
+    server.onSend = 'accept';
+    store.send('Short');
+    expect(shown().outbox.entries).toMatchObject([{ text: 'Too long', refused: 'It is too_long.' }]);
+    expect(said()).toEqual(['Short']);
+    store.takeBack('id1');
+    expect(unsent()).toEqual([]);
+  });
+
+  it('that the server refused can be sent again', () => {
+    server.accepts();
+    server.onSend = 'too_long';
+    store.send('Again');
+    server.onSend = 'accept';
+    store.sendAgain('id1');
+    expect(said()).toEqual(['Again']);
+  });
+
+  it('that closed the socket as too big is not sent for ever', () => {
+    server.accepts();
+    server.onSend = 'ignore';
+    store.send('Huge');
+    server.closes(1009);
+    vi.advanceTimersByTime(5000);
+    server.accepts();
+    expect(sent('message.send')).toHaveLength(1);
+    expect(shown().outbox.entries[0]?.refused).toMatch(/too big/);
+  });
+
+  it('to which nothing comes back for ten seconds gets a new socket', () => {
+    server.accepts();
+    server.onSend = 'ignore';
+    store.send('Into the void');
+    vi.advanceTimersByTime(10_000);
+    expect(server.sockets).toHaveLength(2);
+    server.onSend = 'accept';
+    server.accepts();
+    expect(said()).toEqual(['Into the void']);
+  });
+
+  it('taken back in another tab is not sent from this one', () => {
+    store.send('Regretted');
+    storage.write('parley:outbox:t', []);
+    server.accepts();
+    expect(sent('message.send')).toEqual([]);
+  });
+});
+
+describe('a reply', () => {
+  const begun = () => {
+    server.accepts();
+    store.send('Question');
+    server.happens({ type: 'reply.started', id: 'r', to: 'id1' });
+    server.happens({ type: 'reply.delta', id: 'r', text: 'An ans' });
+  };
+  const finishes = (finish_reason: 'stop' | 'stopped' = 'stop', id = 'r') =>
+    server.happens({
+      type: 'reply.finished',
+      message: { id, to: 'id1', role: 'bot', text: 'An answer', finish_reason, timestamp: '2026-11-22T20:00:01Z' },
+    });
+
+  it('goes on after a break where it was', () => {
+    begun();
+    server.closes(1006);
+    server.happens({ type: 'reply.delta', id: 'r', text: 'wer' });
+    vi.advanceTimersByTime(1000);
+    expect(server.socket.after).toBe('1002-0');
+    server.accepts();
+    expect(store.getWords()).toBe('An answer');
+  });
+
+  it('tells only those who look at the words when a word comes', () => {
+    begun();
+    const before = shown();
+    server.happens({ type: 'reply.delta', id: 'r', text: 'wer' });
+    expect(shown()).toBe(before);
+    expect(store.getWords()).toBe('An answer');
+  });
+
+  it('is stopping from the press of the button until it has stopped', () => {
+    begun();
+    store.stopReply('id1');
+    expect(sent('reply.stop')).toEqual([{ type: 'reply.stop', to: 'id1' }]);
+    expect(shown().stopping).toBe('id1');
+    finishes('stopped');
+    expect(shown().stopping).toBeNull();
+  });
+
+  it('stopped while offline is stopped on return', () => {
+    begun();
+    server.closes(1006);
+    store.stopReply('id1');
+    vi.advanceTimersByTime(1000);
+    server.accepts();
+    expect(sent('reply.stop')).toEqual([{ type: 'reply.stop', to: 'id1' }]);
+  });
+
+  it('asked for again is asked for once more when the line broke before an answer', () => {
+    begun();
+    finishes();
+    store.retryReply('id1');
+    expect(shown().asked).toEqual({ to: 'id1', id: 'id2' });
+    server.closes(1006);
+    vi.advanceTimersByTime(1000);
+    server.accepts();
+    expect(sent('reply.retry')).toHaveLength(2);
+    server.happens({ type: 'reply.started', id: 'id2', to: 'id1' });
+    expect(shown().asked).toBeNull();
+  });
+
+  it('asked for while another is written says why not', () => {
+    begun();
+    finishes();
+    store.retryReply('id1');
+    server.socket.says({ type: 'error', code: 'busy', detail: 'A reply is still being written.', id: 'id2' });
+    expect(shown()).toMatchObject({ asked: null, notice: 'A reply is still being written.' });
+  });
+
+  it('that waits for a worker says so until one comes', () => {
+    begun();
+    server.socket.says({ type: 'service', state: 'no_worker' });
+    expect(shown().view.service).toBe('no_worker');
+    server.socket.says({ type: 'service', state: 'ok' });
+    expect(shown().view.service).toBe('ok');
+  });
+
+  it('does not wait for a worker any more if on return the server says nothing of it', () => {
+    begun();
+    server.socket.says({ type: 'service', state: 'no_worker' });
+    server.closes(1006);
+    vi.advanceTimersByTime(1000);
+    server.accepts();
+    expect(shown().view.service).toBe('ok');
+  });
+});
+
+describe('a return', () => {
+  it('to a server that lost the cursor starts over from a snapshot', () => {
+    server.accepts();
+    store.send('Hello');
+    server.closes(1012);
+    server.events.length = 0;
+    server.messages = [human('other', 'From elsewhere')];
+    vi.advanceTimersByTime(3000);
+    server.accepts();
+    expect(said()).toEqual(['From elsewhere']);
+  });
+});

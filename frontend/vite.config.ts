@@ -1,0 +1,26 @@
+/// <reference types="vitest/config" />
+// How the page is built, served while it is being written, and tested.
+import react from '@vitejs/plugin-react';
+import { defineConfig } from 'vite';
+
+const api = 'http://127.0.0.1:3500';
+
+/** `/chat?token=…` is the socket, `/chat/<token>` is a page: only the first goes to the API. */
+const socketOnly = '^/chat(\\?|$)';
+
+export default defineConfig({
+  plugins: [react()],
+  build: { target: 'es2022', assetsInlineLimit: 0, modulePreload: false },
+  server: {
+    proxy: {
+      '^/(token|refresh_token|healthz|readyz)': api,
+      [socketOnly]: { target: api, ws: true },
+    },
+  },
+  test: {
+    environment: 'jsdom',
+    include: ['tests/**/*.test.{ts,tsx}'],
+    setupFiles: ['tests/setup.ts'],
+    restoreMocks: true,
+  },
+});
