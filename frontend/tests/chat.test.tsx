@@ -1,7 +1,6 @@
 // The chat page as a person uses it.
 import { fireEvent, screen, within } from '@testing-library/react';
 import { describe, expect, it, vi } from 'vitest';
-import { BlockReader } from '../src/components/markdown/blocks';
 import type { BotMessage } from '../src/protocol/frames';
 import { human } from './fakeServer';
 import { openChat, openPage, type OpenPage } from './page';
@@ -174,6 +173,21 @@ describe('the chat page', () => {
     expect(screen.queryByRole('button', { name: 'Retry' })).toBeNull();
   });
 
+  it('keeps the words that were shown before a reply failed', async () => {
+    const page = await openChat();
+    const to = await says(page, 'One');
+    await page.does(() => {
+      page.server.happens({ type: 'reply.started', id: 'r', to });
+      page.server.happens({ type: 'reply.delta', id: 'r', text: 'Half an *ans*' });
+    });
+    const words = within(log()).getByText('ans');
+    await page.does(() => page.server.happens({
+      type: 'reply.failed', id: 'r', to, code: 'cut', detail: 'The model broke off.', retryable: true, text: 'Half an *ans*',
+    }));
+    expect(within(log()).getByText('ans')).toBe(words);
+    expect(within(log()).getByText('The model broke off.')).toBeTruthy();
+  });
+
   it.each([
     ['model_loading', /model is loading/],
     ['rate_limited', /asks for a pause/],
@@ -295,22 +309,6 @@ describe('the chat page', () => {
     hidden.mockReturnValue(false);
     document.dispatchEvent(new Event('visibilitychange'));
     expect(document.title).toBe('Ada – Parley');
-  });
-
-  it('reads a finished reply once and never again, whatever comes after', async () => {
-    const read = vi.spyOn(BlockReader.prototype, 'read');
-    const page = await openChat();
-    await replies(page, await says(page, 'One'), 'Finished words');
-    await replies(page, await says(page, 'Two'), 'More words');
-    const readings = () => read.mock.calls.filter(([text]) => text === 'Finished words').length;
-    const before = readings();
-    const to = await says(page, 'Three');
-    await page.does(() => page.server.happens({ type: 'reply.started', id: 'r', to }));
-    for (const text of ['a', 'b', 'c']) await page.does(() => page.server.happens({ type: 'reply.delta', id: 'r', text }));
-    await page.does(() => page.server.closes(1006));
-    expect(before).toBeGreaterThan(0);
-    expect(readings()).toBe(before);
-    expect(read).toHaveBeenCalledWith('abc');
   });
 
   it('keeps the very elements of a reply when it finishes', async () => {

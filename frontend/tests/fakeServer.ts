@@ -146,9 +146,9 @@ export class FakeServer {
         return;
       }
       case 'reply.failed': {
-        const { id, to, code, detail, retryable } = event;
+        const { id, to, code, detail, retryable, text } = event;
         this.messages = this.messages.map((message) =>
-          message.id === to && message.role === 'human' ? { ...message, failed: { id, code, detail, retryable } } : message,
+          message.id === to && message.role === 'human' ? { ...message, failed: { id, code, detail, retryable, text } } : message,
         );
         this.reply = null;
         return;

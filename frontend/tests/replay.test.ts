@@ -34,7 +34,8 @@ const RECORDED: NewEvent[] = [
   { type: 'reply.finished', message: reply('rb2', 'b', 'Four') },
   { type: 'message.accepted', message: human('c') },
   { type: 'reply.started', id: 'rc', to: 'c' },
-  { type: 'reply.failed', id: 'rc', to: 'c', code: 'model_unavailable', detail: 'No answer.', retryable: true },
+  { type: 'reply.delta', id: 'rc', text: 'Fi' },
+  { type: 'reply.failed', id: 'rc', to: 'c', code: 'model_unavailable', detail: 'No answer.', retryable: true, text: 'Fi' },
   { type: 'reply.started', id: 'rc2', to: 'c' },
   { type: 'reply.delta', id: 'rc2', text: 'Five' },
 ];

@@ -18,6 +18,7 @@ describe('frames from the server', () => {
   it.each(serverExamples)('refuses $name when a field that it needs is missing', ({ frame }) => {
     for (const field of Object.keys(frame)) {
       if (frame.type === 'error' && optional.has(field)) continue;
+      if (frame.type === 'reply.failed' && field === 'text') continue;
       const { [field]: _, ...rest } = frame;
       expect(parseFrame(JSON.stringify(rest)), `without ${field}`).toBeNull();
     }

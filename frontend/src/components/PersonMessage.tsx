@@ -1,5 +1,4 @@
 // What the person said: plain text, at the right.
-import { memo } from 'react';
 import { Ago } from './Ago';
 
 interface Props {
@@ -8,11 +7,11 @@ interface Props {
   unsent: boolean;
 }
 
-export const PersonMessage = memo(function PersonMessage({ text, timestamp, unsent }: Props) {
+export function PersonMessage({ text, timestamp, unsent }: Props) {
   return (
     <article className="said by-person" aria-label="You" data-unsent={unsent || undefined}>
       <p className="plain" dir="auto">{text}</p>
       <footer><Ago timestamp={timestamp} /></footer>
     </article>
   );
-});
+}

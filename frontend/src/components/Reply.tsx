@@ -1,5 +1,4 @@
 // The model's answer to one message: whole, growing, waited for, stopped or failed. The line at its side says which.
-import { memo } from 'react';
 import type { LiveReply } from '../conversation/state';
 import type { BotMessage, Failure, ServiceState } from '../protocol/frames';
 import { useWords } from '../useConversation';
@@ -29,12 +28,13 @@ function looksOf({ reply, live, failed }: Props, words: string): Looks {
   return reply?.finish_reason === 'stopped' ? 'stopped' : 'whole';
 }
 
-export const Reply = memo(function Reply(props: Props) {
-  const { reply, live, service, stopping } = props;
+export function Reply(props: Props) {
+  const { reply, live, failed, service, stopping } = props;
   const words = useWords(live !== null && live.phase !== 'queued');
+  const before = reply?.text ?? failed?.text ?? '';
   // While a second answer has no words yet, the first one stays in sight.
-  const old = live !== null && words === '' && reply !== null;
-  const text = live && !old ? words : (reply?.text ?? '');
+  const old = live !== null && words === '' && before !== '';
+  const text = live && !old ? words : before;
   return (
     <article className="said by-model" aria-label="Reply" aria-busy={live !== null} data-looks={looksOf(props, words)} data-old={old || undefined}>
       {text !== '' && <Markdown text={text} />}
@@ -42,7 +42,7 @@ export const Reply = memo(function Reply(props: Props) {
       {!live && <Ending {...props} />}
     </article>
   );
-});
+}
 
 /** What stands under a reply that is no longer being written. */
 function Ending({ reply, failed, canRetry, to, onRetry }: Props) {

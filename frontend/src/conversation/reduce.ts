@@ -62,8 +62,8 @@ function applied(state: ConversationState, event: EventFrame, now: number): Conv
       return ended(state, to, withReply(messages, to, { ...event.message, to }));
     }
     case 'reply.failed': {
-      const { id, to, code, detail, retryable } = event;
-      return ended(state, to, withFailure(messages, to, { id, code, detail, retryable }));
+      const { id, to, code, detail, retryable, text } = event;
+      return ended(state, to, withFailure(messages, to, { id, code, detail, retryable, text }));
     }
     case 'conversation.deleted':
       return withView(state, { phase: 'deleted' });

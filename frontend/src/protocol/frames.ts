@@ -11,6 +11,8 @@ export interface Failure {
   code: string;
   detail: string;
   retryable: boolean;
+  /** The words that were shown before it failed. */
+  text?: string | undefined;
 }
 
 export interface HumanMessage {
@@ -71,7 +73,7 @@ export type EventFrame =
   | ({ type: 'reply.failed'; cursor: Cursor; to: string } & Failure)
   | { type: 'conversation.deleted'; cursor: Cursor };
 
-/** Known codes are in `ERROR_CODES`; a newer server may send others, whose detail is shown as it is. */
+/** The codes stay open: of one that is not known here, the detail is shown as it is. */
 export interface ErrorFrame {
   type: 'error';
   code: string;

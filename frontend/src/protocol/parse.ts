@@ -3,7 +3,7 @@ import { cursor } from './cursor';
 import type { BotMessage, Failure, HumanMessage, ReplyInFlight, ServerFrame } from './frames';
 import { either, flag, list, nullable, number, oneOf, optional, shape, text, type Guard } from './shape';
 
-const failure = { id: text, code: text, detail: text, retryable: flag };
+const failure = { id: text, code: text, detail: text, retryable: flag, text: optional(text) };
 
 const human = shape<HumanMessage>({
   id: text,

@@ -3,7 +3,7 @@ import { memo, useState } from 'react';
 import { Block } from './Block';
 import { BlockReader } from './blocks';
 
-export const Markdown = ((x: any) => x)(function Markdown({ text }: { text: string }) {
+export const Markdown = memo(function Markdown({ text }: { text: string }) {
   const [reader] = useState(() => new BlockReader());
   const { settled, open } = reader.read(text);
   return (
