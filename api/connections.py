@@ -4,6 +4,7 @@ The Procfile names these two classes to uvicorn.
 """
 
 import asyncio
+import logging
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -12,9 +13,18 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 #: Bytes of a request's first line and headers; browsers and proxies send a few thousand.
 MOST_HEADERS = 65_536
 #: Seconds in which a request has to arrive, body included (no call reads one).
-ARRIVAL = 20.0
+ARRIVAL = 10.0
+TOO_LONG = b"HTTP/1.1 414 URI Too Long\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 #: Seconds that a client which is sent away may take to read the last of it.
 FAREWELL = 15.0
+
+
+def worth_a_line(record: logging.LogRecord) -> bool:
+    """Text that is not UTF-8 closes its socket with 1007; a traceback for each would let strangers fill the log."""
+    return record.msg != "Invalid UTF-8 sequence received from client."
+
+
+logging.getLogger("uvicorn.error").addFilter(worth_a_line)
 
 
 class Http(HttpToolsProtocol):
@@ -71,13 +81,25 @@ class Socket(WebSocketsSansIOProtocol):
         super().__init__(*args, **kwargs)
         self._farewell: asyncio.TimerHandle | None = None
 
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if not self.handshake_initiated:
+            # More in one line than websockets reads: it would say nothing, and wait.
+            self.transport.write(TOO_LONG)
+            self.transport.close()
+
     async def run_asgi(self) -> None:
         """Run the application; when it is through with this socket, so are we."""
         try:
             await super().run_asgi()
         finally:
-            if not self.disconnected:
+            if not self.disconnected and self._farewell is None:
                 self._farewell = self.loop.call_later(FAREWELL, self.transport.abort)
+
+    def keepalive_timeout(self) -> None:
+        """The client has not answered a ping, so it may not read what it has to read before the end either."""
+        super().keepalive_timeout()
+        self._farewell = self.loop.call_later(FAREWELL, self.transport.abort)
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._farewell is not None:

@@ -79,7 +79,7 @@ class Limits:
 
     async def _hit(self, item: RateLimitItem, *names: str) -> int:
         """Seconds until this may happen again; 0 if it may now."""
-        async with translated():
+        with translated():
             if await self._counter.hit(item, *names):
                 return 0
             reset, _ = await self._counter.get_window_stats(item, *names)

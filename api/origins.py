@@ -1,7 +1,5 @@
 """Which pages may call: the page's own origin, and those that ALLOWED_ORIGINS names."""
 
-from urllib.parse import urlsplit
-
 from starlette.requests import HTTPConnection
 
 from tasks.settings import Settings
@@ -12,5 +10,5 @@ def allowed(connection: HTTPConnection, settings: Settings) -> bool:
     origin = connection.headers.get("origin")
     if origin is None or "*" in settings.allowed_origins:
         return True
-    own = urlsplit(origin).netloc == connection.headers.get("host")
-    return own or origin.rstrip("/") in settings.allowed_origins
+    host = connection.headers.get("host")
+    return origin in (f"http://{host}", f"https://{host}", *settings.allowed_origins)

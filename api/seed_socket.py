@@ -12,8 +12,9 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from api import messages
 from api.address import address_of
+from api.halves import run_both
 from api.limits import TooManySockets
-from api.protocol import Refused, check_text
+from api.protocol import REFUSAL_PAUSE, Refused, check_text
 from api.services import Services
 from api.sessions import conversation_of
 from api.tail import Behind, Resync, Subscription
@@ -23,6 +24,8 @@ from tasks.errors import ConversationGone, StorageError
 log = logging.getLogger("parley.seed_socket")
 
 POLICY_VIOLATION = 1008
+#: Answers that one socket may wait for.
+MOST_OWED = 100
 TRY_AGAIN = "This message could not be stored. Please send it again in a moment."
 
 
@@ -54,6 +57,8 @@ class SeedSocket:
         self._reader: Subscription = services.tail.join(conversation)
         #: What this socket asked and is still owed, in order: a message's id, or the frame that refuses it.
         self._owed: deque[str] = deque()
+        #: Places in it; without one, nothing more is read.
+        self._places = asyncio.Semaphore(MOST_OWED)
         #: The message that was answered last.
         self._answered = ""
 
@@ -64,21 +69,13 @@ class SeedSocket:
             view = await self._catch_up()
             self._answered = next((m["to"] for m in reversed(view.messages()) if "to" in m), "")
             await self._websocket.accept()
-            await self._both()
+            await run_both(self._reader, self._send, self._receive)
         finally:
             services.tail.leave(self._conversation, self._reader)
 
-    async def _both(self) -> None:
-        sending = asyncio.create_task(self._send())
-        self._reader.on_behind = sending.cancel
-        try:
-            await self._receive()
-        finally:
-            sending.cancel()
-            await asyncio.gather(sending, return_exceptions=True)
-
     async def _receive(self) -> None:
         while True:
+            await self._places.acquire()
             data = await self._websocket.receive()
             if data["type"] == "websocket.disconnect":
                 return
@@ -99,6 +96,8 @@ class SeedSocket:
         if id in self._owed:
             self._owed[self._owed.index(id)] = reply_frame(id, detail, now_iso())
             await self._settle()
+        # Who floods us is read slowly, so that others are not.
+        await asyncio.sleep(REFUSAL_PAUSE)
 
     async def _send(self) -> None:
         while True:
@@ -127,6 +126,7 @@ class SeedSocket:
         self._answered = to
         if to in self._owed:
             self._owed.remove(to)
+            self._places.release()
         await self._websocket.send_text(reply_frame(id, text, timestamp))
         await self._settle()
 
@@ -134,6 +134,7 @@ class SeedSocket:
         """Send the refusals whose turn has come."""
         while self._owed and self._owed[0].startswith("{"):
             await self._websocket.send_text(self._owed.popleft())
+            self._places.release()
 
     async def _catch_up(self) -> View:
         """Begin at the conversation as it is, and send what was answered since this socket last knew."""

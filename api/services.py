@@ -85,8 +85,9 @@ class Services:
     async def missing(self) -> list[str]:
         """What a new message would lack, in sentences; empty if it would be answered."""
         try:
-            async with translated(), asyncio.timeout(PATIENCE):
-                await require_json(self.redis)
+            with translated():
+                async with asyncio.timeout(PATIENCE):
+                    await require_json(self.redis)
         except StorageError as error:
             return [str(error)]
         if self.state == STORAGE_AWAY:
@@ -118,8 +119,9 @@ class Services:
     async def _watch(self) -> None:
         while True:
             try:
-                async with translated(), asyncio.timeout(PATIENCE):
-                    await self._look()
+                with translated():
+                    async with asyncio.timeout(PATIENCE):
+                        await self._look()
                 self._say(OK if self.presence.workers() and self._heard_lately() else NO_WORKER)
             except StorageError as error:
                 self._say(STORAGE_AWAY, str(error))

@@ -15,7 +15,7 @@ from typing import Any
 from tasks import events
 from tasks.errors import StorageError
 from tasks.keys import RINGS, ConversationKeys
-from tasks.redis_client import RedisClient
+from tasks.redis_client import Line, RedisClient
 
 log = logging.getLogger("parley.tail")
 
@@ -31,6 +31,8 @@ MOST_BEHIND = 256_000
 CHECKED = 200
 
 Cursor = tuple[int, int]
+#: Where a reader stands that has not said yet from where it wants to read on: after everything.
+NOWHERE: Cursor = (1 << 63, 0)
 
 _ACCEPTED = b'"type":"message.accepted"'
 _ENDS = (b'"type":"reply.finished"', b'"type":"reply.failed"', b'"type":"conversation.deleted"')
@@ -57,7 +59,8 @@ class Subscription:
     """
 
     def __init__(self) -> None:
-        self.cursor: Cursor = (0, 0)
+        #: What it was given last; nothing yet comes after NOWHERE.
+        self.cursor = NOWHERE
         self._frames: deque[str] = deque()
         self._size = 0
         self._trouble: type[Behind] | type[Resync] | None = None
@@ -84,6 +87,7 @@ class Subscription:
         """End the reading; what waits is dropped."""
         self._frames.clear()
         self._size = 0
+        self.cursor = NOWHERE
         self._trouble = trouble
         self._something.set()
 
@@ -123,7 +127,7 @@ class Tail:
     """One per process; `run` has to run beside the sockets."""
 
     def __init__(self, url: str, commands: RedisClient) -> None:
-        self._reading = RedisClient(url, max_connections=1, timeout=BLOCK_MS / 1000 * 2, retries=0)
+        self._reading = Line(url, timeout=BLOCK_MS / 1000 * 2)
         self._commands = commands
         self._followed: dict[str, _Followed] = {}
         self._active: dict[bytes, _Followed] = {}
@@ -190,15 +194,21 @@ class Tail:
         for followed in self._followed.values():
             self._add(followed)
         while True:
-            answer = dict(await self._read(heard))
-            rung = answer.pop(RINGS.encode(), [])
-            for key, entries in answer.items():
-                if key in self._active:
-                    self._deliver(self._active[key], entries)
-            for cursor, (_, conversation) in rung:
-                self._hear(conversation.decode(), parse_cursor(cursor))
-                heard = cursor
+            # Redis up to 7.0 ends a blocked read with the first stream that gets something; the next one has
+            # the others, which mostly got theirs at the same time.
+            for _ in range(2):
+                heard = self._take(await self._read(heard), heard)
             await asyncio.sleep(PACE)
+
+    def _take(self, answer: list[Any], heard: bytes) -> bytes:
+        """Pass on what was read; returns up to where the rings are heard."""
+        for key, entries in answer:
+            if key in self._active:
+                self._deliver(self._active[key], entries)
+        for cursor, (_, conversation) in dict(answer).get(RINGS.encode(), ()):
+            self._hear(conversation.decode(), parse_cursor(cursor))
+            heard = cursor
+        return heard
 
     async def _read(self, heard: bytes) -> list[Any]:
         keys, cursors = [RINGS.encode()], [heard]

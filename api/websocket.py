@@ -8,6 +8,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from api import messages, protocol
 from api.address import address_of
+from api.halves import run_both
 from api.limits import TooManySockets
 from api.messages import Accepted
 from api.protocol import MessageSend, Refused, ReplyRetry, ReplyStop, check_frame
@@ -23,8 +24,6 @@ log = logging.getLogger("parley.websocket")
 
 #: Seconds that a close frame may take.
 CLOSE_TIMEOUT = 2.0
-#: Seconds until the next frame is read after one that was refused.
-REFUSAL_PAUSE = 0.01
 UNAVAILABLE = "This cannot be stored right now. It is kept here and sent again."
 
 
@@ -78,25 +77,10 @@ class Socket:
             services.readers.add(self._reader)
             if services.state != OK:
                 self._reader.push(protocol.service(services.state))
-            await self._both()
+            await run_both(self._reader, self._send, self._receive)
         finally:
             services.readers.discard(self._reader)
             services.tail.leave(self._conversation, self._reader)
-
-    async def _both(self) -> None:
-        sending, receiving = asyncio.create_task(self._send()), asyncio.create_task(self._receive())
-        self._reader.on_behind = sending.cancel
-        try:
-            await asyncio.wait((sending, receiving), return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for half in (sending, receiving):
-                half.cancel()
-            ended = await asyncio.gather(sending, receiving, return_exceptions=True)
-        if self._reader.behind:
-            raise Behind
-        for error in ended:
-            if isinstance(error, Exception):
-                raise error
 
     async def _snapshot(self) -> None:
         services = self._services
@@ -152,7 +136,7 @@ class Socket:
             except Refused as refused:
                 self._reader.push(refused.frame())
                 # Who floods us with nonsense is read slowly, so that others are not.
-                await asyncio.sleep(REFUSAL_PAUSE)
+                await asyncio.sleep(protocol.REFUSAL_PAUSE)
 
     async def _carry_out(self, data: str | bytes) -> None:
         services = self._services
@@ -176,5 +160,6 @@ class Socket:
 
     def _confirm(self, accepted: Accepted) -> None:
         """A new message reaches every socket through the stream; one that was known only who sent it again."""
-        if accepted.known:
+        # One that this socket has not got yet must not overtake what came before it.
+        if accepted.known and parse_cursor(accepted.cursor) <= self._reader.cursor:
             self._reader.push(accepted.frame())

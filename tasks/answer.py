@@ -1,4 +1,4 @@
-"""One answer of the model server, sans-I/O: its bytes in, the words to show out, its troubles raised."""
+"""One answer of the model server, sans-I/O: its bytes in, the words to show out, its end and its troubles told."""
 
 from tasks.decoder import (
     Decoder,
@@ -19,7 +19,7 @@ BODY_LIMIT = 1 << 20
 
 
 class Answer:
-    """Takes an answer's bytes in pieces of any size until `finish_reason` is set.
+    """Takes an answer's bytes in pieces of any size until it is `over`, with a `finish_reason` or in `trouble`.
 
     `text` is the reply that its tokens belong to, `limit` the number of tokens asked for. An answer whose
     type is JSON does not stream; it is taken as one piece at its end.
@@ -34,31 +34,31 @@ class Answer:
         self._limit = limit
         self.began = False
         self.finish_reason: FinishReason | None = None
+        self.trouble: Trouble | None = None
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more is to be read."""
+        return self.finish_reason is not None or self.trouble is not None
 
     def feed(self, chunk: bytes) -> str:
-        """What may be shown now.
-
-        Raises Trouble if the server reports an error or speaks another protocol.
-        """
+        """What may be shown now."""
         if self._body is None:
             return self._show(self._decoder.feed(chunk))
         self._body += chunk
         if len(self._body) > BODY_LIMIT:
-            raise misfit("more than a reply can be")
+            self.trouble = misfit("more than a reply can be")
         return ""
 
     def close(self) -> str:
-        """The rest, once the answer is over; nothing if it was finished before.
-
-        Raises Trouble if it broke off.
-        """
-        if self.finish_reason is not None:
+        """The rest, now that there are no more bytes; nothing if it was over before."""
+        if self.over:
             return ""
         if self._body is not None:
             return self._show([*decode_whole(self._protocol, bytes(self._body)), End(None)])
         shown = self._show(self._decoder.close())
-        if self.finish_reason is None:
-            raise self._cut()
+        if not self.over:
+            self.trouble = self._cut()
         return shown
 
     def _cut(self) -> Trouble:
@@ -80,15 +80,15 @@ class Answer:
                 self.finish_reason = event.reason or self._guessed_reason()
                 shown += self._text.finish(self.finish_reason)
             elif isinstance(event, ServerError | Misfit):
-                raise self._trouble(event)
-            if self.finish_reason is not None:
+                self.trouble = self._told(event)
+            if self.over:
                 break
         return shown
 
     def _guessed_reason(self) -> FinishReason:
         return "length" if self._text.tokens >= self._limit else "stop"
 
-    def _trouble(self, event: ServerError | Misfit) -> Trouble:
+    def _told(self, event: ServerError | Misfit) -> Trouble:
         """After good tokens even nonsense counts as a break, for the protocol has been shown to fit."""
         trouble = from_event(event)
         if self.began and trouble.reason is None:

@@ -3,6 +3,7 @@
 import asyncio
 import random
 import time
+from collections.abc import Callable
 from typing import Literal
 
 from tasks.trouble import Trouble
@@ -19,10 +20,11 @@ State = Literal["closed", "open", "half-open"]
 class Circuit:
     """closed: everyone may ask. open: nobody until the next probe is due. half-open: one probe is under way.
 
-    For one event loop.
+    For one event loop; `clock` tells seconds.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self.state: State = "closed"
         self._failures = 0
         self._pause = FIRST_PROBE
@@ -34,7 +36,7 @@ class Circuit:
         """Leave to ask the server, or None; in an outage the first to come once a probe is due has it."""
         if self.state == "closed":
             return Attempt(self, probe=False)
-        if self.state == "half-open" or time.monotonic() < self._probe_at:
+        if self.state == "half-open" or self._clock() < self._probe_at:
             return None
         self._become("half-open")
         return Attempt(self, probe=True)
@@ -42,7 +44,7 @@ class Circuit:
     def outage(self) -> tuple[Trouble, float]:
         """What the last probe met, and the seconds until `enter` may give leave, as far as one can tell."""
         assert self._trouble is not None, "there is no outage"
-        due = self._probe_at - time.monotonic()
+        due = self._probe_at - self._clock()
         return self._trouble, max(due, 0.0) if self.state == "open" else self._pause
 
     async def changed(self, timeout: float) -> None:
@@ -65,11 +67,11 @@ class Circuit:
             self._pause = min(self._pause * 2, LAST_PROBE)
         elif self.state != "closed" or self._failures < FAILURES_TO_OPEN:
             return
-        self._probe_at = time.monotonic() + (trouble.delay or self._pause * random.uniform(0.5, 1))
+        self._probe_at = self._clock() + (trouble.delay or self._pause * random.uniform(0.5, 1))
         self._become("open")
 
     def _probe_again(self) -> None:
-        self._probe_at = time.monotonic()
+        self._probe_at = self._clock()
         self._become("open")
 
     def _become(self, state: State) -> None:

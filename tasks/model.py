@@ -206,10 +206,12 @@ class Model:
                             yield reply.show(piece, prompt)
                         if answer.began and reply.attempt:
                             reply.attempt.succeeded()
-                        if answer.finish_reason:
+                        if answer.over:
                             break
                     if piece := answer.close():
                         yield reply.show(piece, prompt)
+                    if answer.trouble:
+                        raise answer.trouble
                     if reply.attempt:
                         reply.attempt.succeeded()
                     if answer.finish_reason and reply.complete():

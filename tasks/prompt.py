@@ -21,7 +21,7 @@ LABEL_BYTES = 64
 SHORTENED = "(Your message is longer than I can read at once, so I read only its end.)\n\n"
 
 #: `<|endoftext|>` and its like are single tokens to GPT-J, whoever typed them: they would end the transcript.
-_SPECIAL_TOKEN = re.compile(r"<\|(?=[\w ]*\|>)")
+_SPECIAL_TOKEN = re.compile(r"<\|(?=\w+\|>)")
 
 Count = Callable[[str], int]
 
@@ -56,10 +56,11 @@ def build_prompt(
     label = _label(person)
     head = _head(preamble, label)
     left = budget - count(head)
-    tail = _end_of(_opened(partial), f"\n{BOT_LABEL}", left // 2, count)
+    said = _said(partial)
+    tail = _end_of(said, f"\n{BOT_LABEL} ", left // 2, count) if said else f"\n{BOT_LABEL}"
     left -= count(tail)
     *earlier, last = [_line(turn, label) for turn in turns]
-    question = _end_of(last.removeprefix(f"{label}:"), f"{label}:", left, count)
+    question = _end_of(last.removeprefix(f"{label}: "), f"{label}: ", left, count)
     left -= count(question)
     history = _latest(earlier, left, count)
     stop = (f"\n{label}:", f"\n{BOT_LABEL}")
@@ -88,7 +89,7 @@ def _line(turn: Turn, label: str) -> str:
     """A turn under its label. A reply keeps its lines, but no label opens one of them."""
     if turn.role == "human":
         return f"{label}: {_indented(_clean(turn.text).strip())}"
-    text = _opened(turn.text)
+    text = f" {_said(turn.text)}"
     for forged in (f"\n{label}:", f"\n{BOT_LABEL}"):
         text = text.replace(forged, f"\n  {forged[1:]}")
     return BOT_LABEL + text
@@ -99,11 +100,9 @@ def _indented(text: str) -> str:
     return "\n  ".join(text.splitlines())
 
 
-def _opened(partial: str) -> str:
-    """What follows the bot's label: nothing, or the words so far without a space at their end,
-    for the model's next token brings its own."""
-    said = _clean(partial.removeprefix(SHORTENED)).strip()
-    return f" {said}" if said else ""
+def _said(reply: str) -> str:
+    """What the bot said, without a space at its end, for the model's next token brings its own."""
+    return _clean(reply.removeprefix(SHORTENED)).strip()
 
 
 def _clean(text: str) -> str:
@@ -134,5 +133,4 @@ def _end_of(text: str, label: str, room: int, count: Count) -> str:
         else:
             low = middle + 1
     end = text[low:]
-    word = end.find(" ")
-    return label + (end[word:] if 0 <= word < len(end) - 1 else end)
+    return label + (end.partition(" ")[2] or end)

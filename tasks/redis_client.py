@@ -1,14 +1,16 @@
 """How to talk to Redis: connections, time limits, scripts, and its errors translated into ours."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
+import hiredis
 import redis
 import redis.asyncio as aioredis
 from redis.asyncio.retry import Retry as AsyncRetry
-from redis.backoff import ExponentialBackoff
+from redis.backoff import ExponentialBackoff, NoBackoff
 from redis.retry import Retry
 
 from tasks.errors import StorageError
@@ -55,6 +57,7 @@ class RedisClient:
     def __init__(
         self, url: str, *, max_connections: int, timeout: float = COMMAND_TIMEOUT, retries: int = RETRIES
     ) -> None:
+        self._url = url
         #: For a library that brings its own commands.
         self.pool = aioredis.BlockingConnectionPool.from_url(
             url,
@@ -73,12 +76,12 @@ class RedisClient:
 
     async def command(self, *command: Any) -> Any:
         """Run one command. Raises StorageError."""
-        async with translated():
+        with translated():
             return await self._redis.execute_command(*command)
 
     async def script(self, script: Script, keys: Sequence[str], args: Sequence[Any]) -> Any:
         """Run one script. Raises StorageError."""
-        async with translated():
+        with translated():
             try:
                 return await self._redis.execute_command(*command_of(script, keys, args))
             except redis.exceptions.NoScriptError:
@@ -90,12 +93,16 @@ class RedisClient:
 
         Raises StorageError.
         """
-        async with translated():
+        with translated():
             try:
                 return await self._pipeline(commands, atomic)
             except redis.exceptions.NoScriptError:
                 await self._teach()
                 return await self._pipeline(commands, atomic)
+
+    def line(self, timeout: float = COMMAND_TIMEOUT) -> "Line":
+        """A connection of its own to the same server."""
+        return Line(self._url, timeout=timeout)
 
     async def aclose(self) -> None:
         """Close every connection."""
@@ -113,8 +120,55 @@ class RedisClient:
             await self._redis.execute_command("SCRIPT LOAD", script.text)
 
 
-@asynccontextmanager
-async def translated() -> AsyncIterator[None]:
+class Line:
+    """A connection for one caller, who sends many commands, one after the other, each once.
+
+    A pool, its retries and its time limits cost more than such a command itself. After a failure the next
+    command connects again.
+    """
+
+    def __init__(self, url: str, *, timeout: float = COMMAND_TIMEOUT) -> None:
+        # It knows how to connect to what the address names; redis-py leaves `make_connection` untyped.
+        pool: Any = aioredis.ConnectionPool.from_url(
+            url,
+            protocol=2,
+            socket_timeout=None,
+            socket_connect_timeout=CONNECT_TIMEOUT,
+            socket_keepalive=True,
+            retry=AsyncRetry(NoBackoff(), 0),
+        )
+        self._connection = pool.make_connection()
+        self._timeout = timeout
+
+    async def command(self, *command: Any) -> Any:
+        """Run one command. Raises StorageError."""
+        with translated():
+            return await self._run(command)
+
+    async def script(self, script: Script, keys: Sequence[str], args: Sequence[Any]) -> Any:
+        """Run one script. Raises StorageError."""
+        command = command_of(script, keys, args)
+        with translated():
+            try:
+                return await self._run(command)
+            except redis.exceptions.NoScriptError:
+                # fakeredis hangs up after an error; the whole text teaches and runs it in one command.
+                await self._connection.disconnect()
+                return await self._run(("EVAL", script.text, *command[2:]))
+
+    async def aclose(self) -> None:
+        """Close the connection."""
+        await self._connection.disconnect()
+
+    async def _run(self, command: Command) -> Any:
+        connection = self._connection
+        async with asyncio.timeout(self._timeout):
+            await connection.send_packed_command(hiredis.pack_command(command), check_health=False)
+            return await connection.read_response(timeout=math.inf)
+
+
+@contextmanager
+def translated() -> Iterator[None]:
     """Turn redis-py's errors into StorageError, each with the sentence an operator needs."""
     try:
         yield
@@ -124,6 +178,9 @@ async def translated() -> AsyncIterator[None]:
         if "max number of clients" in str(error):
             raise StorageError(NO_CONNECTION) from error
         raise StorageError(f"Redis cannot be reached ({type(error).__name__}).") from error
+    except RuntimeError as error:
+        # uvloop's word for a connection that was closed a moment ago; redis-py does not know it.
+        raise StorageError(f"Redis cannot be reached ({error}).") from error
     except redis.exceptions.OutOfMemoryError as error:
         raise StorageError(
             "Redis is full: raise its maxmemory or let conversations expire sooner."

@@ -48,6 +48,8 @@ class ReplyText:
         self._tokens += _token_count(piece)
         text = self._held + piece if self._held else piece
         sure = self._sure(text)
+        if self.stopped:
+            text = text[:sure]
         if self._opening and sure:
             return self._open(text, sure)
         self._held = text[sure:]
@@ -55,7 +57,7 @@ class ReplyText:
         return text[:sure]
 
     def finish(self, reason: FinishReason) -> str:
-        """The rest of the reply, now that the model is done."""
+        """The rest of the reply, now that the model is done; nothing after a stop sequence."""
         text, self._held = self._held.rstrip(), ""
         if self._opening:
             text = text.strip().removeprefix(self._label).lstrip()

@@ -73,7 +73,7 @@ class Settings(BaseSettings):
         0, ge=0, le=5, description="Proxies of the platform's in front of `web`; 1 on Heroku and Render."
     )
     replies_per_worker: int = Field(
-        64, ge=1, le=1000, description="Replies that one worker process writes at once."
+        256, ge=1, le=1000, description="Replies that one worker process writes at once."
     )
 
     limit_messages_per_minute: Limit = Field(30, description="Messages of one session per minute.")

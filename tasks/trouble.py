@@ -153,8 +153,8 @@ def from_exception(error: Exception, *, streaming: bool) -> Trouble:
         return Trouble("model_refused", "Nothing answers at the model server's address; is it running?", "retrying")
     if caused(httpx.ReadTimeout):
         return Trouble("model_silent", "The model server does not answer.", "retrying")
-    if caused(aiohttp.ServerTimeoutError, httpx.TimeoutException) and not caused(aiohttp.ServerDisconnectedError):
-        return Trouble("model_connect_timeout", "The model server's address cannot be reached.", "retrying")
+    if caused(TimeoutError, aiohttp.ClientConnectorError):
+        return Trouble("model_unreachable", "The model server's address cannot be reached.", "retrying")
     if caused(aiohttp.ClientResponseError):
         return misfit("something that is not HTTP")
     return Trouble("model_disconnected", "The model server closed the connection without an answer.", "retrying")

@@ -1,6 +1,7 @@
-"""One prompt to the configured model, for whoever is about to deploy: `make try-model`, or `python -m tasks.try_model`."""
+"""One prompt to the configured model, for whoever is about to deploy: `make try-model`."""
 
 import asyncio
+import logging
 import sys
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -16,6 +17,7 @@ QUESTION = "Hello! Who are you, and what do you like to talk about?"
 
 def main(arguments: Sequence[str]) -> int:
     """Asks `arguments`, or QUESTION, of the model in the environment; the exit code, 1 with one sentence on failure."""
+    logging.basicConfig(level=logging.ERROR)  # what the model client warns of is printed as it happens
     try:
         asyncio.run(try_model(load_settings(), " ".join(arguments) or QUESTION))
     except (SettingsError, ModelError) as error:

@@ -9,14 +9,14 @@ from typing import Any
 import orjson
 
 from tasks import events, scripts
-from tasks.errors import StorageError
+from tasks.errors import LeaseLost, StorageError
 from tasks.lease import Lease
 from tasks.redis_client import RedisClient
 
 log = logging.getLogger("parley.writer")
 
 #: Seconds that text waits for company; the first words of a reply do not wait.
-WINDOW = 0.005
+WINDOW = float(__import__("os").environ.get("WIN","0.005"))
 #: Characters of one reply that may be unsent; past that its model stream is read no further.
 MOST_UNSENT = 16_000
 #: Seconds between tries while Redis is away.
@@ -61,7 +61,7 @@ class Writer:
     """One for all replies of a process; `run` has to run beside them."""
 
     def __init__(self, redis: RedisClient) -> None:
-        self._redis = redis
+        self._line = redis.line()
         self._due = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
         self._unsent: dict[Strand, None] = {}
@@ -69,7 +69,7 @@ class Writer:
         self._sent = asyncio.Condition()
 
     async def write(self, strand: Strand, text: str) -> None:
-        """Add text to a reply; waits only while too much of it is unsent."""
+        """Add text to a reply; waits only while too much of it is unsent. Raises LeaseLost."""
         strand.add(text)
         self._schedule(strand, urgent=strand.fresh)
         strand.fresh = False
@@ -88,32 +88,42 @@ class Writer:
         self._schedule(strand, urgent=True)
 
     async def drain(self, strand: Strand) -> None:
-        """Wait until all of a reply stands in Redis, or its lease is lost."""
+        """Wait until all of a reply stands in Redis. Raises LeaseLost."""
         self._due.set()
         async with self._sent:
             await self._sent.wait_for(
                 lambda: strand.lease.lost or (strand not in self._unsent and strand not in self._sending)
             )
+        if strand.lease.lost:
+            raise LeaseLost("The reply was given to somebody else before all of it was written.")
 
     async def run(self) -> None:
         """Send, for ever."""
-        while True:
-            await self._due.wait()
-            self._due.clear()
-            self._stop_timer()
-            self._sending, self._unsent = self._unsent, {}
-            try:
-                if self._sending:
-                    await self._send([(strand, item) for strand in self._sending for item in strand.take()])
-            except BaseException:
-                # Words may be lost here: these replies go on from the last one that stands in Redis.
-                for strand in self._sending:
-                    strand.lease.lose()
-                raise
-            finally:
-                self._sending = {}
-                async with self._sent:
-                    self._sent.notify_all()
+        try:
+            while True:
+                await self._due.wait()
+                self._due.clear()
+                await self._flush()
+        finally:
+            await self._line.aclose()
+
+    async def _flush(self) -> None:
+        self._stop_timer()
+        self._sending, self._unsent = self._unsent, {}
+        try:
+            # Who has lost the lease has lost words with it; what came after them must not close the gap.
+            kept = [strand for strand in self._sending if not strand.lease.lost]
+            if kept:
+                await self._send([(strand, item) for strand in kept for item in strand.take()])
+        except BaseException:
+            # Words may be lost here: these replies go on from the last one that stands in Redis.
+            for strand in self._sending:
+                strand.lease.lose()
+            raise
+        finally:
+            self._sending = {}
+            async with self._sent:
+                self._sent.notify_all()
 
     def _schedule(self, strand: Strand, *, urgent: bool) -> None:
         self._unsent[strand] = None
@@ -139,7 +149,7 @@ class Writer:
         away = False
         while True:
             try:
-                done: list[int] = await self._redis.script(scripts.PUBLISH, keys, args)
+                done: list[int] = await self._line.script(scripts.PUBLISH, keys, args)
             except StorageError as error:
                 if not away:
                     log.warning("replies wait for Redis: %s", error)

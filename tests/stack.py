@@ -21,11 +21,18 @@ UNLIMITED = {name.upper(): "0" for name in Settings.model_fields if name.startsw
 class Stack:
     """Everything ends with the block; `redis` is stopped with it."""
 
-    def __init__(self, redis: EmbeddedRedis, *, stand_in: tuple[str, ...] = (), **settings: str) -> None:
+    def __init__(
+        self,
+        redis: EmbeddedRedis,
+        *,
+        stand_in: tuple[str, ...] = (),
+        model_host: str = "127.0.0.1",
+        **settings: str,
+    ) -> None:
         self.redis = redis
         self.model_port = free_port()
-        self.model_url = f"http://127.0.0.1:{self.model_port}"
-        self._stand_in_options = stand_in
+        self.model_url = f"http://{model_host}:{self.model_port}"
+        self._stand_in_options = ("--host", model_host, *stand_in)
         self.env = {
             "REDIS_URL": redis.url,
             "MODEL_URL": self.model_url,

@@ -30,6 +30,7 @@ class Steps:
         self.id = conversation_id(self.token)
         self.keys = ConversationKeys(self.id)
         self.writer = Writer(redis)
+        self._worker: Lease | None = None
         self._strands: dict[tuple[str, str], Strand] = {}
 
     async def __aenter__(self) -> "Steps":
@@ -64,16 +65,22 @@ class Steps:
         """What a worker holds, or wants to."""
         return Lease(self.redis, process, self.id, TTL)
 
+    def _own_lease(self) -> Lease:
+        """A worker goes on with the lease it has."""
+        if self._worker is None or self._worker.lost:
+            self._worker = self.lease()
+        return self._worker
+
     async def begin(self, lease: Lease | None = None) -> tuple[Lease, Turn]:
         """A worker takes the conversation and begins its next reply."""
-        lease = lease or self.lease()
+        lease = lease or self._own_lease()
         turn = await lease.next_turn()
         assert turn, "there is nothing to answer"
         assert await lease.start(turn), "the reply was stopped before its turn"
         return lease, turn
 
     async def write(self, lease: Lease, turn: Turn, *texts: str) -> None:
-        """A worker shows some words of a reply, each in an event of its own."""
+        """A worker shows some words of a reply, each in an event of its own. Raises LeaseLost."""
         strand = self.strand(lease, turn)
         for text in texts:
             await self.writer.write(strand, text)
@@ -95,6 +102,14 @@ class Steps:
         await self.write(lease, turn, *texts)
         await lease.finish(turn, finish_reason)
         return turn
+
+    async def answer_stopped(self) -> None:
+        """A worker comes to a message whose reply was stopped before its turn."""
+        lease = self._own_lease()
+        turn = await lease.next_turn()
+        assert turn, "there is nothing to answer"
+        assert not await lease.start(turn), "the reply was not stopped"
+        await lease.finish(turn, "stopped")
 
     async def look(self) -> View:
         """The conversation as a snapshot has it."""

@@ -61,7 +61,7 @@ def answer(heard: Heard) -> str:
     elif heard.text.endswith("?"):
         template = _QUESTION
     else:
-        template = _ANSWERS[crc32(heard.text.encode()) % len(_ANSWERS)]
+        template = _ANSWERS[crc32(quote.encode()) % len(_ANSWERS)]
     return template.format(name=heard.name, quote=quote)
 
 

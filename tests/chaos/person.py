@@ -47,10 +47,12 @@ class Person:
         #: When replies ended, by reply id.
         self.ends: dict[str, float] = {}
         self.broken: list[str] = []
+        #: The message that is to be answered again, and the id that its new reply shall have.
+        self.asked_again: tuple[str, str] | None = None
         self.rewinds = 0
-        self.reconnects = 0
+        #: When a new socket was needed, and whose.
+        self.reconnected: list[tuple[float, str]] = []
         self._sent_at: dict[str, float] = {}
-        self._retry: tuple[str, str] | None = None
         self._socket: ClientConnection | None = None
         self._reading = asyncio.Event()
         self._reading.set()
@@ -70,7 +72,7 @@ class Person:
         """Everything said is answered, and nothing is under way."""
         known = {message["id"] for message in self.messages}
         answered = self.view is not None and self.view["reply"] is None and self.said.keys() <= known
-        return answered and not self._unanswered() and not self._last().get("failed") and self._retry is None
+        return answered and not self._unanswered() and not self._last().get("failed") and self.asked_again is None
 
     async def begin(self) -> None:
         """Get a session."""
@@ -87,12 +89,12 @@ class Person:
         while True:
             try:
                 async with self._connect() as self._socket:
+                    self.reconnected.append((time.time(), str(self._socket.remote_address)))
                     await self._read(self._socket)
             except TROUBLE:
                 pass
             finally:
                 self._socket = None
-            self.reconnects += 1
             await asyncio.sleep(self.rng.uniform(0.05, 0.5))
 
     async def nudge(self) -> None:
@@ -106,8 +108,8 @@ class Person:
                 if id not in known and self._due(id):
                     await self._send(self._saying(id))
             self._see_to_retry()
-            if self._retry and self._due(self._retry[1]):
-                to, id = self._retry
+            if self.asked_again and self._due(self.asked_again[1]):
+                to, id = self.asked_again
                 await self._send({"type": "reply.retry", "to": to, "id": id})
 
     async def talk(self, seconds: float, think: float) -> None:
@@ -120,7 +122,7 @@ class Person:
             while not self.settled and time.monotonic() < until:  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
             if self.rng.random() < 0.05 and self.settled and self.said:
-                self._retry = (self._last()["id"], str(uuid.uuid4()))
+                self.asked_again = (self._last()["id"], str(uuid.uuid4()))
 
     async def say(self, text: str) -> None:
         """Say something once; whatever happens, it stays said."""
@@ -201,7 +203,6 @@ class Person:
     async def _elsewhere(self, frame: Frame) -> None:
         with contextlib.suppress(*TROUBLE):
             async with self._connect() as other:
-                await other.recv()
                 await other.send(json.dumps(frame))
                 await asyncio.sleep(self.rng.uniform(0, 0.2))
 
@@ -233,7 +234,7 @@ class Person:
         before = self.view
         self.view = {
             "messages": copy.deepcopy(frame["conversation"]["messages"]),
-            "reply": frame["reply"],
+            "reply": copy.deepcopy(frame["reply"]),
             "cursor": position(frame["cursor"]),
         }
         if before is None:
@@ -250,7 +251,7 @@ class Person:
         if frame.get("id") in self.said and frame["code"] != "unavailable":
             self.broken.append(f"refused: {frame}")
         elif frame["code"] in ("busy", "bad_frame"):
-            self._retry = None
+            self.asked_again = None
 
     def _check(self, frame: Frame, reply: dict[str, Any] | None) -> None:
         """What a frame says must follow from what was shown."""
@@ -279,11 +280,11 @@ class Person:
         if not last or not self.view or self.view["reply"]:
             return
         answer = next((m["id"] for m in self.messages if m.get("to") == last["id"]), None)
-        if self._retry and (self._retry[0] != last["id"] or self._retry[1] == answer):
-            self._retry = None
+        if self.asked_again and (self.asked_again[0] != last["id"] or self.asked_again[1] == answer):
+            self.asked_again = None
         failed = last.get("failed")
-        if failed and (self._retry is None or self._retry[1] == failed["id"]):
-            self._retry = (last["id"], str(uuid.uuid4()))
+        if failed and (self.asked_again is None or self.asked_again[1] == failed["id"]):
+            self.asked_again = (last["id"], str(uuid.uuid4()))
 
     def _last(self) -> dict[str, Any]:
         return next((message for message in reversed(self.messages) if message["role"] == "human"), {})

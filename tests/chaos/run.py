@@ -127,7 +127,7 @@ async def _run(setup: Setup, plan: list[Fault], stack: Stack, proxy: Proxy) -> O
         done=storm.done,
         skipped=storm.skipped,
         pauses=_pauses(storm),
-        reconnects=sum(person.reconnects for person in people),
+        reconnects=sum(len(person.reconnected) for person in people),
         rewinds=sum(person.rewinds for person in people),
         settled_after=settled_after,
         memory=memory,
@@ -210,6 +210,10 @@ def _write_report(outcome: Outcome, people: list[Person], children: list[Child])
                 "conversation": person.conversation,
                 "wrong": outcome.verdict.wrong[person.number],
                 "said": person.said,
+                "asked again": person.asked_again,
+                "sees": person.view,
+                "document": outcome.verdict.documents[person.number],
+                "reconnected": person.reconnected,
                 "frames": list(person.frames),
             }
             for person in concerned

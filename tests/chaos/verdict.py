@@ -20,6 +20,8 @@ class Verdict:
     failed: int = 0
     tokens: int = 0
     wrong: dict[int, list[str]] = field(default_factory=dict)
+    #: The documents of those with whom something is wrong.
+    documents: dict[int, list[dict[str, Any]]] = field(default_factory=dict)
     leftovers: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -42,6 +44,7 @@ class Verdict:
                 wrong += self._judge_reply(message, tokens)
         if wrong:
             self.wrong[person.number] = wrong
+            self.documents[person.number] = document
 
     def _judge_messages(self, person: Person, document: list[dict[str, Any]]) -> list[str]:
         wrong = []

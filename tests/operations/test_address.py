@@ -1,6 +1,7 @@
 """Limits count for the address that our own proxy saw; what a client writes about itself moves nothing."""
 
 import itertools
+
 import httpx
 import pytest
 from starlette.requests import HTTPConnection

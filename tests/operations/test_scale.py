@@ -10,9 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
-import pytest
 
-from tasks.embedded_redis import free_port, start_redis
+from tasks.embedded_redis import start_redis
 from tasks.errors import StorageError
 from tasks.processes import Child, wait_until
 from tests.client import Chat, new_token, replay
@@ -35,6 +34,7 @@ class Person:
         self._stack = stack
         self.replies = 0
         self.gone = False
+        self.answered = asyncio.Condition()
 
     async def talk(self) -> None:
         """Every reply has every word once, live as in the document."""
@@ -46,7 +46,9 @@ class Person:
                 reply = (await chat.until("reply.finished"))["message"]
                 assert numbers(reply["text"]) == list(range(1, TOKENS + 1))
                 assert replay(chat.frames)["messages"][-1] == reply
-            self.replies += 1
+            async with self.answered:
+                self.replies += 1
+                self.answered.notify_all()
 
 
 @contextmanager
@@ -60,9 +62,10 @@ def talking(stack: Stack, people: int) -> Iterator[list[Person]]:
 
 async def some_replies(persons: list[Person], more: int = 1) -> None:
     """Wait until everybody has had some more replies."""
-    wanted = [person.replies + more for person in persons]
-    while any(person.replies < goal for person, goal in zip(persons, wanted, strict=True)):
-        await asyncio.sleep(0.05)
+    for person in persons:
+        wanted = person.replies + more
+        async with person.answered:
+            await person.answered.wait_for(lambda person=person, wanted=wanted: person.replies >= wanted)  # type: ignore[misc]
 
 
 async def test_workers_and_webs_come_and_go_under_load_and_nobody_loses_a_word(own_stack: Stack) -> None:
@@ -116,8 +119,8 @@ HERE, THERE = "10.213.7.1", "10.213.7.2"
 
 
 @contextmanager
-def another_host() -> Iterator[None]:
-    """A network namespace with an address of its own, which reaches this machine over a wire of their own."""
+def another_host() -> Iterator[str]:
+    """The name of a network namespace with an address of its own, joined to this machine by a wire."""
     if os.geteuid() != 0 or shutil.which("ip") is None:
         missing("Another host takes root and iproute2's `ip`.")
     link = f"{OTHER_HOST[:8]}{os.getpid() % 100000}"
@@ -129,10 +132,8 @@ def another_host() -> Iterator[None]:
         ip(f"link set {link} up")
         ip(f"-n {space} addr add {THERE}/30 dev eth1")
         ip(f"-n {space} link set eth1 up")
-        os.environ["PARLEY_TEST_HOST"] = space
-        yield
+        yield space
     finally:
-        os.environ.pop("PARLEY_TEST_HOST", None)
         ip(f"netns delete {space}")
 
 
@@ -149,8 +150,8 @@ def worker_there(space: str, env: dict[str, str]) -> Child:
 
 
 def test_a_worker_on_another_host_takes_part(tmp_path: Path) -> None:
-    with another_host():
-        asyncio.run(talk_with_a_far_worker(tmp_path, os.environ["PARLEY_TEST_HOST"]))
+    with another_host() as space:
+        asyncio.run(talk_with_a_far_worker(tmp_path, space))
 
 
 async def talk_with_a_far_worker(folder: Path, space: str) -> None:
@@ -160,7 +161,7 @@ async def talk_with_a_far_worker(folder: Path, space: str) -> None:
     except StorageError as error:
         missing(str(error))
         return
-    with Stack(redis, stand_in=("--host", HERE)) as stack:
+    with Stack(redis, model_host=HERE) as stack:
         far = {**stack.env, "REDIS_URL": redis.url.replace("127.0.0.1", HERE)}
         stack.start_web()
         with worker_there(space, far) as worker:
@@ -176,7 +177,3 @@ async def talk_with_a_far_worker(folder: Path, space: str) -> None:
                 worker.stop()
                 reply = (await chat.until("reply.finished"))["message"]
         assert numbers(reply["text"]) == list(range(1, TOKENS + 1))
-
-
-def test_free_ports_are_free() -> None:
-    assert free_port() != free_port()

@@ -2,7 +2,7 @@
 
 import json
 
-from tests.client import Chat, apply_event, history, new_token, replay
+from tests.client import Chat, history, new_token, replay
 from tests.stack import Stack
 
 
@@ -194,10 +194,3 @@ async def test_a_text_of_4000_characters_is_accepted_also_in_the_widest_letters(
             await chat.send(text)
             assert (await chat.until("message.accepted"))["message"]["text"] == text
             assert (await chat.until("reply.finished", "reply.failed"))["type"] == "reply.finished"
-
-
-def test_the_replay_of_these_tests_knows_every_event() -> None:
-    state = {"messages": [{"id": "m"}], "reply": None}
-    apply_event(state, {"type": "reply.started", "id": "r", "to": "m"})
-    apply_event(state, {"type": "reply.delta", "id": "r", "text": "Hi"})
-    assert state["reply"] == {"id": "r", "to": "m", "text": "Hi", "state": "writing"}

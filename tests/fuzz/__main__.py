@@ -1,0 +1,233 @@
+"""A long attack: every attack in turn on a running system, in an order of chance, while others talk and measure.
+
+`python -m tests.fuzz --seed 1 --minutes 15`. Ends with a report, and with exit code 1 if anything was found: a 5xx, a
+crash, a traceback, a word of somebody else's, memory that grows, or others who wait more than twice as long.
+"""
+
+import argparse
+import asyncio
+import itertools
+import json
+import random
+import re
+import statistics
+import sys
+import tempfile
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+import websockets
+
+from tasks.embedded_redis import start_redis
+from tests.client import Chat, new_token
+from tests.fuzz.attacks import ATTACKS
+from tests.fuzz.generated import GENERATED
+from tests.stack import Stack
+
+#: Seconds that one attack lasts, and the quiet between two.
+LASTS, QUIET = 12.0, 6.0
+#: People who talk all the time, seconds between two things one says, and tokens of a reply at so many a second.
+OTHERS, THINKING, TOKENS, RATE = 6, 0.1, 8, 50
+EVERY = [*ATTACKS, *GENERATED]
+#: Bytes that all processes together may have more than at the start.
+GROWTH = 250_000_000
+#: Seconds after which an attack that does not end has failed.
+PATIENCE = 90.0
+#: Seconds; below it, twice as long is not worth a word.
+NOTHING = 0.015
+#: The limits that strangers meet; they are behind the platform's proxy.
+SETTINGS = {
+    "TRUSTED_PROXIES": "1",
+    "LIMIT_SOCKETS_PER_ADDRESS": "100",
+    "LIMIT_SOCKETS_PER_SESSION": "100",
+    "LIMIT_MESSAGES_PER_ADDRESS": "120",
+    "LIMIT_WAITING": "1000",
+}
+
+
+@dataclass
+class Others:
+    """People who are not attacked and should not notice; each has an address and a conversation of their own."""
+
+    url: str
+    first: list[float] = field(default_factory=list)
+    found: list[str] = field(default_factory=list)
+    _numbers: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
+
+    async def talk(self) -> None:
+        """Say things for ever, a few to a conversation."""
+        while True:
+            number = next(self._numbers)
+            try:
+                await self._converse(f"198.{18 + number // 62500 % 2}.{number // 250 % 250}.{number % 250 + 1}")
+            except (OSError, TimeoutError, websockets.WebSocketException) as error:
+                self.found.append(f"somebody else was not served: {type(error).__name__} {error}")
+                await asyncio.sleep(1)
+
+    async def _converse(self, address: str) -> None:
+        headers = {"X-Forwarded-For": address}
+        async with Chat(self.url, await new_token(self.url), additional_headers=headers) as chat:
+            await chat.next()
+            for _ in range(10):
+                began = time.perf_counter()
+                await chat.send("Hello")
+                await chat.until("reply.delta")
+                self.first.append(time.perf_counter() - began)
+                text = (await chat.until("reply.finished"))["message"]["text"]
+                if [int(n) for n in re.findall(r"(\d+)\|", text)] != list(range(1, TOKENS + 1)):
+                    self.found.append(f"a reply was not as it should be: {text!r}")
+                await asyncio.sleep(THINKING)
+
+    def take(self) -> list[float]:
+        """The seconds to first tokens since this was called last."""
+        taken, self.first = self.first, []
+        return taken
+
+
+@dataclass
+class Round:
+    """One attack and what others felt of it."""
+
+    name: str
+    done: Counter[str]
+    quiet: list[float]
+    attacked: list[float]
+
+    @property
+    def ratio(self) -> float:
+        """How many times as long others waited, at the 99th percentile."""
+        return p99(self.attacked) / max(p99(self.quiet), NOTHING)
+
+    def line(self) -> str:
+        """The row of the report."""
+        most = ", ".join(f"{what} {count}" for what, count in self.done.most_common(5))
+        return (
+            f"{self.name:<18}{p99(self.quiet) * 1000:>8.0f}{p99(self.attacked) * 1000:>10.0f}{self.ratio:>7.1f}"
+            f"{len(self.attacked):>9}  {most}"
+        )
+
+
+def p99(seconds: list[float]) -> float:
+    """The 99th percentile."""
+    return statistics.quantiles(seconds, n=100)[98] if len(seconds) > 1 else 0.0
+
+
+class Fuzz:
+    """One run against one stack."""
+
+    def __init__(self, stack: Stack, start: int, minutes: float) -> None:
+        self._stack = stack
+        self._random = random.Random(start)
+        self._ends = time.monotonic() + minutes * 60
+        self._others = Others(stack.url)
+        self._rounds: list[Round] = []
+        self._memory = 0
+        self._most = 0
+
+    async def run(self) -> int:
+        """Attack until the time is over; returns how many things were found."""
+        talking = [asyncio.create_task(self._others.talk()) for _ in range(OTHERS)]
+        await asyncio.sleep(QUIET)
+        self._memory = self._most = memory(self._stack)
+        while time.monotonic() < self._ends:
+            for name in self._random.sample(EVERY, len(EVERY)):
+                if time.monotonic() < self._ends:
+                    await self._round(name)
+        for task in talking:
+            task.cancel()
+        await asyncio.gather(*talking, return_exceptions=True)
+        return self._report()
+
+    async def _round(self, name: str) -> None:
+        self._others.take()
+        await asyncio.sleep(QUIET)
+        quiet = self._others.take()
+        # Examples are to be carried out, not to run into limits: they have a web process without any.
+        port = self._stack.ports[name in GENERATED]
+        done = await in_a_process(name, f"http://127.0.0.1:{port}", self._random.randrange(1_000_000))
+        self._rounds.append(Round(name, done, quiet, self._others.take()))
+        print(self._rounds[-1].line(), flush=True)
+        self._most = max(self._most, memory(self._stack))
+
+    def _report(self) -> int:
+        found = [*self._others.found, *self._broken(), *self._slow()]
+        total = sum((one.done for one in self._rounds), Counter[str]())
+        print(f"\n{len(self._rounds)} rounds, {sum(total.values())} things done by attackers")
+        print(f"memory of all processes: {self._memory >> 20} MB at the start, {self._most >> 20} MB at most")
+        print(f"found: {len(found)}")
+        for what, count in Counter(found).most_common(20):
+            print(f"  {count} times: {what}")
+        return len(found)
+
+    def _broken(self) -> list[str]:
+        children = self._stack.processes.children
+        found = [f"{child.name} ended" for child in children if not child.alive]
+        found += [line for child in children for line in child.lines if "Traceback" in line or " ERROR " in line]
+        found += [f"{one.name}: {one.done['server errors']} 5xx" for one in self._rounds if one.done["server errors"]]
+        found += [f"{one.name}: {' '.join(one.done)}" for one in self._rounds if one.done["failed"]]
+        if self._most - self._memory > GROWTH:
+            found.append(f"memory grew by {(self._most - self._memory) >> 20} MB")
+        return found
+
+    def _slow(self) -> list[str]:
+        """Single rounds say little on a shared machine: all rounds of an attack count together."""
+        found = []
+        for name in sorted({one.name for one in self._rounds}):
+            rounds = [one for one in self._rounds if one.name == name]
+            quiet = [seconds for one in rounds for seconds in one.quiet]
+            attacked = [seconds for one in rounds for seconds in one.attacked]
+            together = Round(name, Counter(), quiet, attacked)
+            if together.ratio > 2:
+                found.append(f"{name}: others waited {together.ratio:.1f} times as long")
+        return found
+
+
+def memory(stack: Stack) -> int:
+    """Bytes of all processes of web and worker."""
+    parents = [psutil.Process(child.pid) for child in stack.processes.children if child.alive]
+    return sum(p.memory_info().rss for parent in parents for p in (parent, *parent.children(recursive=True)))
+
+
+async def in_a_process(name: str, url: str, start: int) -> Counter[str]:
+    """Attack from a process of its own, so that the attacker's work does not count as somebody else's wait."""
+    argv = [sys.executable, "-m", "tests.fuzz.attack", name, url, str(LASTS), str(start)]
+    process = await asyncio.create_subprocess_exec(
+        *argv, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    try:
+        said, trouble = await asyncio.wait_for(process.communicate(), PATIENCE)
+    except TimeoutError:
+        process.kill()
+        await process.wait()
+        return Counter({"failed": 1, "it did not come to an end": 1})
+    if process.returncode:
+        return Counter({"failed": 1, trouble.decode()[-600:]: 1})
+    return Counter(json.loads(said))
+
+
+def main() -> int:
+    """Start a stack and attack it."""
+    parser = argparse.ArgumentParser(prog="make fuzz", description=__doc__)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--minutes", type=float, default=15)
+    given = parser.parse_args()
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Stack(start_redis(Path(folder), kind="redis")) as stack,
+    ):
+        stack.start_web(**SETTINGS)
+        stack.start_web()
+        stack.start_worker()
+        stack.wait_ready()
+        stack.pace(rate=RATE, stamped=TOKENS)
+        print(f"seed {given.seed}; seconds to first token of others, 99th percentile, in ms:")
+        print(f"{'attack':<18}{'quiet':>8}{'attacked':>10}{'ratio':>7}{'replies':>9}  done by the attacker")
+        found = asyncio.run(Fuzz(stack, given.seed, given.minutes).run())
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

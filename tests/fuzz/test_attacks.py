@@ -1,0 +1,125 @@
+"""Connections that are no requests, floods and bytes that are no protocol: they end, cost little, others are served."""
+
+import asyncio
+import contextlib
+from collections.abc import Iterator
+
+import psutil
+import pytest
+
+from api import connections
+from tasks.embedded_redis import start_redis
+from tasks.errors import StorageError
+from tests.client import Chat, new_token
+from tests.conftest import missing
+from tests.fuzz.attack import attack
+from tests.fuzz.attacks import ATTACKS, Target, handshake
+from tests.stack import Stack
+
+#: Seconds that each attack lasts here.
+SHORT = 1.0
+#: Bytes that a process may grow by while it is attacked.
+BOUND = 100_000_000
+
+
+@pytest.fixture(scope="module")
+def attacked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A system behind a platform's proxy, with the limits that strangers meet."""
+    try:
+        redis = start_redis(tmp_path_factory.mktemp("attacked"), kind="redis")
+    except StorageError as error:
+        missing(str(error))
+    limits = {
+        "TRUSTED_PROXIES": "1",
+        "LIMIT_SOCKETS_PER_ADDRESS": "100",
+        "LIMIT_MESSAGES_PER_MINUTE": "30",
+        "LIMIT_MESSAGES_PER_ADDRESS": "120",
+    }
+    with Stack(redis) as stack:
+        stack.start_web(**limits)
+        stack.start_worker()
+        stack.wait_ready()
+        yield stack
+
+
+def memory(stack: Stack) -> int:
+    """Bytes that web and worker have."""
+    processes = [psutil.Process(child.pid) for child in stack.processes.children]
+    every = [*processes, *(child for process in processes for child in process.children(recursive=True))]
+    return sum(process.memory_info().rss for process in every)
+
+
+async def be_served(stack: Stack, address: str) -> None:
+    """Somebody else says something and is answered."""
+    async with Chat(stack.url, await new_token(stack.url), additional_headers={"X-Forwarded-For": address}) as chat:
+        await chat.send("Is all well?")
+        await chat.until("reply.finished")
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+async def test_during_and_after_an_attack_others_are_served_and_nothing_breaks(attacked: Stack, name: str) -> None:
+    before = memory(attacked)
+    attacking = asyncio.create_task(attack(name, attacked.url, SHORT, seed=1))
+    others = 0
+    while not attacking.done():
+        others += 1
+        await be_served(attacked, f"198.51.100.{len(name)}.{others}")
+    done = await attacking
+    await be_served(attacked, "192.0.2.1")
+    assert done
+    assert done["server errors"] == 0
+    assert memory(attacked) - before < BOUND
+    assert all(child.alive for child in attacked.processes.children)
+    assert not [line for child in attacked.processes.children for line in child.lines if "Traceback" in line]
+
+
+async def test_sockets_past_the_limit_of_an_address_are_closed_with_4429(attacked: Stack) -> None:
+    done = await attack("sockets", attacked.url, SHORT, seed=1)
+    assert done["open"] == 100
+    assert done["closed 4429"] > 0
+    assert done["open"] + done["closed 4429"] == done["sockets"]
+
+
+async def test_headers_without_an_end_are_cut_off(attacked: Stack) -> None:
+    _, writer = await asyncio.open_connection("127.0.0.1", attacked.ports[0])
+    writer.write(b"GET /healthz HTTP/1.1\r\nHost: a\r\n")
+    with pytest.raises(ConnectionError):
+        await endlessly(writer, b"X-More: " + b"y" * 1000 + b"\r\n")
+    writer.close()
+
+
+async def endlessly(writer: asyncio.StreamWriter, line: bytes) -> None:
+    """Write the same line until nobody takes it any more."""
+    while True:
+        writer.write(line)
+        await writer.drain()
+
+
+async def test_who_says_half_a_request_or_no_farewell_is_hung_up_on_and_a_good_socket_is_not(attacked: Stack) -> None:
+    unfinished = [
+        b"",
+        b"GET /hea",
+        b"POST /token?name=A HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nx",
+        handshake(Target(attacked.url, 0, 0), "unknown"),
+    ]
+    async with Chat(attacked.url, await new_token(attacked.url)) as chat:
+        await chat.next()
+        async with asyncio.timeout(connections.ARRIVAL + connections.FAREWELL):
+            await asyncio.gather(*(wait_for_end(attacked, start) for start in unfinished))
+        await chat.send("Am I still here?")
+        await chat.until("reply.finished")
+
+
+async def wait_for_end(stack: Stack, start: bytes) -> None:
+    """Say this much and no more, until hung up on."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", stack.ports[0])
+    writer.write(start)
+    with contextlib.suppress(ConnectionError):
+        while await reader.read(1000):
+            pass
+    writer.close()
+
+
+async def test_a_handshake_with_an_endless_token_is_answered(attacked: Stack) -> None:
+    answer = await Target(attacked.url, 5, 0).say(handshake(Target(attacked.url, 0, 0), "x" * 9000))
+    assert answer.startswith(b"HTTP/1.1 414 ")

@@ -1,0 +1,73 @@
+"""What a person can do in a conversation, as the sockets ask for it: within the limits, and told clearly."""
+
+import asyncio
+import uuid
+
+import pytest
+
+from api import messages
+from api.protocol import Refused
+from tasks.redis_client import RedisClient
+from tests.steps import TTL, Steps
+
+
+async def test_the_frame_of_a_known_message_is_the_events_own(redis: RedisClient) -> None:
+    async with Steps(redis) as steps:
+        id = await steps.say("hello")
+        again = await messages.accept(redis, steps.id, id, "another", TTL)
+        (event,) = await steps.events()
+        assert again.frame() == messages.Accepted(event["cursor"], event["message"], known=True).frame()
+
+
+async def test_the_same_message_from_two_sockets_at_once_is_one(redis: RedisClient) -> None:
+    async with Steps(redis) as steps:
+        id = str(uuid.uuid4())
+        both = await asyncio.gather(*(messages.accept(redis, steps.id, id, "hello", TTL) for _ in range(2)))
+        assert sorted(accepted.known for accepted in both) == [False, True]
+        assert len({accepted.cursor for accepted in both}) == 1
+        assert await steps.texts() == ["hello"]
+
+
+async def test_an_id_that_a_retry_has_used_cannot_name_a_message(redis: RedisClient) -> None:
+    async with Steps(redis) as steps:
+        id = await steps.say("hello")
+        await steps.answer("old")
+        used = await steps.retry(id)
+        for _ in range(2):
+            with pytest.raises(Refused) as refused:
+                await messages.accept(redis, steps.id, used, "lost?", TTL)
+            assert (refused.value.code, refused.value.id) == ("bad_frame", used)
+            await steps.answer("new") if (await steps.look()).reply() else None
+        assert await steps.texts() == ["hello", "new"]
+
+
+async def test_of_two_retries_at_once_one_is_done_and_the_other_busy(redis: RedisClient) -> None:
+    async with Steps(redis) as steps:
+        id = await steps.say("hello")
+        await steps.answer("old")
+        done = await asyncio.gather(*(steps.retry(id) for _ in range(2)), return_exceptions=True)
+        refused = [outcome for outcome in done if isinstance(outcome, Refused)]
+        assert [outcome.code for outcome in refused] == ["busy"]
+        await steps.answer("new")
+        assert await steps.texts() == ["hello", "new"]
+
+
+async def test_a_retry_and_a_message_at_once_are_both_answered_or_the_retry_refused(redis: RedisClient) -> None:
+    async with Steps(redis) as steps:
+        id = await steps.say("one")
+        await steps.answer("old")
+        retried, _ = await asyncio.gather(steps.retry(id), steps.say("two"), return_exceptions=True)
+        if isinstance(retried, str):
+            await steps.answer("new")
+        await steps.answer("reply two")
+        assert (await steps.look()).reply() is None
+        assert (await steps.texts())[-2:] == ["two", "reply two"]
+
+
+async def test_two_stops_at_once_end_one_reply_once(redis: RedisClient) -> None:
+    async with Steps(redis) as steps:
+        id = await steps.say("one")
+        await steps.say("two")
+        await asyncio.gather(steps.stop(id), steps.stop(id))
+        assert await steps.texts() == ["one", "", "two"]
+        assert (await steps.state())["pending"] == "1"

@@ -1,0 +1,204 @@
+"""The tail: every reader gets every event of its conversation once and in order, and nothing of any other."""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from api.tail import MOST_BEHIND, Behind, Resync, Subscription, Tail, parse_cursor
+from tasks.embedded_redis import EmbeddedRedis
+from tasks.processes import wait_until
+from tasks.redis_client import RedisClient
+from tests.proxy import Proxy
+from tests.steps import Steps
+
+
+@pytest.fixture
+async def tail(redis_url: str, redis: RedisClient) -> AsyncIterator[Tail]:
+    """A tail that runs."""
+    tail = Tail(redis_url, redis)
+    running = asyncio.create_task(tail.run())
+    yield tail
+    running.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await running
+    await tail.aclose()
+
+
+async def follow(tail: Tail, steps: Steps, cursor: str | None = None, *, busy: bool | None = None) -> Subscription:
+    """Listen from a cursor on, or from now, as a socket does."""
+    reader = tail.join(steps.id)
+    view = await steps.look()
+    pending = view.progress.pending > 0
+    await tail.begin(steps.id, reader, cursor or view.cursor, busy=pending if busy is None else busy)
+    return reader
+
+
+async def read(reader: Subscription, until: str) -> list[dict[str, Any]]:
+    """The frames up to the first of a type, or to the first delta with this text."""
+    frames: list[dict[str, Any]] = []
+    async with asyncio.timeout(10):
+        async for some in reader:
+            frames += map(json.loads, some)
+            if any(until in (frame["type"], frame.get("text")) for frame in frames):
+                break
+    return frames
+
+
+async def test_a_reader_gets_every_event_once_and_in_order(tail: Tail, redis: RedisClient) -> None:
+    async with Steps(redis) as steps:
+        reader = await follow(tail, steps)
+        for text in ("one", "two"):
+            await steps.say(text)
+            await steps.answer("so", " it", " is")
+            assert (await read(reader, "reply.finished"))[-1]["type"] == "reply.finished"
+        again = await follow(tail, steps, (await steps.events())[0]["cursor"], busy=True)
+        assert await read(again, "reply.finished") == (await steps.events())[1:]
+
+
+async def test_two_readers_that_join_at_different_times_get_the_same_from_then_on(
+    tail: Tail, redis: RedisClient
+) -> None:
+    async with Steps(redis) as steps:
+        early = await follow(tail, steps)
+        await steps.say("hello")
+        lease, turn = await steps.begin()
+        await steps.write(lease, turn, "one", "two")
+        seen = await read(early, "two")
+        late = await follow(tail, steps)
+        behind = await follow(tail, steps, seen[0]["cursor"], busy=True)
+        await steps.write(lease, turn, "three")
+        await lease.finish(turn, "stop")
+        end = await read(early, "reply.finished")
+        assert await read(late, "reply.finished") == end
+        assert await read(behind, "reply.finished") == seen[1:] + end
+
+
+async def test_conversations_are_kept_apart(tail: Tail, redis: RedisClient) -> None:
+    async with Steps(redis) as mine, Steps(redis) as yours:
+        readers = [await follow(tail, steps) for steps in (mine, yours)]
+        for steps in (mine, yours):
+            await steps.say(steps.id)
+            await steps.answer("Hi")
+        for reader, steps in zip(readers, (mine, yours), strict=True):
+            assert await read(reader, "reply.finished") == await steps.events()
+
+
+async def test_who_left_gets_nothing_more_and_who_stayed_does(tail: Tail, redis: RedisClient) -> None:
+    async with Steps(redis) as steps:
+        gone, stays = await follow(tail, steps), await follow(tail, steps)
+        tail.leave(steps.id, gone)
+        await steps.say("hello")
+        await steps.answer("Hi")
+        assert await read(stays, "reply.finished") == await steps.events()
+        gone.push('{"type":"last"}')
+        assert [frame["type"] for frame in await read(gone, "last")] == ["last"]
+        tail.leave(steps.id, stays)
+        tail.leave(steps.id, stays)
+
+
+async def test_messages_in_quick_succession_are_all_heard(tail: Tail, redis: RedisClient) -> None:
+    async with Steps(redis) as steps:
+        reader = await follow(tail, steps)
+        for round in range(10):
+            await steps.say(f"message {round}")
+            await steps.answer(f"reply {round}")
+        await steps.say("the last")
+        await steps.answer("the end")
+        frames: list[dict[str, Any]] = []
+        while not frames or frames[-1].get("message", {}).get("text") != "the end":
+            frames += await read(reader, "reply.finished")
+        assert frames == await steps.events()
+
+
+async def test_a_reader_that_falls_too_far_behind_is_sent_away(redis: RedisClient) -> None:
+    reader = Subscription()
+    called: list[int] = []
+    reader.on_behind = lambda: called.append(1)
+    for _ in range(MOST_BEHIND // 1000):
+        reader.push("x" * 1000)
+    assert not reader.behind
+    reader.push("x" * 1000)
+    assert reader.behind
+    assert called
+    with pytest.raises(Behind):
+        async for _ in reader:
+            pass
+
+
+async def test_a_reader_that_keeps_up_may_read_without_end() -> None:
+    reader = Subscription()
+    for _ in range(3):
+        for _ in range(MOST_BEHIND // 1000):
+            reader.push("x" * 1000)
+        async for frames in reader:
+            assert len(frames) == MOST_BEHIND // 1000
+            break
+    assert not reader.behind
+
+
+async def test_after_redis_was_away_readers_go_on_where_they_were(real_redis: EmbeddedRedis) -> None:
+    direct = RedisClient(real_redis.url, max_connections=2)
+    async with Proxy(real_redis.port) as proxy, Steps(direct) as steps:
+        tail = Tail(f"redis://127.0.0.1:{proxy.port}/0", direct)
+        running = asyncio.create_task(tail.run())
+        reader = await follow(tail, steps)
+        await steps.say("hello")
+        lease, turn = await steps.begin()
+        await steps.write(lease, turn, "before")
+        seen = await read(reader, "before")
+        proxy.refusing = True
+        proxy.cut()
+        await steps.write(lease, turn, "meanwhile")
+        await lease.finish(turn, "stop")
+        proxy.refusing = False
+        assert seen + await read(reader, "reply.finished") == await steps.events()
+        running.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await running
+        await tail.aclose()
+    await direct.aclose()
+
+
+async def test_a_reader_who_saw_more_than_redis_still_knows_needs_a_snapshot(real_redis: EmbeddedRedis) -> None:
+    direct = RedisClient(real_redis.url, max_connections=2)
+    async with Proxy(real_redis.port) as proxy, Steps(direct) as steps:
+        tail = Tail(f"redis://127.0.0.1:{proxy.port}/0", direct)
+        running = asyncio.create_task(tail.run())
+        reader = await follow(tail, steps)
+        await steps.say("hello")
+        await steps.answer("Hi")
+        await read(reader, "reply.finished")
+        proxy.refusing = True
+        proxy.cut()
+        await direct.command("XTRIM", steps.keys.events, "MAXLEN", 0)
+        await asyncio.to_thread(wait_until, lambda: tail._away, "the tail to notice")
+        proxy.refusing = False
+        with pytest.raises(Resync):
+            await read(reader, "never")
+        reader.restart()
+        view = await steps.look()
+        await tail.begin(steps.id, reader, view.cursor, busy=False)
+        await steps.say("again")
+        await steps.answer("Hi again")
+        assert [frame["type"] for frame in await read(reader, "reply.finished")][-1] == "reply.finished"
+        running.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await running
+        await tail.aclose()
+    await direct.aclose()
+
+
+@pytest.mark.parametrize(("text", "cursor"), [("5-1", (5, 1)), (b"1732300000000-12", (1732300000000, 12))])
+def test_cursors_compare_as_numbers(text: str | bytes, cursor: tuple[int, int]) -> None:
+    assert parse_cursor(text) == cursor
+    assert parse_cursor("9-10") > parse_cursor("9-9")
+
+
+@pytest.mark.parametrize("text", ["", "5", "5-", "-5", "x-y"])
+def test_what_is_no_cursor_raises(text: str) -> None:
+    with pytest.raises(ValueError, match="invalid literal"):
+        parse_cursor(text)
