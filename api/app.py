@@ -4,11 +4,13 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.responses import FileResponse, JSONResponse, Response
 from fastapi.staticfiles import StaticFiles
 from starlette.middleware.cors import CORSMiddleware
+from starlette.middleware.gzip import GZipMiddleware
 
 from api.answers import document
 from api.headers import HEADERS, SecurityHeaders
@@ -63,8 +65,18 @@ async def _failed(request: Request, error: Exception) -> Response:
     return JSONResponse({"detail": FAILED}, 500, HEADERS)
 
 
+class Assets(StaticFiles):
+    """The page's scripts and styles; their names change with what is in them, so they are kept for ever."""
+
+    def file_response(self, *args: Any, **options: Any) -> Response:
+        """A file, with leave to keep it."""
+        response = super().file_response(*args, **options)
+        response.headers["Cache-Control"] = "public, max-age=31536000, immutable"
+        return response
+
+
 def _serve_page(app: FastAPI) -> None:
-    app.mount("/assets", StaticFiles(directory=PAGE / "assets"))
+    app.mount("/assets", GZipMiddleware(Assets(directory=PAGE / "assets")))
     # Looked up by name: what a stranger sends never becomes a path.
     files = {file.name: file for file in PAGE.iterdir() if file.is_file()}
 

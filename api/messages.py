@@ -170,9 +170,7 @@ async def _stop_first(
     return bool(left >= 0)
 
 
-async def _recent(
-    redis: RedisClient, keys: ConversationKeys, many: int = TURNS_READ
-) -> tuple[list[Message], Progress]:
+async def _recent(redis: RedisClient, keys: ConversationKeys, many: int = TURNS_READ) -> tuple[list[Message], Progress]:
     """The end of the document, from the message in turn or before it, and the reply in progress, at one instant."""
     document, state, partial, _, clock = await redis.together(
         ("JSON.GET", keys.document, f"$.messages[-{many}:]"), *progress_commands(keys)

@@ -22,9 +22,7 @@ CONNECT_TIMEOUT = 3.0
 #: Every command we send may be sent again: scripts know what they have done already.
 RETRIES = 3
 
-NO_CONNECTION = (
-    "Redis has no connection left: start fewer processes, or choose a plan with more connections."
-)
+NO_CONNECTION = "Redis has no connection left: start fewer processes, or choose a plan with more connections."
 
 Command = tuple[Any, ...]
 
@@ -182,9 +180,7 @@ def translated() -> Iterator[None]:
         # uvloop's word for a connection that was closed a moment ago; redis-py does not know it.
         raise StorageError(f"Redis cannot be reached ({error}).") from error
     except redis.exceptions.OutOfMemoryError as error:
-        raise StorageError(
-            "Redis is full: raise its maxmemory or let conversations expire sooner."
-        ) from error
+        raise StorageError("Redis is full: raise its maxmemory or let conversations expire sooner.") from error
     except redis.exceptions.ReadOnlyError as error:
         raise StorageError("Redis is read-only: REDIS_URL must point to the primary.") from error
     except redis.RedisError as error:

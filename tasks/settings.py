@@ -51,9 +51,7 @@ class Settings(BaseSettings):
     temperature: float = Field(0.7, ge=0, le=2, description="Sampling temperature; 0 is greedy.")
     top_p: float = Field(0.9, gt=0, le=1, description="Nucleus sampling; 1 is off.")
     repetition_penalty: float = Field(1.1, gt=0, le=2, description="1 is off.")
-    preamble: str = Field(
-        DEFAULT_PREAMBLE, description="Opens every prompt; `{person}` becomes the person's name."
-    )
+    preamble: str = Field(DEFAULT_PREAMBLE, description="Opens every prompt; `{person}` becomes the person's name.")
     model_context: int = Field(2048, ge=256, description="Tokens that prompt and reply share.")
     model_patience: float = Field(
         300, gt=0, description="Seconds a reply waits in all for a loading, limiting or failing model."
@@ -62,9 +60,7 @@ class Settings(BaseSettings):
         60, gt=0, description="Seconds without a byte after which a stream counts as cut."
     )
 
-    session_ttl_seconds: int = Field(
-        86400, ge=1, description="A conversation lives this long after its last use."
-    )
+    session_ttl_seconds: int = Field(86400, ge=1, description="A conversation lives this long after its last use.")
     allowed_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         ("http://localhost:3000", "http://127.0.0.1:3000"),
         description="Origins (comma-separated) that may call besides the page's own; `*` allows all.",
@@ -72,9 +68,7 @@ class Settings(BaseSettings):
     trusted_proxies: int = Field(
         0, ge=0, le=5, description="Proxies of the platform's in front of `web`; 1 on Heroku and Render."
     )
-    replies_per_worker: int = Field(
-        256, ge=1, le=1000, description="Replies that one worker process writes at once."
-    )
+    replies_per_worker: int = Field(256, ge=1, le=1000, description="Replies that one worker process writes at once.")
 
     limit_messages_per_minute: Limit = Field(30, description="Messages of one session per minute.")
     limit_messages_per_address: Limit = Field(120, description="Messages of one address per minute.")
@@ -106,9 +100,7 @@ def load_settings() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        wrong = "; ".join(
-            f"{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors(include_input=False)
-        )
+        wrong = "; ".join(f"{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors(include_input=False))
         raise SettingsError(f"Wrong settings: {wrong}") from None
 
 

@@ -16,7 +16,7 @@ from tasks.redis_client import RedisClient
 log = logging.getLogger("parley.writer")
 
 #: Seconds that text waits for company; the first words of a reply do not wait.
-WINDOW = float(__import__("os").environ.get("WIN","0.005"))
+WINDOW = 0.005
 #: Characters of one reply that may be unsent; past that its model stream is read no further.
 MOST_UNSENT = 16_000
 #: Seconds between tries while Redis is away.

@@ -22,7 +22,7 @@ def connection(origin: str | None, host: str = "parley.example") -> HTTPConnecti
         ("https://parley.example", "parley.example", True),
         ("http://127.0.0.1:3500", "127.0.0.1:3500", True),
         ("https://friend.example", "parley.example", True),
-        ("https://friend.example/", "parley.example", True),
+        ("https://friend.example/", "parley.example", False),
         ("http://friend.example", "parley.example", False),
         ("https://friend.example:8443", "parley.example", False),
         ("https://friend.example.evil.example", "parley.example", False),

@@ -89,7 +89,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--rate", type=float, default=200, help="tokens a second of a reply that is watched")
     parser.add_argument("--shapes", default="mixed,paragraph,code", help=f"kinds of text, some of: {','.join(SHAPES)}")
     parser.add_argument(
-        "--replies", type=int, default=8, help="for memory: made anew, and then of their own; 200 for all"
+        "--replies", type=int, default=6, help="for memory: made anew, and then of their own; 200 for all"
     )
     parser.add_argument("--replies-rate", type=float, default=4000, help="tokens a second of those")
     parser.add_argument("--messages", type=int, default=2000, help="in the long conversation")

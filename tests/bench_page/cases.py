@@ -138,7 +138,7 @@ async def memory(bench: Bench) -> list[Row]:
     text = len(bench.model.text) / 1e3
     return [
         Row(
-            f"script memory, {bench.replies} replies made anew / after {WARM}",
+            f"script memory, {WARM + bench.replies} replies made anew / after {WARM}",
             after.scripts / before.scripts,
             1.05,
             note=f"{after.scripts / 1e6:.2f} / {before.scripts / 1e6:.2f} MB, after garbage collection",

@@ -99,7 +99,6 @@ class Person:
             }).map((element) => element.outerHTML.slice(0, 120))"""
         )
         assert not wide
-        print(await self.page.evaluate("""() => [innerWidth, document.documentElement.scrollWidth, document.documentElement.clientWidth, scrollX, visualViewport.width, ...[...document.querySelectorAll("body *")].filter(e => {const r=e.getBoundingClientRect(); return r.right>innerWidth || r.left<0}).map(e=>[e.outerHTML.slice(0,150), JSON.stringify(e.getBoundingClientRect())])]"""))
         assert await self.page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
 
 

@@ -20,7 +20,7 @@ async def attack(name: str, url: str, seconds: float, seed: int) -> Counter[str]
 def main(name: str, url: str, seconds: str, seed: str) -> None:
     """Run one attack of either kind."""
     # The attacker is meant to use up Parley's strength, not the machine's that others share with it.
-    os.nice(15)
+    os.nice(5)
     if name in GENERATED:
         done = GENERATED[name](url, float(seconds), int(seed))
     else:

@@ -1,21 +1,37 @@
 """A web process is told to go, or dies: clients come back to another one and miss nothing."""
 
 import asyncio
-import json
 import signal
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
-import pytest
-import websockets
-
-from tasks.processes import Child, ProcessError
-from tests.client import Chat, Frame, new_token, replay
+from tasks.processes import Child
+from tests.client import Chat, new_token, replay
 from tests.inside import stamps, whole
 from tests.stack import Stack
 from tests.takeover.counting import PROMISE, TOKENS, assert_every_token_once, begun
+
+
+@contextmanager
+def another_web(stack: Stack) -> Iterator[tuple[Child, str]]:
+    """One more web process, to be ended by the test."""
+    child = stack.start_web()
+    port = stack.ports.pop()
+    stack.processes.children.remove(child)
+    try:
+        yield child, f"http://127.0.0.1:{port}"
+    finally:
+        child.kill()
+
+
+async def finish_elsewhere(running: Stack, token: str, chat: Chat) -> None:
+    """Come back to another process with the cursor, and read to the end of the reply."""
+    async with Chat(running.url, token, after=chat.cursor) as resumed:
+        await resumed.until("reply.finished")
+    assert all(frame["type"] != "snapshot" for frame in resumed.frames)
+    chat.frames += resumed.frames
+    assert_every_token_once(chat, chat.frames[-1])
+    assert stamps(replay(chat.frames)["messages"][1]["text"]) == whole(TOKENS)
 
 
 async def test_a_web_process_told_to_go_closes_with_1012_and_another_goes_on_from_the_cursor(running: Stack) -> None:
@@ -25,12 +41,7 @@ async def test_a_web_process_told_to_go_closes_with_1012_and_another_goes_on_fro
             web.terminate()
             assert await chat.closed_with() == 1012
         assert await asyncio.to_thread(web.wait, PROMISE)
-        async with Chat(running.url, token, after=chat.cursor) as resumed:
-            finished = await resumed.until("reply.finished")
-    assert all(frame["type"] != "snapshot" for frame in resumed.frames)
-    chat.frames += resumed.frames
-    assert_every_token_once(chat, finished)
-    assert stamps(replay(chat.frames)["messages"][1]["text"]) == whole(TOKENS)
+        await finish_elsewhere(running, token, chat)
 
 
 async def test_a_web_process_told_twice_to_go_still_says_goodbye(running: Stack) -> None:
@@ -49,9 +60,7 @@ async def test_a_killed_web_process_costs_no_word(running: Stack) -> None:
             await begun(chat)
             web.kill()
             assert await chat.closed_with() == 1006
-        async with Chat(running.url, token, after=chat.cursor) as resumed:
-            chat.frames += [frame async for frame in up_to(resumed, "reply.finished")]
-    assert_every_token_once(chat, chat.frames[-1])
+        await finish_elsewhere(running, token, chat)
 
 
 async def test_a_rolling_restart_of_everything_is_a_pause(running: Stack) -> None:
@@ -64,8 +73,6 @@ async def test_a_rolling_restart_of_everything_is_a_pause(running: Stack) -> Non
             old.terminate()
             first.terminate()
             assert await chat.closed_with() == 1012
-        async with Chat(running.url, token, after=chat.cursor) as resumed:
-            chat.frames += [frame async for frame in up_to(resumed, "reply.finished")]
+        await finish_elsewhere(running, token, chat)
         assert await asyncio.to_thread(old.wait, PROMISE)
-        running.processes.children.remove(old)
-    assert_every_token_once(chat, chat.frames[-1])
+        running.kill(old)

@@ -46,12 +46,13 @@ function block(token: MarkedToken): ReactNode {
 
 function List({ token }: { token: Tokens.List }) {
   const items = token.items.map((item, at) => <Item key={at} token={item} />);
-  if (!token.ordered) return <ul>{items}</ul>;
-  return <ol start={token.start === '' ? 1 : token.start}>{items}</ol>;
+  // The list as a whole has one direction: an item's own would put its mark outside, past the page's edge.
+  if (!token.ordered) return <ul dir="auto">{items}</ul>;
+  return <ol dir="auto" start={token.start === '' ? 1 : token.start}>{items}</ol>;
 }
 
 const Item = memo(function Item({ token }: { token: Tokens.ListItem }) {
-  return <li dir="auto"><BlockList tokens={token.tokens} /></li>;
+  return <li><BlockList tokens={token.tokens} /></li>;
 }, sameText);
 
 function Table({ token }: { token: Tokens.Table }) {

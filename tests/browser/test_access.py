@@ -1,0 +1,297 @@
+"""Everybody can use every state of the page: axe, the keyboard alone, fingers, large text, few colours, no motion."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.async_api import Locator, Page, Route, expect
+
+from tests.browser.conftest import NewPerson
+from tests.browser.dictation import Dictation
+from tests.browser.network import Network
+from tests.browser.person import Person, comes_true
+from tests.browser.test_text import RICH
+from tests.conftest import missing
+
+AXE = Path(__file__).parents[2] / "frontend" / "node_modules" / "axe-core" / "axe.min.js"
+
+#: What a person can press or write into; links within a sentence may be as high as its line.
+CONTROLS = "button, input, textarea, a.recent"
+
+#: How the focused element shows that it is.
+FOCUS = """() => {
+    const element = document.activeElement;
+    const style = getComputedStyle(element);
+    const frame = getComputedStyle(element.closest('.composer') ?? element);
+    const seen = (colour) => !/, 0\\)$|transparent/.test(colour);
+    return {
+        name: element.getAttribute('aria-label') ?? element.labels?.[0]?.textContent ?? element.textContent,
+        visible: (style.outlineStyle !== 'none' && parseFloat(style.outlineWidth) > 0 && seen(style.outlineColor))
+            || frame.boxShadow !== 'none',
+    };
+}"""
+
+
+async def states(person: Person, network: Network, model: Dictation) -> AsyncIterator[str]:
+    """Bring the page into one state after the other; yields the name of each."""
+    page = person.page
+    await page.goto(network.url)
+    await expect(person.button("Start chat")).to_be_visible()
+    yield "home"
+    await person.button("Start chat").click()
+    yield "home, a name is missing"
+    await person.comes(network.url)
+    yield "empty"
+    await person.says("Hello, who are you?")
+    first = await model.asked()
+    yield "waiting"
+    await first.says("I am")
+    await person.sees_reply("I am")
+    yield "streaming"
+    await first.ends(" well.\n\n" + RICH)
+    await person.sees_end()
+    yield "finished"
+    await person.says("Stop soon")
+    await (await model.asked()).says("Certainly")
+    await person.sees_reply("Certainly")
+    await person.stop.click()
+    await person.sees_end()
+    yield "stopped"
+    model.refuses(429, b"", "Retry-After: 9999")
+    await person.says("Fail")
+    await expect(person.button("Retry")).to_be_visible()
+    yield "failed"
+    await page.mouse.wheel(0, -400)
+    await expect(person.button("Jump to the end")).to_be_visible()
+    yield "scrolled up"
+    await person.button("Jump to the end").click()
+    await person.button("Menu").click()
+    await expect(person.button("Copy link")).to_be_visible()
+    yield "menu"
+    await person.button("Delete conversation").click()
+    await expect(person.button("Keep")).to_be_visible()
+    yield "about to be deleted"
+    await page.keyboard.press("Escape")
+    await person.composer.fill("x" * 4_001)
+    await expect(page.get_by_text("1 characters too many")).to_be_visible()
+    yield "too long"
+    await network.goes(person)
+    await person.says("From afar")
+    await expect(page.get_by_text("It goes out by itself once connected.")).to_be_visible()
+    yield "offline"
+    await person.button("Take back").click()
+    await network.returns(person)
+    await page.goto(network.url)
+    await person.page.get_by_role("listitem").get_by_role("button").click()
+    await expect(person.button("Delete for everyone")).to_be_visible()
+    yield "home, with a recent conversation"
+    await person.button("Delete for everyone").click()
+    await expect(page.get_by_role("listitem")).to_have_count(0)
+    await page.goto(f"{network.url}/chat/gone")
+    await expect(page.get_by_role("heading", name="This conversation is over.")).to_be_visible()
+    yield "gone"
+    await page.goto(f"{network.url}/no/such/page")
+    await expect(page.get_by_role("heading", name="There is no page")).to_be_visible()
+    yield "unknown"
+
+
+async def axe(page: Page) -> list[str]:
+    """What axe finds, in a line each."""
+    if not await page.evaluate("'axe' in window"):
+        await page.evaluate(AXE.read_text())
+    found: list[dict[str, Any]] = (await page.evaluate("axe.run()"))["violations"]
+    return [f"{rule['id']}: {node['html']} {node['failureSummary']}" for rule in found for node in rule["nodes"]]
+
+
+@pytest.mark.parametrize("width", [1280, 360])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_axe_finds_nothing_in_any_state(
+    new_person: NewPerson, network: Network, model: Dictation, scheme: str, width: int
+) -> None:
+    if not AXE.exists():
+        missing("axe is not installed: npm ci in frontend/.")
+    # Without motion, since what is half faded in has half its contrast.
+    person = await new_person(
+        color_scheme=scheme, reduced_motion="reduce", viewport={"width": width, "height": 700}
+    )
+    found = {}
+    async for state in states(person, network, model):
+        await comes_true(person.page, "document.getAnimations().every((motion) => motion.playState === 'finished')")
+        found[state] = await axe(person.page)
+        await person.fits()
+    assert len(found) == 16
+    assert {state: wrong for state, wrong in found.items() if wrong} == {}
+
+
+async def test_on_glass_everything_is_large_enough_for_a_finger(
+    new_person: NewPerson, network: Network, model: Dictation
+) -> None:
+    phone = await new_person(viewport={"width": 360, "height": 640})
+    small = {}
+    async for state in states(phone, network, model):
+        small[state] = await phone.page.locator(CONTROLS).evaluate_all(
+            """(controls) => controls.filter((control) => control.checkVisibility()).map((control) => {
+                const { width, height } = control.getBoundingClientRect();
+                return [control.textContent || control.id, width, height];
+            }).filter(([, width, height]) => width < 43.9 || height < 43.9)"""
+        )
+    assert {state: controls for state, controls in small.items() if controls} == {}
+
+
+async def test_everything_can_be_done_with_the_keyboard_alone_and_the_focus_is_seen(
+    person: Person, url: str, model: Dictation
+) -> None:
+    page = person.page
+    keys = page.keyboard
+    walked: list[str] = []
+
+    async def tab() -> str:
+        await keys.press("Tab")
+        focus = await page.evaluate(FOCUS)
+        assert focus["visible"], focus
+        walked.append(focus["name"].strip())
+        return walked[-1]
+
+    await page.goto(url)
+    assert await tab() == "Enter your name to start chat"
+    await keys.type("Ada")
+    await keys.press("Enter")
+    await expect(person.composer).to_be_focused()
+    assert (await page.evaluate(FOCUS))["visible"]
+    await keys.type("Hello")
+    await keys.press("Enter")
+    await (await model.asked()).ends("Good day.\n\n```\ncode\n```")
+    await person.sees_end()
+    await page.evaluate("document.activeElement.blur()")
+    walked.clear()
+    await page.evaluate("getSelection().collapse(document.querySelector('h1'), 0)")
+    while await tab() != "Send a Message":
+        pass
+    assert walked == ["Menu", "Copy code", "code", "Copy reply", "Regenerate", "Send a Message"]
+    while await tab() != "Menu":
+        pass
+    await keys.press("Enter")
+    walked.clear()
+    while await tab() != "Delete conversation":
+        pass
+    assert walked == ["New conversation", "Copy link", "Export as Markdown", "Export as JSON", "Delete conversation"]
+    await keys.press("Enter")
+    await expect(person.button("Delete")).to_be_focused()
+    await keys.press("Escape")
+    await expect(person.button("Menu")).to_be_focused()
+    await expect(person.button("Menu")).to_have_attribute("aria-expanded", "false")
+
+
+async def test_a_reply_is_stopped_with_the_keyboard(person: Person, url: str, model: Dictation) -> None:
+    await person.comes(url)
+    await person.says("Go on")
+    await (await model.asked()).says("On")
+    await person.sees_reply("On")
+    await person.page.keyboard.press("Tab")
+    await expect(person.stop).to_be_focused()
+    await person.page.keyboard.press("Enter")
+    await person.sees_end()
+    await expect(person.reply).to_contain_text("Stopped.")
+
+
+#: The longest time that anything on the page moves, in ms.
+MOTION = """Math.max(0, ...document.getAnimations({ subtree: true }).map(({ effect }) => {
+    const { duration, iterations } = effect.getTiming();
+    return duration * iterations;
+}))"""
+
+
+@pytest.mark.parametrize(("wish", "moves"), [("reduce", False), ("no-preference", True)])
+async def test_who_wants_no_motion_gets_none(
+    new_person: NewPerson, url: str, model: Dictation, wish: str, moves: bool
+) -> None:
+    person = await (await new_person(reduced_motion=wish)).comes(url)
+    await person.says("Wait")
+    reply = await model.asked()
+    await expect(person.reply).to_contain_text("Writing…")
+    assert (await person.page.evaluate(MOTION) > 1) is moves
+    await reply.says("word " * 800)
+    await expect(person.reply).to_contain_text("word")
+    await person.page.mouse.wheel(0, -600)
+    await expect(person.button("Jump to the end")).to_be_visible()
+    await person.page.evaluate(
+        "() => { window.seen = []; addEventListener('scroll', () => window.seen.push(scrollY)); }"
+    )
+    await person.button("Jump to the end").click()
+    await comes_true(person.page, "innerHeight + scrollY > document.documentElement.scrollHeight - 3")
+    # Otherwise it glides, over many positions.
+    assert (await person.page.evaluate("new Set(window.seen).size") > 1) is moves
+
+
+async def border(locator: Locator, pseudo: str = "") -> float:
+    """The width of an element's left border."""
+    width: float = await locator.evaluate(
+        "(element, pseudo) => parseFloat(getComputedStyle(element, pseudo).borderLeftWidth)", pseudo
+    )
+    return width
+
+
+async def test_in_forced_colours_what_was_said_by_a_background_is_said_by_a_line(
+    new_person: NewPerson, url: str, model: Dictation
+) -> None:
+    person = await (await new_person(forced_colors="active")).comes(url)
+    await person.says("Hello")
+    reply = await model.asked()
+    await expect(person.reply).to_contain_text("Writing…")
+    assert await border(person.reply, "::before") > 0
+    assert await border(person.messages.locator(".plain")) > 0
+    await reply.says("Good")
+    await person.sees_reply("Good")
+    assert await border(person.reply, "::before") > 0
+    square = await person.stop.locator(".square").evaluate("(square) => getComputedStyle(square).backgroundColor")
+    assert square != await person.page.locator("body").evaluate("(body) => getComputedStyle(body).backgroundColor")
+
+
+@pytest.mark.parametrize("width", [1280, 360])
+async def test_text_of_double_size_fits(
+    new_person: NewPerson, network: Network, model: Dictation, width: int
+) -> None:
+    person = await new_person(viewport={"width": width, "height": 700})
+    async for _ in states(person, network, model):
+        await person.page.evaluate("() => { document.documentElement.style.fontSize = '200%'; }")
+        await person.fits()
+        await person.page.evaluate("() => { document.documentElement.style.fontSize = ''; }")
+
+
+async def test_a_slow_script_leaves_no_empty_page(person: Person, url: str, model: Dictation) -> None:
+    held: list[Route] = []
+    await person.page.route("**/*.js", lambda route: held.append(route))
+    await person.page.add_init_script(
+        """window.empty = 0;
+        const look = () => {
+            if (document.body && !document.body.innerText.trim()) window.empty += 1;
+            requestAnimationFrame(look);
+        };
+        requestAnimationFrame(look);"""
+    )
+    await person.page.goto(f"{url}/chat/{'A' * 43}", wait_until="commit")
+    await expect(person.page.get_by_role("heading", name="Parley")).to_be_visible()
+    await expect(person.page.get_by_text("Opening…")).to_be_visible()
+    assert await person.page.locator("html").evaluate("(html) => getComputedStyle(html).backgroundColor") == "rgb(247, 245, 239)"
+    for route in held:
+        await route.continue_()
+    await expect(person.page.get_by_role("heading", name="This conversation is over.")).to_be_visible()
+    assert await person.page.evaluate("window.empty") == 0
+
+
+async def test_every_page_has_a_language_a_title_and_its_landmarks(person: Person, url: str, model: Dictation) -> None:
+    titles = []
+    for path in ("/", "/chat/gone", "/no/such/page"):
+        await person.page.goto(url + path)
+        await expect(person.page.get_by_role("heading", level=1)).not_to_have_text("Opening…")
+        await expect(person.page.get_by_role("link").or_(person.page.get_by_role("textbox")).first).to_be_visible()
+        titles.append(await person.page.title())
+        await expect(person.page.get_by_role("main")).to_have_count(1)
+        await expect(person.page.get_by_role("heading", level=1)).to_have_count(1)
+        assert await person.page.locator("html").get_attribute("lang") == "en"
+    await person.comes(url)
+    titles.append(await person.page.title())
+    assert len(set(titles)) == 4
+    await expect(person.page.get_by_role("banner")).to_have_count(1)
+    await expect(person.page.get_by_role("main")).to_have_count(1)

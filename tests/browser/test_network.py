@@ -1,0 +1,204 @@
+"""Whatever the network does, the page ends up equal to the document, and says what is going on meanwhile."""
+
+import asyncio
+
+import redis.asyncio
+from playwright.async_api import expect
+
+from tasks.keys import ConversationKeys, conversation_id
+from tests.browser.dictation import Dictation
+from tests.browser.network import Network
+from tests.browser.person import Person
+from tests.stack import Stack
+
+LOST = "The connection is lost. Trying again by itself; what you write is kept."
+
+
+async def test_a_short_break_is_not_worth_a_word_and_a_longer_one_is(
+    person: Person, network: Network, model: Dictation
+) -> None:
+    await person.page.clock.install()
+    await person.comes(network.url)
+    await person.page.clock.pause_at(await person.page.evaluate("Date.now() + 1"))
+    network.refusing = True
+    network.cut()
+    await expect(person.page.get_by_role("img", name="Connecting")).to_be_visible()
+    banner = person.page.get_by_role("status", name="Connection")
+    await person.page.clock.run_for(1_400)
+    await expect(banner).to_be_empty()
+    await expect(person.page.get_by_role("img", name="Connecting")).to_be_visible()
+    await person.page.clock.run_for(200)
+    await expect(banner).to_contain_text(LOST)
+    await expect(person.page.get_by_role("img", name="Not connected")).to_be_visible()
+    network.refusing = False
+    await person.button("Connect now").click()
+    await person.is_connected()
+    await expect(banner).to_be_empty()
+
+
+async def test_offline_for_a_while_in_mid_reply(person: Person, network: Network, model: Dictation) -> None:
+    await person.comes(network.url)
+    await person.says("Tell me")
+    reply = await model.asked()
+    await reply.says("One")
+    await person.sees_reply("One")
+    await network.goes(person)
+    await reply.says(" two")
+    await reply.ends(" three.")
+    await person.sees_reply("One")
+    await network.returns(person)
+    await person.sees_end()
+    await person.sees_reply("One two three.")
+    await person.sees_document()
+
+
+async def test_offline_until_another_reply_runs(person: Person, network: Network, url: str, model: Dictation) -> None:
+    await person.comes(network.url)
+    other = await Person(await person.page.context.new_page()).returns(url, person.token)
+    await person.says("First")
+    reply = await model.asked()
+    await reply.says("On")
+    await person.sees_reply("On")
+    network.refusing = True
+    network.cut()
+    await reply.ends("e.")
+    await other.says("Second")
+    second = await model.asked()
+    await second.says("Tw")
+    await other.sees_reply("Tw")
+    network.refusing = False
+    await person.sees_reply("Tw")
+    await second.ends("o.")
+    await person.sees_end()
+    await person.sees_document()
+    assert await person.transcript() == await other.transcript()
+
+
+async def test_a_network_that_says_nothing_any_more_is_left_when_the_browser_finds_another(
+    person: Person, network: Network, model: Dictation
+) -> None:
+    await person.comes(network.url)
+    await person.says("Tell me")
+    reply = await model.asked()
+    await reply.says("One")
+    await person.sees_reply("One")
+    network.hold()
+    await reply.ends(" two.")
+    await person.page.context.set_offline(True)
+    network.cut()
+    network.release()
+    await person.page.context.set_offline(False)
+    await person.sees_end()
+    await person.sees_reply("One two.")
+    await person.sees_document()
+
+
+async def test_a_phone_that_slept_catches_up(phone: Person, network: Network, model: Dictation) -> None:
+    await phone.comes(network.url)
+    await phone.composer.fill("Good night")
+    await phone.button("Send").tap()
+    reply = await model.asked()
+    await reply.says("Sleep")
+    await phone.sees_reply("Sleep")
+    session = await phone.page.context.new_cdp_session(phone.page)
+    await session.send("Page.setWebLifecycleState", {"state": "frozen"})
+    network.cut()
+    await reply.ends(" well.")
+    await session.send("Page.setWebLifecycleState", {"state": "active"})
+    await phone.sees_end()
+    await phone.sees_reply("Sleep well.")
+    await phone.sees_document()
+
+
+async def test_a_server_that_restarts_is_named_so_and_the_page_comes_back_by_itself(
+    person: Person, dictated_stack: Stack, model: Dictation
+) -> None:
+    web = dictated_stack.start_web()
+    url = f"http://127.0.0.1:{dictated_stack.ports.pop()}"
+    try:
+        await person.comes(url)
+        await person.says("Tell me")
+        reply = await model.asked()
+        await reply.says("One")
+        await person.sees_reply("One")
+        await asyncio.to_thread(web.stop)
+        await expect(person.page.get_by_text("The server is restarting.")).to_be_visible()
+        await person.says("Meanwhile")
+        await reply.ends(" two.")
+        await asyncio.to_thread(web.restart)
+        await (await model.asked()).ends("Later.")
+        await person.is_connected()
+        await expect(person.replies.locator(".prose")).to_have_text(["One two.", "Later."])
+        await person.sees_document()
+    finally:
+        await person.page.close()
+        await asyncio.to_thread(web.stop)
+
+
+async def test_a_proxy_that_lets_no_websocket_pass_is_named_in_a_sentence(
+    person: Person, network: Network, model: Dictation
+) -> None:
+    network.refuses_upgrade = True
+    await person.page.goto(network.url)
+    await person.page.get_by_label("Enter your name to start chat").fill("Ada")
+    await person.button("Start chat").click()
+    banner = person.page.get_by_role("status", name="Connection")
+    await expect(banner).to_contain_text("it must let WebSockets pass")
+    await expect(banner).not_to_contain_text("JSON")
+    await person.says("Can you hear me?")
+    network.refuses_upgrade = False
+    await person.button("Connect now").click()
+    await (await model.asked()).ends("I can.")
+    await person.sees_end()
+    await expect(banner).to_be_empty()
+    await person.sees_document()
+
+
+async def test_a_conversation_that_expires_in_mid_use_offers_to_start_anew_with_what_was_written(
+    person: Person, url: str, dictated_stack: Stack, model: Dictation
+) -> None:
+    await person.comes(url)
+    old = person.token
+    await person.says("Hello")
+    await (await model.asked()).ends("Good day.")
+    await person.sees_end()
+    keys = ConversationKeys(conversation_id(old))
+    async with redis.asyncio.Redis.from_url(dictated_stack.redis.url) as client:
+        await client.delete(keys.document, keys.state, keys.events, keys.ids)
+    await person.says("Are you still there?")
+    await expect(person.page.get_by_role("heading", name="This conversation is over.")).to_be_focused()
+    await expect(person.page.get_by_role("region", name="What you had not sent")).to_contain_text("Are you still there?")
+    await expect(person.page.get_by_label("Enter your name to start chat")).to_have_value("Ada")
+    await person.button("Start anew").click()
+    await person.is_connected()
+    await expect(person.composer).to_have_value("Are you still there?")
+    assert person.token != old
+    await person.composer.press("Enter")
+    await (await model.asked()).ends("I am.")
+    await person.sees_end()
+    await person.sees_document()
+
+
+async def test_ten_tabs_end_equal_to_the_document(person: Person, network: Network, model: Dictation) -> None:
+    await person.comes(network.url)
+    tabs = [Person(await person.page.context.new_page()) for _ in range(9)]
+    await asyncio.gather(*[tab.returns(network.url, person.token) for tab in tabs])
+    tabs.append(person)
+    for number, tab in enumerate(tabs[:3]):
+        await tab.says(f"Message {number}")
+        await expect(person.messages).to_have_count(number + 1)
+    first = await model.asked()
+    await first.says("One")
+    network.cut()
+    await first.says(" two")
+    await asyncio.gather(*[tab.page.reload() for tab in tabs[::3]])
+    await first.ends(" three.")
+    second = await model.asked()
+    await second.says("Half")
+    for tab in tabs:
+        await expect(tab.replies.nth(1)).to_contain_text("Half")
+    await tabs[5].stop.click()
+    await (await model.asked()).ends("All.")
+    for tab in tabs:
+        await expect(tab.replies.locator(".prose")).to_have_text(["One two three.", "Half", "All."])
+        await tab.sees_document()

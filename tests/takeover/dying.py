@@ -1,0 +1,103 @@
+"""A web process's way from receiving a message to acknowledging it, in a process that kills itself on that way.
+
+Reads lines `token id text-line` from standard input: the token and id of a message, and at which line of our code
+(and of the Redis client) to die, 0 for never. Answers each with how many lines were passed, or with `killed`.
+"""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections import deque
+from types import FrameType
+from typing import Any
+
+import redis.asyncio
+from starlette.websockets import WebSocketDisconnect
+
+from api.services import Services
+from api.sessions import conversation_of
+from api.websocket import Socket
+from tasks.processes import ROOT
+from tasks.settings import load_settings
+
+WATCHED = (str(ROOT / "api"), str(ROOT / "tasks"), os.path.dirname(redis.asyncio.__file__))
+
+
+class Lines:
+    """Counts the lines that are passed, and dies at one of them."""
+
+    def __init__(self, last: int) -> None:
+        self.passed = 0
+        self._last = last
+
+    def trace(self, frame: FrameType, event: str, _: Any) -> Any:
+        """For sys.settrace."""
+        if not frame.f_code.co_filename.startswith(WATCHED):
+            return None
+        if event == "line":
+            self.passed += 1
+            if self.passed == self._last:
+                os.kill(os.getpid(), signal.SIGKILL)
+        return self.trace
+
+
+class Wire:
+    """The client's end of a socket: sends one message, and leaves when it is acknowledged."""
+
+    client = None
+
+    def __init__(self, id: str, lines: Lines) -> None:
+        self._frames = deque([json.dumps({"type": "message.send", "id": id, "text": "Hello"})])
+        self._lines = lines
+        self._done = asyncio.Event()
+
+    async def receive(self) -> dict[str, Any]:
+        """The message; from here on every line counts."""
+        if not self._frames:
+            await self._done.wait()
+            raise WebSocketDisconnect(1000)
+        sys.settrace(self._lines.trace)
+        return {"type": "websocket.receive", "text": self._frames.popleft()}
+
+    async def send_text(self, frame: str) -> None:
+        """What the client gets."""
+        if json.loads(frame)["type"] == "message.accepted":
+            sys.settrace(None)
+            self._done.set()
+
+
+async def acknowledge(token: str, id: str, last: int) -> int:
+    """Serve one socket until its message is acknowledged; returns the lines that took."""
+    services = Services(load_settings())
+    await services.start()
+    lines = Lines(last)
+    wire: Any = Wire(id, lines)
+    try:
+        await Socket(wire, services, conversation_of(token), "127.0.0.1").run(None)
+    except WebSocketDisconnect:
+        return lines.passed
+    finally:
+        await services.stop()
+    raise AssertionError("the socket ended by itself")
+
+
+def main() -> None:
+    """Fork for each message: what is imported need not be imported again."""
+    for command in sys.stdin:
+        token, id, last = command.split()
+        child = os.fork()
+        if child == 0:
+            passed = asyncio.run(acknowledge(token, id, int(last)))
+            os.write(1, f"{passed}\n".encode())
+            os._exit(0)
+        _, status = os.waitpid(child, 0)
+        if os.WIFSIGNALED(status):
+            print("killed", flush=True)
+        elif status:
+            print("failed", flush=True)
+
+
+if __name__ == "__main__":
+    main()
