@@ -5,13 +5,17 @@ The Procfile names these two classes to uvicorn.
 
 import asyncio
 import logging
+from collections import deque
 from typing import Any
 
+from uvicorn._types import ASGIReceiveEvent
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 #: Bytes of a request's first line and headers; browsers and proxies send a few thousand.
 MOST_HEADERS = 65_536
+#: Bytes of a WebSocket that are parsed in one go: at most some hundred frames.
+SLICE = 2048
 #: Seconds in which a request has to arrive, body included (no call reads one).
 ARRIVAL = 10.0
 TOO_LONG = b"HTTP/1.1 414 URI Too Long\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
@@ -72,21 +76,60 @@ class Http(HttpToolsProtocol):
 
 
 class Socket(WebSocketsSansIOProtocol):
-    """A WebSocket that is gone at most FAREWELL seconds after either side began to close it.
+    """A WebSocket that takes turns, and is gone at most FAREWELL seconds after either side began to close it.
 
-    A client that does not read would keep a closing transport, and what it has to send, for ever.
+    What comes at once can be thousands of frames: they are parsed a slice at a time, each when the frames of the
+    one before have been taken. A client that does not read would keep a closing transport, and what it has to
+    send, for ever.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._farewell: asyncio.TimerHandle | None = None
+        self._held: deque[bytes] = deque()
 
     def data_received(self, data: bytes) -> None:
+        if self.handshake_initiated and not self.close_sent and (self._held or len(data) > SLICE):
+            self._hold(data)
+            return
         super().data_received(data)
         if not self.handshake_initiated:
             # More in one line than websockets reads: it would say nothing, and wait.
             self.transport.write(TOO_LONG)
             self.transport.close()
+
+    def _hold(self, data: bytes) -> None:
+        """Keep what came, take no more meanwhile, and parse the first of it unless that is under way."""
+        idle = not self._held and self.queue.empty()
+        self._held.extend(data[start : start + SLICE] for start in range(0, len(data), SLICE))
+        if not self.read_paused:
+            self.read_paused = True
+            self.transport.pause_reading()
+        if idle:
+            self.loop.call_soon(self._parse_more)
+
+    def _parse_more(self) -> None:
+        if self.transport.is_closing():
+            self._held.clear()
+        if self._held:
+            super().data_received(self._held.popleft())
+        if self.queue.empty():
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """Everything that was parsed has been taken."""
+        if self._held:
+            self.loop.call_soon(self._parse_more)
+        elif self.read_paused and not self.transport.is_closing():
+            self.read_paused = False
+            self.transport.resume_reading()
+
+    async def receive(self) -> ASGIReceiveEvent:
+        """The next event for the application."""
+        message = await self.queue.get()
+        if self.queue.empty():
+            self._go_on()
+        return message
 
     async def run_asgi(self) -> None:
         """Run the application; when it is through with this socket, so are we."""

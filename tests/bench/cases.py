@@ -34,7 +34,7 @@ def ours(*, workers: int = 1, **settings: str) -> Iterator[tuple[Stack, Ours]]:
         yield stack, system
 
 
-def client(stack: Stack) -> "redis.Redis[str]":
+def client(stack: Stack) -> redis.Redis:
     """A connection of our own."""
     return redis.Redis.from_url(stack.redis.url, decode_responses=True, protocol=2)
 
@@ -83,7 +83,8 @@ def sockets(count: int = 10_000) -> list[Row]:
     with ours() as (stack, system):
         before = system.memory()["web"]
         sessions = _conversations(stack, count)
-        with Load(system, Plan("", conversations=count, messages=0, sessions=sessions, stay=SETTLE + SILENCE + 10)) as load:
+        plan = Plan("", conversations=count, messages=0, sessions=sessions, stay=SETTLE + SILENCE + 10)
+        with Load(system, plan) as load:
             load.wait("done")
             time.sleep(SETTLE)
             processes = {"web": system.processes()["web"]}
@@ -172,7 +173,7 @@ def waiting(places: int = 8) -> list[Row]:
 def memory(first: int = 1000, then: int = 10_000) -> list[Row]:
     """Resident memory after many replies, against after some."""
     people = 50
-    with ours() as (stack, system):
+    with ours() as (_, system):
         sizes = []
         for replies in (first, then - first):
             result = system.load(Plan("", conversations=people, messages=replies // people, tokens=5, pause=0))
@@ -239,8 +240,8 @@ def _conversations(stack: Stack, count: int, messages: int = 0) -> list[str]:
     """Make conversations of this length; returns their tokens."""
     tokens = [str(uuid.uuid4()) for _ in range(count)]
     talk = [
-        {"id": str(uuid.uuid4()), "role": ("human", "bot")[i % 2], "text": f"This is number {i} of many.", "timestamp": ""}
-        for i in range(messages)
+        {"id": str(number), "role": ("human", "bot")[number % 2], "text": f"This is number {number}.", "timestamp": ""}
+        for number in range(messages)
     ]
     with client(stack) as own, own.pipeline(transaction=False) as pipe:
         for token in tokens:

@@ -191,7 +191,7 @@ async def run(plan: Plan, say: Callable[[str], None]) -> Result:
 
 async def talk(plan: Plan, people: list[Person], result: Result) -> None:
     """Let everybody talk, and watch the clocks."""
-    chance = random.Random(7)  # noqa: S311
+    chance = random.Random(7)
 
     async def later(person: Person) -> None:
         await asyncio.sleep(chance.uniform(0, plan.spread))

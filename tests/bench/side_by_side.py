@@ -107,8 +107,8 @@ def _first(size: int, direct: Total, ours: Total) -> list[Row]:
     found = []
     for share, bar in zip((0.5, 0.99), bars, strict=True):
         theirs, mine = percentile(direct.first, share) * 1e3, percentile(ours.first, share) * 1e3
-        what = f"first token, {size} conversations, ours − direct, p{share * 100:.0f}"
-        found.append(Row(what, mine - theirs, bar, 0.0, "ms", note=f"{mine:.1f} − {theirs:.1f}"))
+        what = f"first token, {size} conversations, ours less direct, p{share * 100:.0f}"
+        found.append(Row(what, mine - theirs, bar, 0.0, "ms", note=f"{mine:.1f} less {theirs:.1f}"))
     return found
 
 
@@ -121,5 +121,3 @@ def _whole(size: int, direct: Total, ours: Total) -> list[Row]:
             ("repeated tokens", ours.repeated, direct.repeated, ""),
         )
     ]
-
-

@@ -2,17 +2,13 @@
 
 import os
 
-from tests.chaos.run import Outcome
-
-
-def percentile(values: list[float], share: float) -> float:
-    """The value that `share` of them (sorted) do not exceed."""
-    return values[min(len(values) - 1, int(len(values) * share))] if values else 0.0
+from tests.chaos.run import Outcome, Pause, percentile
 
 
 def table(outcome: Outcome) -> str:
     """Everything worth knowing, a line each."""
     setup, verdict, pauses = outcome.setup, outcome.verdict, outcome.pauses
+    unhindered = [pause for pause in pauses if not pause.hindered_by]
     rows = [
         ("seed, length", f"{setup.seed}, {setup.seconds / 60:g} min"),
         ("processes", f"{setup.webs} web, {setup.workers} worker, Redis behind a proxy, stand-in"),
@@ -25,10 +21,8 @@ def table(outcome: Outcome) -> str:
         ("reconnects", str(outcome.reconnects)),
         ("rewinds of Redis", str(outcome.rewinds)),
         ("takeovers after kill -9", str(len(pauses))),
-        (
-            "  pause p50 / p95 / worst",
-            " / ".join(f"{percentile(pauses, share):.1f}" for share in (0.5, 0.95, 1)) + " s",
-        ),
+        ("  pause p50 / p95 / worst", _seconds(pauses)),
+        (f"  of {len(unhindered)} with no other fault", _seconds(unhindered)),
         ("all settled after", f"{outcome.settled_after:.1f} s"),
         *((f"memory of {kind}", _growth(*sizes)) for kind, sizes in outcome.memory.items()),
         ("log lines", f"{outcome.log_lines} ({len(outcome.tracebacks)} tracebacks)"),
@@ -37,6 +31,11 @@ def table(outcome: Outcome) -> str:
     ]
     lines = [f"{name:<28} {value}" for name, value in rows]
     return "\n".join([*lines, *_wrong(outcome)])
+
+
+def _seconds(pauses: list[Pause]) -> str:
+    seconds = [pause.seconds for pause in pauses]
+    return " / ".join(f"{percentile(seconds, share):.1f}" for share in (0.5, 0.95, 1)) + " s"
 
 
 def _growth(before: int, after: int) -> str:
@@ -49,6 +48,8 @@ def _wrong(outcome: Outcome) -> list[str]:
     lines = [f"Person {number}: {what}" for number, all_ in outcome.verdict.wrong.items() for what in all_[:3]]
     lines += [f"Left in Redis: {name}: {value!r}" for name, value in list(outcome.verdict.leftovers.items())[:10]]
     lines += [f"Traceback in {line}" for line in outcome.tracebacks[:5]]
+    if outcome.slow:
+        lines.append("Takeovers took longer than promised.")
     lines += [f"Memory of {kind} has grown." for kind in outcome.grown]
     if outcome.report:
         lines.append(f"Frames, plan and logs: {os.path.relpath(outcome.report)}")

@@ -32,6 +32,15 @@ SETTLE = 90.0
 GROWTH = 96 << 20
 
 
+#: Seconds within which another worker has to go on, of 95 in 100 replies.
+PROMISE = 10.0
+
+
+def percentile(values: list[float], share: float) -> float:
+    """The value that `share` of them (sorted) do not exceed; 0 if there are none."""
+    return values[min(len(values) - 1, int(len(values) * share))] if values else 0.0
+
+
 @dataclass(frozen=True)
 class Setup:
     """How large and how long a run is."""
@@ -49,6 +58,17 @@ class Setup:
     think: float = 4.0
 
 
+@dataclass(frozen=True)
+class Pause:
+    """How long a reply stood still because its worker was killed."""
+
+    seconds: float
+    conversation: str
+    at: float
+    #: The other faults of that time.
+    hindered_by: list[str]
+
+
 @dataclass
 class Outcome:
     """What a run found."""
@@ -58,8 +78,8 @@ class Outcome:
     verdict: Verdict
     done: Counter[str]
     skipped: Counter[str]
-    #: Seconds that each reply stood still whose worker was killed, shortest first.
-    pauses: list[float] = field(default_factory=list)
+    #: Of each reply whose worker was killed, shortest first.
+    pauses: list[Pause] = field(default_factory=list)
     reconnects: int = 0
     rewinds: int = 0
     settled_after: float = 0.0
@@ -72,7 +92,12 @@ class Outcome:
     @property
     def good(self) -> bool:
         """Whether every promise held."""
-        return self.verdict.good and not self.tracebacks and not self.grown
+        return self.verdict.good and not self.tracebacks and not self.grown and not self.slow
+
+    @property
+    def slow(self) -> bool:
+        """Whether takeovers that nothing else hindered took longer than promised."""
+        return percentile([p.seconds for p in self.pauses if not p.hindered_by], 0.95) > PROMISE
 
     @property
     def grown(self) -> list[str]:
@@ -135,7 +160,7 @@ async def _run(setup: Setup, plan: list[Fault], stack: Stack, proxy: Proxy) -> O
         log_lines=sum(len(child.lines) for child in children),
     )
     if not outcome.good:
-        outcome.report = _write_report(outcome, people, children)
+        outcome.report = _write_report(outcome, storm, children)
     return outcome
 
 
@@ -171,7 +196,7 @@ async def _judge(setup: Setup, people: list[Person], urls: list[str], storm: Sto
     return verdict
 
 
-def _pauses(storm: Storm) -> list[float]:
+def _pauses(storm: Storm) -> list[Pause]:
     """How long each reply stood still whose worker was killed, if it was not ended by a stop meanwhile."""
     pauses = []
     for takeover in storm.takeovers:
@@ -180,8 +205,16 @@ def _pauses(storm: Storm) -> list[float]:
         before = [at for at in words if at <= takeover.at + 0.3]
         after = [at for at in words if at > takeover.at + 0.3]
         if before and after:
-            pauses.append(after[0] - before[-1])
-    return sorted(pauses)
+            others = [kind for began, ended, kind in storm.troubles if began < after[0] and ended > takeover.at]
+            pauses.append(Pause(after[0] - before[-1], takeover.person.conversation, takeover.at, _hindering(others)))
+    return sorted(pauses, key=lambda pause: pause.seconds)
+
+
+def _hindering(kinds: list[str]) -> list[str]:
+    """What of this makes a reply wait besides the death itself, which is one of them."""
+    hindering = [kind for kind in kinds if kind.partition(" ")[0] in ("worker", "redis", "model", "web")]
+    hindering.remove("worker killed")
+    return hindering
 
 
 def _memory(children: list[Child]) -> int:
@@ -194,16 +227,19 @@ def _memory(children: list[Child]) -> int:
     return max(sizes)
 
 
-def _write_report(outcome: Outcome, people: list[Person], children: list[Child]) -> Path:
+def _write_report(outcome: Outcome, storm: Storm, children: list[Child]) -> Path:
     """All that is needed to see what went wrong: the plan, the frames of those concerned, the last log lines."""
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"seed-{outcome.setup.seed}-{time.strftime('%Y%m%d-%H%M%S')}.json"
-    concerned = [person for person in people if person.number in outcome.verdict.wrong]
+    concerned = [person for person in storm.people if person.number in outcome.verdict.wrong]
     found = {
         "setup": vars(outcome.setup),
         "plan": [vars(fault) for fault in outcome.plan],
         "leftovers": repr(outcome.verdict.leftovers),
         "tracebacks": outcome.tracebacks,
+        "slowest": [vars(pause) for pause in outcome.pauses[-40:]],
+        "troubles": storm.troubles,
+        "clocks": [time.monotonic(), time.time()],
         "people": [
             {
                 "number": person.number,

@@ -45,6 +45,8 @@ class Storm:
     done: Counter[str] = field(default_factory=Counter)
     skipped: Counter[str] = field(default_factory=Counter)
     takeovers: list[Takeover] = field(default_factory=list)
+    #: When each fault that a reply may have to wait for began and ended, and its kind.
+    troubles: list[tuple[float, float, str]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         #: Reads behind the storm's back.
@@ -72,8 +74,10 @@ class Storm:
     async def _carry_out(self, fault: Fault) -> None:
         rng = random.Random(fault.chance)
         who, _, what = fault.kind.partition(" ")
+        began = time.monotonic()
         carried_out = await self._strike(who, what, fault, rng)
         (self.done if carried_out else self.skipped)[fault.kind] += 1
+        self.troubles.append((began, time.monotonic(), fault.kind))
 
     async def _strike(self, who: str, what: str, fault: Fault, rng: random.Random) -> bool:
         match who:

@@ -1,7 +1,8 @@
 """A web process's way from receiving a message to acknowledging it, in a process that kills itself on that way.
 
-Reads lines `token id text-line` from standard input: the token and id of a message, and at which line of our code
-(and of the Redis client) to die, 0 for never. Answers each with how many lines were passed, or with `killed`.
+Reads lines `token id whose last` from standard input: the token and id of a message, whose lines count (`ours` on the
+way of a message, or the Redis `client`'s) and at which one to die, 0 for never. Answers each with how many lines were
+passed, or with `killed`.
 """
 
 import asyncio
@@ -22,19 +23,32 @@ from api.websocket import Socket
 from tasks.processes import ROOT
 from tasks.settings import load_settings
 
-WATCHED = (str(ROOT / "api"), str(ROOT / "tasks"), os.path.dirname(redis.asyncio.__file__))
+WATCHED = {
+    "ours": tuple(
+        str(ROOT / room)
+        for room in (
+            "api/websocket.py",
+            "api/messages.py",
+            "api/protocol.py",
+            "tasks/broker.py",
+            "tasks/redis_client.py",
+        )
+    ),
+    "client": (os.path.dirname(redis.asyncio.__file__),),
+}
 
 
 class Lines:
     """Counts the lines that are passed, and dies at one of them."""
 
-    def __init__(self, last: int) -> None:
+    def __init__(self, whose: str, last: int) -> None:
         self.passed = 0
+        self._watched = WATCHED[whose]
         self._last = last
 
     def trace(self, frame: FrameType, event: str, _: Any) -> Any:
         """For sys.settrace."""
-        if not frame.f_code.co_filename.startswith(WATCHED):
+        if not frame.f_code.co_filename.startswith(self._watched):
             return None
         if event == "line":
             self.passed += 1
@@ -68,11 +82,10 @@ class Wire:
             self._done.set()
 
 
-async def acknowledge(token: str, id: str, last: int) -> int:
+async def acknowledge(token: str, id: str, lines: Lines) -> int:
     """Serve one socket until its message is acknowledged; returns the lines that took."""
     services = Services(load_settings())
     await services.start()
-    lines = Lines(last)
     wire: Any = Wire(id, lines)
     try:
         await Socket(wire, services, conversation_of(token), "127.0.0.1").run(None)
@@ -86,10 +99,10 @@ async def acknowledge(token: str, id: str, last: int) -> int:
 def main() -> None:
     """Fork for each message: what is imported need not be imported again."""
     for command in sys.stdin:
-        token, id, last = command.split()
+        token, id, whose, last = command.split()
         child = os.fork()
         if child == 0:
-            passed = asyncio.run(acknowledge(token, id, int(last)))
+            passed = asyncio.run(acknowledge(token, id, Lines(whose, int(last))))
             os.write(1, f"{passed}\n".encode())
             os._exit(0)
         _, status = os.waitpid(child, 0)
