@@ -17,9 +17,6 @@ UNKNOWN_TOKEN = 4401
 FORBIDDEN_ORIGIN = 4403
 TOO_MANY_SOCKETS = 4429
 
-#: Seconds until the next frame is read after one that was refused.
-REFUSAL_PAUSE = 0.01
-
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 #: As many digits as Redis takes for sure.
 _CURSOR = re.compile(r"[0-9]{1,19}-[0-9]{1,19}")

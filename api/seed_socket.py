@@ -12,9 +12,9 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from api import messages
 from api.address import address_of
-from api.halves import run_both
+from api.halves import Pace, run_both
 from api.limits import TooManySockets
-from api.protocol import REFUSAL_PAUSE, Refused, check_text
+from api.protocol import Refused, check_text
 from api.services import Services
 from api.sessions import conversation_of
 from api.tail import Behind, Resync, Subscription
@@ -55,6 +55,7 @@ class SeedSocket:
         self._services = services
         self._conversation = conversation
         self._reader: Subscription = services.tail.join(conversation)
+        self._pace = Pace()
         #: What this socket asked and is still owed, in order: a message's id, or the frame that refuses it.
         self._owed: deque[str] = deque()
         #: Places in it; without one, nothing more is read.
@@ -79,6 +80,7 @@ class SeedSocket:
             data = await self._websocket.receive()
             if data["type"] == "websocket.disconnect":
                 return
+            await self._pace.keep()
             id = str(uuid.uuid4())
             # Its reply may be here before we hear that it was accepted.
             self._owed.append(id)
@@ -96,8 +98,6 @@ class SeedSocket:
         if id in self._owed:
             self._owed[self._owed.index(id)] = reply_frame(id, detail, now_iso())
             await self._settle()
-        # Who floods us is read slowly, so that others are not.
-        await asyncio.sleep(REFUSAL_PAUSE)
 
     async def _send(self) -> None:
         while True:

@@ -8,7 +8,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from api import messages, protocol
 from api.address import address_of
-from api.halves import run_both
+from api.halves import Pace, run_both
 from api.limits import TooManySockets
 from api.messages import Accepted
 from api.protocol import MessageSend, Refused, ReplyRetry, ReplyStop, check_frame
@@ -67,6 +67,7 @@ class Socket:
         self._services = services
         self._conversation = conversation
         self._reader: Subscription = services.tail.join(conversation)
+        self._pace = Pace()
 
     async def run(self, after: str | None) -> None:
         """Receive and send until the client goes, or one of both cannot go on."""
@@ -130,13 +131,12 @@ class Socket:
             data = await self._websocket.receive()
             if data["type"] == "websocket.disconnect":
                 return
+            await self._pace.keep()
             text = data.get("text")
             try:
                 await self._carry_out(text if text is not None else data["bytes"])
             except Refused as refused:
                 self._reader.push(refused.frame())
-                # Who floods us with nonsense is read slowly, so that others are not.
-                await asyncio.sleep(protocol.REFUSAL_PAUSE)
 
     async def _carry_out(self, data: str | bytes) -> None:
         services = self._services

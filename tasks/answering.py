@@ -183,8 +183,8 @@ class Answering:
 
     async def _close(self) -> None:
         tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
+        for lease in list(self._tasks.values()):
+            lease.lose()
         await asyncio.gather(*tasks, return_exceptions=True)
         self._check.cancel()
         await self._background.stop()

@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any
 
 log = logging.getLogger("parley.supervise")
 
@@ -11,7 +12,23 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.1, 2.0
 #: A task that ran so many seconds did well before it failed.
 HEALTHY = 30.0
 
+#: Seconds after which a task that was cancelled and goes on is cancelled again.
+AGAIN = 0.5
+
 Run = Callable[[], Awaitable[None]]
+
+
+async def end(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    """Cancel tasks and wait until they have ended, asking again where that is needed.
+
+    Before Python 3.12, `asyncio.wait_for` swallows a cancelling that meets its result, and redis-py calls it for
+    every command: a task that is asked only once may go on for ever.
+    """
+    left = {task for task in tasks if not task.done()}
+    while left:
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=AGAIN)
 
 
 class Background:
@@ -30,9 +47,7 @@ class Background:
     async def stop(self) -> None:
         """End them all."""
         self._stopping = True
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end(list(self._tasks))
 
     def _ended(self, task: asyncio.Task[None], name: str, run: Run) -> None:
         """Only `stop` may end a task. A cancelling that nobody here asked for (a library's, meant for a part of

@@ -172,7 +172,8 @@ def waiting(places: int = 8) -> list[Row]:
 
 def memory(first: int = 1000, then: int = 10_000) -> list[Row]:
     """Resident memory after many replies, against after some."""
-    people = 50
+    # Few, so that after the first replies already a turn reads as much as it ever does.
+    people = 20
     with ours() as (_, system):
         sizes = []
         for replies in (first, then - first):

@@ -204,7 +204,7 @@ async def in_a_process(name: str, url: str, start: int) -> Counter[str]:
         await process.wait()
         return Counter({"failed": 1, "it did not come to an end": 1})
     if process.returncode:
-        return Counter({"failed": 1, trouble.decode()[-600:]: 1})
+        return Counter({"failed": 1, trouble.decode()[-2500:]: 1})
     return Counter(json.loads(said))
 
 
