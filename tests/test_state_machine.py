@@ -1,0 +1,401 @@
+"""The rules of lease, accept, stop and finish, checked as a state machine on a real Redis: any interleaving of what
+people, workers and deaths can do leaves every conversation true."""
+
+import asyncio
+import copy
+import json
+import secrets
+import uuid
+from collections.abc import Coroutine
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+
+from api import messages
+from api.protocol import Refused
+from tasks import conversations, events, scripts
+from tasks.conversations import View
+from tasks.embedded_redis import EmbeddedRedis
+from tasks.errors import LeaseLost
+from tasks.keys import ConversationKeys, conversation_id
+from tasks.lease import Lease, Turn, renew
+from tasks.redis_client import RedisClient
+from tasks.sweep import revive
+from tests.client import Frame, replay
+
+TTL = 600
+CONVERSATIONS, WORKERS = 2, 3
+#: Snapshots of each conversation that some reader has kept since.
+READERS = 6
+
+T = TypeVar("T")
+
+
+@dataclass
+class Hand:
+    """What one worker holds, or believes to hold, of one conversation."""
+
+    lease: Lease
+    turn: Turn
+    begun: bool = False
+    #: Its last publishing: offset and text.
+    sent: tuple[int, str] | None = None
+
+
+@dataclass
+class Talk:
+    """One conversation as its people know it."""
+
+    keys: ConversationKeys
+    said: list[str] = field(default_factory=list)
+    retries: list[tuple[str, str]] = field(default_factory=list)
+    #: What readers saw at some time, as snapshot frames.
+    snapshots: list[Frame] = field(default_factory=list)
+    hands: dict[int, Hand] = field(default_factory=dict)
+
+    @property
+    def id(self) -> str:
+        return self.keys.conversation
+
+
+conversation = st.integers(0, CONVERSATIONS - 1)
+worker = st.integers(0, WORKERS - 1)
+choice = st.integers(0, 1 << 16)
+
+
+class Machine(RuleBasedStateMachine):
+    """What can happen; `url` is set by the test."""
+
+    url = ""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._runner = asyncio.Runner()
+        self._redis = RedisClient(self.url, max_connections=2)
+        self._talks: list[Talk] = []
+
+    def _run(self, work: Coroutine[Any, Any, T]) -> T:
+        return self._runner.run(work)
+
+    @initialize()
+    def begin(self) -> None:
+        """Two people come."""
+        for name in ("Ada", "Bob"):
+            token = secrets.token_urlsafe(32)
+            self._run(conversations.create(self._redis, token, name, TTL))
+            self._talks.append(Talk(ConversationKeys(conversation_id(token))))
+
+    # people
+
+    @rule(number=conversation)
+    def say(self, number: int) -> None:
+        """A new message."""
+        talk = self._talks[number]
+        talk.said.append(id := str(uuid.uuid4()))
+        accepted = self._run(messages.accept(self._redis, talk.id, id, "Hello", TTL))
+        assert not accepted.known
+
+    @rule(number=conversation, which=choice)
+    def say_again(self, number: int, which: int) -> None:
+        """The same message once more, whatever has become of it."""
+        talk = self._talks[number]
+        if talk.said:
+            id = talk.said[which % len(talk.said)]
+            assert self._run(messages.accept(self._redis, talk.id, id, "Hello", TTL)).known
+
+    @rule(number=conversation)
+    def retry(self, number: int) -> None:
+        """Another answer to the last message."""
+        talk = self._talks[number]
+        if talk.said:
+            self._retry(talk, talk.said[-1], str(uuid.uuid4()))
+
+    @rule(number=conversation, which=choice)
+    def retry_again(self, number: int, which: int) -> None:
+        """The same wish once more."""
+        talk = self._talks[number]
+        if talk.retries:
+            self._retry(talk, *talk.retries[which % len(talk.retries)])
+
+    def _retry(self, talk: Talk, to: str, id: str) -> None:
+        try:
+            self._run(messages.retry(self._redis, talk.id, to, id, TTL))
+            talk.retries.append((to, id))
+        except Refused as refused:
+            assert refused.code in ("busy", "bad_frame")
+
+    @rule(number=conversation, which=choice)
+    def stop(self, number: int, which: int) -> None:
+        """Stop one of the last messages' replies."""
+        talk = self._talks[number]
+        if talk.said:
+            self._run(messages.stop(self._redis, talk.id, talk.said[-3:][which % len(talk.said[-3:])], TTL))
+
+    @rule(number=conversation)
+    def look(self, number: int) -> None:
+        """Somebody opens the page and keeps what they see."""
+        talk = self._talks[number]
+        talk.snapshots = [*talk.snapshots, self._snapshot(talk)][-READERS:]
+
+    # workers
+
+    @rule(number=conversation, who=worker)
+    def take(self, number: int, who: int) -> None:
+        """A worker got the conversation from the queue; or got it a second time."""
+        talk = self._talks[number]
+        lease = Lease(self._redis, f"worker:{who}", talk.id, TTL)
+        held = self._held(talk)
+        turn = self._run(lease.next_turn())
+        assert turn is None or not held, "a live lease was taken away"
+        if turn:
+            talk.hands[who] = Hand(lease, turn)
+
+    @rule(number=conversation, who=worker)
+    def start(self, number: int, who: int) -> None:
+        """It begins, unless the reply was stopped before its turn: then it ends it."""
+        hand = self._talks[number].hands.get(who)
+        if hand and not hand.begun:
+            self._attempt(number, who, self._start(hand))
+
+    async def _start(self, hand: Hand) -> None:
+        hand.begun = await hand.lease.start(hand.turn)
+        if not hand.begun:
+            await hand.lease.finish(hand.turn, "stopped")
+            raise LeaseLost("done with")
+
+    @rule(number=conversation, who=worker, text=st.sampled_from(["one ", "zwölf ", "x", "€ "]))
+    def publish(self, number: int, who: int, text: str) -> None:
+        """Some words."""
+        talk = self._talks[number]
+        hand = talk.hands.get(who)
+        if hand and hand.begun:
+            hand.sent = (hand.lease.written, text)
+            if self._publish(talk, hand):
+                hand.lease.written += len(text.encode())
+            else:
+                del talk.hands[who]
+
+    @rule(number=conversation, who=worker)
+    def publish_again(self, number: int, who: int) -> None:
+        """The same words again, because Redis' answer was lost."""
+        talk = self._talks[number]
+        hand = talk.hands.get(who)
+        if hand and hand.sent:
+            self._publish(talk, hand)
+
+    def _publish(self, talk: Talk, hand: Hand) -> bool:
+        assert hand.sent
+        offset, text = hand.sent
+        owner = self._state(talk).get("owner")
+        keys = (talk.keys.state, talk.keys.events, talk.keys.partial)
+        delta = events.delta(hand.turn.reply, text)
+        args = (hand.lease.owner, offset, text.encode(), delta, b"")
+        (done,) = self._run(self._redis.script(scripts.PUBLISH, keys, args))
+        assert not done or owner == hand.lease.owner, "somebody wrote without the lease"
+        return bool(done)
+
+    @rule(number=conversation, who=worker)
+    def finish(self, number: int, who: int) -> None:
+        """The reply is whole; the worker goes on to the next message, if there is one."""
+        hand = self._talks[number].hands.get(who)
+        if hand and hand.begun:
+            self._attempt(number, who, self._finish(hand))
+
+    async def _finish(self, hand: Hand) -> None:
+        await hand.lease.finish(hand.turn, "stop")
+        await self._next(hand)
+
+    @rule(number=conversation, who=worker)
+    def fail(self, number: int, who: int) -> None:
+        """The model gave up."""
+        hand = self._talks[number].hands.get(who)
+        if hand and hand.begun:
+            self._attempt(number, who, self._fail(hand))
+
+    async def _fail(self, hand: Hand) -> None:
+        await hand.lease.fail(hand.turn, "model_cut", "It broke.", True)
+        await self._next(hand)
+
+    async def _next(self, hand: Hand) -> None:
+        turn = await hand.lease.next_turn()
+        if turn is None:
+            raise LeaseLost("nothing left")
+        hand.turn, hand.begun, hand.sent = turn, False, None
+
+    def _attempt(self, number: int, who: int, work: Coroutine[Any, Any, None]) -> None:
+        """A step that ends the hand if the lease is lost."""
+        try:
+            self._run(work)
+        except LeaseLost:
+            del self._talks[number].hands[who]
+
+    @rule(number=conversation, who=worker)
+    def hand_over(self, number: int, who: int) -> None:
+        """A worker is told to go."""
+        hand = self._talks[number].hands.pop(who, None)
+        if hand:
+            self._run(hand.lease.release())
+
+    @rule(number=conversation, who=worker)
+    def prolong(self, number: int, who: int) -> None:
+        """A worker's beat."""
+        hand = self._talks[number].hands.get(who)
+        if hand:
+            self._run(renew(self._redis, [hand.lease]))
+            if hand.lease.lost:
+                del self._talks[number].hands[who]
+
+    @rule(number=conversation, who=worker)
+    def crash(self, number: int, who: int) -> None:
+        """A worker dies; nobody is told."""
+        self._talks[number].hands.pop(who, None)
+
+    # time, and those who look
+
+    @rule(number=conversation)
+    def expire(self, number: int) -> None:
+        """Longer than a lease and every patience goes by without a beat."""
+        self._pass_time(self._talks[number])
+
+    def _pass_time(self, talk: Talk) -> None:
+        if "until" in self._state(talk):
+            self._command("HSET", talk.keys.state, "until", 1)
+        self._command("ZADD", talk.keys.open, "XX", 1, talk.id)
+
+    @rule(number=conversation)
+    def sweep(self, number: int) -> None:
+        """Somebody looks for what nobody answers."""
+        talk = self._talks[number]
+        waits, held = int(self._state(talk).get("pending", 0)) > 0, self._held(talk)
+        if self._run(revive(self._redis, talk.id)):
+            assert waits, "what is answered was enqueued again"
+            assert not held, "what is being answered was enqueued again"
+
+    # what must be true
+
+    @invariant()
+    def every_conversation_is_true(self) -> None:
+        """After every step."""
+        for talk in self._talks:
+            view = self._run(conversations.look(self._redis, talk.id, TTL))
+            self._check_document(talk, view)
+            self._check_index(talk, view)
+            self._check_readers(talk, view)
+
+    def _check_document(self, talk: Talk, view: View) -> None:
+        """Each message once and in order, each reply once and right behind its message."""
+        document = view.messages()
+        assert [message["id"] for message in document if message["role"] == "human"] == talk.said
+        for before, message in zip([{}, *document], document, strict=False):
+            if message["role"] == "bot":
+                assert message["to"] == before["id"]
+        answered = [message["to"] for message in document if message["role"] == "bot"]
+        assert len(answered) == len(set(answered))
+        assert view.progress.count == len(document)
+
+    def _check_index(self, talk: Talk, view: View) -> None:
+        """Whoever looks finds what waits; what does not wait holds nothing."""
+        state = self._state(talk)
+        score = self._command("ZSCORE", talk.keys.open, talk.id)
+        if view.progress.pending:
+            assert score is not None, "nobody will find this conversation"
+        else:
+            begun = {"owner", "until", "reply", "retry", "replaces", "phase", "waiting"} & state.keys()
+            assert not begun
+            assert not self._command("EXISTS", talk.keys.partial)
+
+    def _check_readers(self, talk: Talk, view: View) -> None:
+        """Whatever a reader saw at some time, with the events since then it is what the document says now."""
+        entries = self._command("XRANGE", talk.keys.events, "-", "+")
+        frames: list[Frame] = [json.loads(events.frame(cursor, event)) for cursor, (_, event) in entries]
+        nothing = {"messages": []}
+        first: Frame = {"type": "snapshot", "cursor": "0-0", "conversation": nothing, "reply": None}
+        for snapshot in (first, *talk.snapshots):
+            seen = replay(copy.deepcopy([snapshot, *frames]))
+            assert seen["messages"] == view.messages()
+            self._check_reply(view.reply(), seen["reply"])
+        self._check_texts(frames, view)
+
+    def _check_reply(self, reply: dict[str, Any] | None, seen: dict[str, Any] | None) -> None:
+        """The words on the screen are the words in Redis; one that has not begun need not be known."""
+        if reply is None or reply["state"] == "queued":
+            assert seen is None or (reply and seen["text"] == "")
+        else:
+            assert seen is not None
+            assert (seen["id"], seen["to"], seen["text"]) == (reply["id"], reply["to"], reply["text"])
+
+    def _check_texts(self, frames: list[Frame], view: View) -> None:
+        """A reply ends with exactly the words that were shown; each ends once and begins once."""
+        begun = [frame["id"] for frame in frames if frame["type"] == "reply.started"]
+        ended = [frame["message"]["id"] for frame in frames if frame["type"] == "reply.finished"]
+        ended += [frame["id"] for frame in frames if frame["type"] == "reply.failed"]
+        assert len(begun) == len(set(begun)), "a reply began twice"
+        assert len(ended) == len(set(ended)), "a reply ended twice"
+        for message in view.messages():
+            if message["role"] == "bot":
+                shown = _shown(frames, message["id"])
+                assert message["text"] == shown or (message["finish_reason"] == "stopped" and not shown)
+
+    def teardown(self) -> None:
+        """Then peace: somebody looks, a worker comes, and everything is answered exactly once."""
+        for talk in self._talks:
+            self._pass_time(talk)
+            if int(self._state(talk).get("pending", 0)):
+                assert self._run(revive(self._redis, talk.id)), "nobody enqueues it again"
+            self._run(self._answer_all(talk))
+            view = self._run(conversations.look(self._redis, talk.id, TTL))
+            self._check_document(talk, view)
+            self._check_index(talk, view)
+            assert view.progress.pending == 0
+            answered = {message["to"] for message in view.messages() if message["role"] == "bot"}
+            failed = {message["id"] for message in view.messages() if "failed" in message}
+            assert set(talk.said) <= answered | failed
+        self._run(self._redis.aclose())
+        self._runner.close()
+
+    async def _answer_all(self, talk: Talk) -> None:
+        lease = Lease(self._redis, "worker:last", talk.id, TTL)
+        while turn := await lease.next_turn():
+            await lease.finish(turn, "stop" if await lease.start(turn) else "stopped")
+
+    # looking
+
+    def _snapshot(self, talk: Talk) -> Frame:
+        view = self._run(conversations.look(self._redis, talk.id, TTL))
+        document = json.loads(view.document)
+        return {"type": "snapshot", "cursor": view.cursor, "conversation": document, "reply": view.reply()}
+
+    def _state(self, talk: Talk) -> dict[str, str]:
+        flat = [value.decode() for value in self._command("HGETALL", talk.keys.state)]
+        return dict(zip(flat[::2], flat[1::2], strict=True))
+
+    def _held(self, talk: Talk) -> bool:
+        """Whether a lease is live; tests set its end to 1 or leave it seconds ahead."""
+        state = self._state(talk)
+        return "owner" in state and int(state["until"]) > 1
+
+    def _command(self, *command: Any) -> Any:
+        return self._run(self._redis.command(*command))
+
+
+def _shown(frames: list[Frame], reply: str) -> str:
+    return "".join(frame["text"] for frame in frames if frame["type"] == "reply.delta" and frame["id"] == reply)
+
+
+@pytest.mark.parametrize("steps", [60])
+def test_any_interleaving_keeps_every_conversation_true(real_redis: EmbeddedRedis, steps: int) -> None:
+    machine = type("Bound", (Machine,), {"url": real_redis.url})
+    run_state_machine_as_test(
+        machine,
+        settings=settings(
+            max_examples=60,
+            stateful_step_count=steps,
+            deadline=None,
+            print_blob=True,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
