@@ -38,6 +38,8 @@ class Stack:
             "MODEL_URL": self.model_url,
             "STAND_IN_URL": self.model_url,
             "HOST": "127.0.0.1",
+            # Numbered and timed tokens are long: a whole reply of them has to fit beside its conversation.
+            "MODEL_CONTEXT": "8192",
             **UNLIMITED,
             **settings,
         }

@@ -98,6 +98,24 @@ async def test_connections_are_used_again(protocol: str) -> None:
         assert sum(len(unused) for unused in connector._conns.values()) == 1
 
 
+async def test_a_connection_whose_last_bytes_come_late_is_used_again() -> None:
+    finished = asyncio.Event()
+
+    async def late(writer: asyncio.StreamWriter) -> None:
+        body = tgi(" Hi.")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
+        writer.write(b"%x\r\n%b\r\n" % (len(body), body))
+        await finished.wait()
+        writer.write(b"0\r\n\r\n")
+
+    async with raw_server(late) as server, model(server.url) as client:
+        async for event in client.reply("Ada", [Turn("human", "Hi")], "", Rest()):
+            if isinstance(event, Finished):
+                finished.set()
+        connector = client._client._transport.client.connector  # type: ignore[attr-defined]
+        assert sum(len(unused) for unused in connector._conns.values()) == 1
+
+
 async def test_more_than_a_hundred_replies_stream_at_once() -> None:
     async with standin(stamped=10, rate=20) as (server, url), model(url, model_read_timeout=20) as client:
         replies = await asyncio.gather(*(hear(client) for _ in range(150)))
@@ -533,6 +551,13 @@ async def test_a_probe_that_is_stopped_leaves_its_turn_to_the_next() -> None:
         results = await asyncio.gather(*waiting, return_exceptions=True)
     assert sum(isinstance(result, asyncio.CancelledError) for result in results) == 1
     assert client._circuit.state == "closed"
+
+
+async def test_a_probe_that_has_to_ask_again_with_less_does_not_block_the_others() -> None:
+    faults: list[dict[str, Any]] = [{"mode": "status", "status": 500, "count": 5}, {"mode": "status", "status": 413}]
+    async with standin(*faults) as (_, url), model(url) as client:
+        replies = await asyncio.gather(*(hear(client) for _ in range(5)))
+    assert {reply.end for reply in replies} == {"stop"}
 
 
 async def test_an_outage_that_ends_in_a_refusal_does_not_block_the_next_probe() -> None:

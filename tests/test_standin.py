@@ -18,7 +18,7 @@ from tasks.standin import words
 from tasks.standin.faults import Fault, Faults
 from tasks.standin.protocols import Asked
 from tasks.standin.reply import make
-from tests.model_server import eventually, standin
+from tests.model_server import standin
 
 TRANSCRIPT = "A talk.\n\nAda: Do you like rain?\nBot: Yes.\nAda: Why is that?\nBot:"
 STOP = ["\nAda:", "\nBot:"]
@@ -262,12 +262,11 @@ async def test_the_rate_is_kept() -> None:
 
 
 async def test_statistics_tell_who_was_cancelled() -> None:
-    async with (
-        calling(rate=20, stamped=100) as http,
-        http.stream("POST", "/", json=ASK) as stream,
-    ):
-        await anext(stream.aiter_bytes())
+    async with calling(rate=20, stamped=100) as http:
+        request = http.build_request("POST", "/", json=ASK)
+        stream = await http.send(request, stream=True)
         assert (await http.get("/stats")).json()["open"] == 1
+        await stream.aclose()
         stats: dict[str, Any] = {"open": 1}
         while stats["open"]:
             stats = (await http.get("/stats")).json()
@@ -289,13 +288,8 @@ async def test_a_break_comes_after_so_many_tokens(mode: str) -> None:
 
 
 async def test_a_slow_stream_is_as_slow_as_told() -> None:
-    async with (
-        standin({"mode": "slow", "rate": 0.1}) as (server, url),
-        httpx.AsyncClient(base_url=url) as http,
-        http.stream("POST", "/", json=ASK) as stream,
-    ):
+    async with calling({"mode": "slow", "rate": 0.1}) as http, http.stream("POST", "/", json=ASK) as stream:
         assert (await anext(stream.aiter_bytes())).count(b'"token"') == 1
-        await eventually(lambda: server.stats.cancelled == 1)
 
 
 # as a process

@@ -18,7 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from api import messages
 from api.protocol import Refused
 from tasks import conversations, events, scripts
-from tasks.conversations import View
+from tasks.conversations import Message, View
 from tasks.embedded_redis import EmbeddedRedis
 from tasks.errors import LeaseLost
 from tasks.keys import ConversationKeys, conversation_id
@@ -56,6 +56,8 @@ class Talk:
     #: What readers saw at some time, as snapshot frames.
     snapshots: list[Frame] = field(default_factory=list)
     hands: dict[int, Hand] = field(default_factory=dict)
+    #: Messages that were stopped before their turn came.
+    doomed: set[str] = field(default_factory=set)
 
     @property
     def id(self) -> str:
@@ -125,15 +127,21 @@ class Machine(RuleBasedStateMachine):
         try:
             self._run(messages.retry(self._redis, talk.id, to, id, TTL))
             talk.retries.append((to, id))
-        except Refused as refused:
-            assert refused.code in ("busy", "bad_frame")
+            talk.doomed.discard(to)
+        except Refused:
+            return
 
     @rule(number=conversation, which=choice)
     def stop(self, number: int, which: int) -> None:
         """Stop one of the last messages' replies."""
         talk = self._talks[number]
         if talk.said:
-            self._run(messages.stop(self._redis, talk.id, talk.said[-3:][which % len(talk.said[-3:])], TTL))
+            to = talk.said[-3:][which % len(talk.said[-3:])]
+            queued = [message["id"] for message in self._waiting(talk)[1:]]
+            self._run(messages.stop(self._redis, talk.id, to, TTL))
+            assert not self._waiting(talk) or self._waiting(talk)[0]["id"] != to, "it goes on"
+            if to in queued:
+                talk.doomed.add(to)
 
     @rule(number=conversation)
     def look(self, number: int) -> None:
@@ -163,6 +171,7 @@ class Machine(RuleBasedStateMachine):
 
     async def _start(self, hand: Hand) -> None:
         hand.begun = await hand.lease.start(hand.turn)
+        assert not hand.begun or await hand.lease.start(hand.turn), "starting twice is starting once"
         if not hand.begun:
             await hand.lease.finish(hand.turn, "stopped")
             raise LeaseLost("done with")
@@ -198,26 +207,28 @@ class Machine(RuleBasedStateMachine):
         assert not done or owner == hand.lease.owner, "somebody wrote without the lease"
         return bool(done)
 
-    @rule(number=conversation, who=worker)
-    def finish(self, number: int, who: int) -> None:
-        """The reply is whole; the worker goes on to the next message, if there is one."""
+    @rule(number=conversation, who=worker, twice=st.booleans())
+    def finish(self, number: int, who: int, twice: bool) -> None:
+        """The reply is whole; `twice`, because Redis' answer was lost. The worker goes on to the next message."""
         hand = self._talks[number].hands.get(who)
         if hand and hand.begun:
-            self._attempt(number, who, self._finish(hand))
+            self._attempt(number, who, self._finish(hand, twice))
 
-    async def _finish(self, hand: Hand) -> None:
-        await hand.lease.finish(hand.turn, "stop")
+    async def _finish(self, hand: Hand, twice: bool) -> None:
+        for _ in range(1 + twice):
+            await hand.lease.finish(hand.turn, "stop")
         await self._next(hand)
 
-    @rule(number=conversation, who=worker)
-    def fail(self, number: int, who: int) -> None:
+    @rule(number=conversation, who=worker, twice=st.booleans())
+    def fail(self, number: int, who: int, twice: bool) -> None:
         """The model gave up."""
         hand = self._talks[number].hands.get(who)
         if hand and hand.begun:
-            self._attempt(number, who, self._fail(hand))
+            self._attempt(number, who, self._fail(hand, twice))
 
-    async def _fail(self, hand: Hand) -> None:
-        await hand.lease.fail(hand.turn, "model_cut", "It broke.", True)
+    async def _fail(self, hand: Hand, twice: bool) -> None:
+        for _ in range(1 + twice):
+            await hand.lease.fail(hand.turn, "model_cut", "It broke.", True)
         await self._next(hand)
 
     async def _next(self, hand: Hand) -> None:
@@ -312,13 +323,12 @@ class Machine(RuleBasedStateMachine):
         """Whatever a reader saw at some time, with the events since then it is what the document says now."""
         entries = self._command("XRANGE", talk.keys.events, "-", "+")
         frames: list[Frame] = [json.loads(events.frame(cursor, event)) for cursor, (_, event) in entries]
-        nothing = {"messages": []}
-        first: Frame = {"type": "snapshot", "cursor": "0-0", "conversation": nothing, "reply": None}
+        first: Frame = {"type": "snapshot", "cursor": "0-0", "conversation": {"messages": []}, "reply": None}
         for snapshot in (first, *talk.snapshots):
             seen = replay(copy.deepcopy([snapshot, *frames]))
             assert seen["messages"] == view.messages()
             self._check_reply(view.reply(), seen["reply"])
-        self._check_texts(frames, view)
+        self._check_texts(talk, frames, view)
 
     def _check_reply(self, reply: dict[str, Any] | None, seen: dict[str, Any] | None) -> None:
         """The words on the screen are the words in Redis; one that has not begun need not be known."""
@@ -328,13 +338,14 @@ class Machine(RuleBasedStateMachine):
             assert seen is not None
             assert (seen["id"], seen["to"], seen["text"]) == (reply["id"], reply["to"], reply["text"])
 
-    def _check_texts(self, frames: list[Frame], view: View) -> None:
-        """A reply ends with exactly the words that were shown; each ends once and begins once."""
+    def _check_texts(self, talk: Talk, frames: list[Frame], view: View) -> None:
+        """A reply ends with exactly the words that were shown; it begins once, ends once, and not after a stop."""
         begun = [frame["id"] for frame in frames if frame["type"] == "reply.started"]
         ended = [frame["message"]["id"] for frame in frames if frame["type"] == "reply.finished"]
         ended += [frame["id"] for frame in frames if frame["type"] == "reply.failed"]
         assert len(begun) == len(set(begun)), "a reply began twice"
         assert len(ended) == len(set(ended)), "a reply ended twice"
+        assert not talk.doomed & {frame["to"] for frame in frames if frame["type"] == "reply.started"}
         for message in view.messages():
             if message["role"] == "bot":
                 shown = _shown(frames, message["id"])
@@ -374,9 +385,15 @@ class Machine(RuleBasedStateMachine):
         return dict(zip(flat[::2], flat[1::2], strict=True))
 
     def _held(self, talk: Talk) -> bool:
-        """Whether a lease is live; tests set its end to 1 or leave it seconds ahead."""
-        state = self._state(talk)
-        return "owner" in state and int(state["until"]) > 1
+        """Whether a lease is live."""
+        state, (seconds, _) = self._state(talk), self._command("TIME")
+        return "owner" in state and int(state["until"]) > int(seconds) * 1000
+
+    def _waiting(self, talk: Talk) -> list[Message]:
+        """The messages without an answer, the one in turn first."""
+        view = self._run(conversations.look(self._redis, talk.id, TTL))
+        document, progress = view.messages(), view.progress
+        return document[progress.index :] if progress.pending else []
 
     def _command(self, *command: Any) -> Any:
         return self._run(self._redis.command(*command))

@@ -20,7 +20,7 @@ from tests.bench.systems import Load, Ours, bench_stack
 from tests.stack import Stack
 
 #: Seconds of silence that are measured.
-SILENCE = 20.0
+SILENCE = 15.0
 #: Seconds until a process that has just started, or has just answered, is as idle as it gets.
 SETTLE = 3.0
 
@@ -114,7 +114,7 @@ def connections(count: int = 64) -> list[Row]:
     return [Row(f"Redis connections, {count} replies at once", most, 12)]
 
 
-def length(short: int = 10, long: int = 5000, repeat: int = 4) -> list[Row]:
+def length(short: int = 10, long: int = 5000, repeat: int = 3) -> list[Row]:
     """What a turn costs Redis and the worker, by the length of the conversation."""
     people, turns, tokens = 20, 3, 50
     cpu = {short: 0.0, long: 0.0}

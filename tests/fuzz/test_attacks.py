@@ -84,7 +84,8 @@ async def test_headers_without_an_end_are_cut_off(attacked: Stack) -> None:
     _, writer = await asyncio.open_connection("127.0.0.1", attacked.ports[0])
     writer.write(b"GET /healthz HTTP/1.1\r\nHost: a\r\n")
     with pytest.raises(ConnectionError):
-        await endlessly(writer, b"X-More: " + b"y" * 1000 + b"\r\n")
+        async with asyncio.timeout(30):
+            await endlessly(writer, b"X-More: " + b"y" * 1000 + b"\r\n")
     writer.close()
 
 

@@ -1,0 +1,188 @@
+"""Redis is restarted, gone, full, narrow, slow or forgetful in the middle of a reply: it heals by itself, every word
+once, sockets stay, and the log says so in a few lines."""
+
+import asyncio
+import shutil
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from tests.client import Chat, Frame, new_token, replay
+from tests.inside import stamps, whole
+from tests.proxy import Proxy
+from tests.stack import Stack
+from tests.takeover.counting import RATE, TOKENS, assert_every_token_once, begun
+
+#: Warnings that one process may print for one trouble, however many replies it writes.
+FEW_LINES = 12
+#: How long the trouble lasts, in seconds.
+GONE = 2.0
+TALKING = 8
+
+
+@contextmanager
+def control(stack: Stack) -> Iterator[Any]:
+    """A connection of the test's own."""
+    with redis.Redis.from_url(stack.redis.url) as client:
+        yield client
+
+
+async def killed(stack: Stack) -> None:
+    """As by a power cut; the append-only file has it all."""
+    stack.redis.kill()
+    await asyncio.sleep(GONE)
+    await asyncio.to_thread(stack.redis.start)
+
+
+async def told_to_go(stack: Stack) -> None:
+    """As by an update."""
+    await asyncio.to_thread(stack.redis.stop)
+    await asyncio.to_thread(stack.redis.start)
+
+
+async def scripts_forgotten(stack: Stack) -> None:
+    """As after a failover."""
+    with control(stack) as client:
+        client.script_flush()
+
+
+async def full(stack: Stack) -> None:
+    """Every write is refused."""
+    with control(stack) as client:
+        client.config_set("maxmemory", "1mb")
+        await asyncio.sleep(GONE)
+        client.config_set("maxmemory", "0")
+
+
+async def narrow(stack: Stack) -> None:
+    """Nobody gets in any more, and everybody is thrown out."""
+    with control(stack) as client:
+        client.config_set("maxclients", "1")
+        for kind in ("normal", "pubsub"):
+            client.execute_command("CLIENT", "KILL", "TYPE", kind, "SKIPME", "yes")
+        await asyncio.sleep(GONE)
+        client.config_set("maxclients", "10000")
+
+
+async def slow(stack: Stack) -> None:
+    """It stands still for a second, again and again."""
+    with control(stack) as client:
+        for _ in range(3):
+            client.execute_command("CLIENT", "PAUSE", 900, "ALL")
+            await asyncio.sleep(1)
+
+
+Trouble = Callable[[Stack], Awaitable[None]]
+
+
+@pytest.mark.parametrize("trouble", [killed, told_to_go, scripts_forgotten, full, narrow, slow])
+async def test_redis_in_trouble_is_a_pause(running: Stack, trouble: Trouble) -> None:
+    lines_before = {child.name: len(child.lines) for child in running.processes.children}
+    chats = [Chat(running.url, await new_token(running.url)) for _ in range(TALKING)]
+    for chat in chats:
+        await chat.__aenter__()
+    try:
+        await asyncio.gather(*(begun(chat, deltas=5) for chat in chats))
+        await asyncio.gather(trouble(running), *(chat.until("reply.finished") for chat in chats))
+        for chat in chats:
+            assert_every_token_once(chat, _finished(chat)[0])
+            await chat.send("And again")
+        for chat in chats:
+            again = await chat.until("reply.finished")
+            assert stamps(again["message"]["text"]) == whole(TOKENS)
+    finally:
+        await asyncio.gather(*(chat.__aexit__(None, None, None) for chat in chats))
+    for child in running.processes.children:
+        said = [line for line in list(child.lines)[lines_before[child.name] :] if " INFO " not in line]
+        assert len(said) <= FEW_LINES, said
+        assert not any("Traceback" in line for line in said), said
+
+
+def _finished(chat: Chat) -> list[Frame]:
+    return [frame for frame in chat.frames if frame["type"] == "reply.finished"]
+
+
+async def test_what_is_said_while_redis_is_gone_is_refused_and_can_be_sent_again(running: Stack) -> None:
+    async with Chat(running.url, await new_token(running.url)) as chat:
+        await chat.until("snapshot")
+        running.redis.kill()
+        id = await chat.send("Are you there?")
+        refused = await chat.until("error")
+        assert (refused["code"], refused["id"]) == ("unavailable", id)
+        await asyncio.to_thread(running.redis.start)
+        await chat.send("Are you there?", id)
+        while (frame := await chat.until("error", "reply.finished"))["type"] == "error":
+            await chat.send("Are you there?", id)
+        assert stamps(frame["message"]["text"]) == whole(TOKENS)
+        assert [message["id"] for message in replay(chat.frames)["messages"]] == [id, frame["message"]["id"]]
+
+
+async def test_a_redis_that_stands_still_longer_than_anyone_waits_is_a_pause(own_stack: Stack) -> None:
+    async with Proxy(own_stack.redis.port) as proxy:
+        away = f"redis://127.0.0.1:{proxy.port}/0"
+        await asyncio.to_thread(lambda: own_stack.start_web(REDIS_URL=away))
+        own_stack.start_worker(REDIS_URL=away)
+        await asyncio.to_thread(own_stack.wait_ready)
+        own_stack.pace(rate=RATE / 2)
+        async with Chat(own_stack.url, await new_token(own_stack.url)) as chat:
+            await begun(chat)
+            await proxy.stall(7)
+            proxy.cut()
+            assert_every_token_once(chat, await chat.until("reply.finished"))
+        for child in own_stack.processes.children:
+            child.kill()
+
+
+async def test_a_redis_that_forgot_its_last_second_costs_nobody_a_word(own_stack: Stack) -> None:
+    """Live sockets get a new snapshot, a cursor from the future too; what was said is sent again and answered once."""
+    own_stack.start_web()
+    own_stack.start_worker()
+    own_stack.wait_ready()
+    own_stack.pace(rate=RATE * 5)
+    token = await new_token(own_stack.url)
+    async with Chat(own_stack.url, token) as chat:
+        await begun(chat)
+        first = (await chat.until("reply.finished"))["message"]
+        backup = await copy_of_data(own_stack)
+        forgotten = await chat.send("This will be forgotten")
+        await chat.until("reply.delta")
+        future = chat.cursor
+        await forget_since(own_stack, backup)
+        snapshot = await chat.until("snapshot")
+        assert [message["id"] for message in snapshot["conversation"]["messages"]] == [first["to"], first["id"]]
+        async with Chat(own_stack.url, token, after=future) as late:
+            assert (await late.next())["type"] == "snapshot"
+        await chat.send("This will be forgotten", forgotten)
+        finished = await chat.until("reply.finished")
+        assert (finished["message"]["to"], stamps(finished["message"]["text"])) == (forgotten, whole(TOKENS))
+        seen = replay(chat.frames)["messages"]
+    async with Chat(own_stack.url, token) as chat:
+        assert (await chat.until("snapshot"))["conversation"]["messages"] == seen
+
+
+def data_folder(stack: Stack) -> Path:
+    """Where Redis keeps its data."""
+    with control(stack) as client:
+        return Path(client.config_get("dir")["dir"])
+
+
+async def copy_of_data(stack: Stack) -> Path:
+    """What is on the disk at this moment."""
+    folder = data_folder(stack)
+    await told_to_go(stack)
+    copy = folder.with_name("earlier")
+    shutil.copytree(folder, copy)
+    return copy
+
+
+async def forget_since(stack: Stack, copy: Path) -> None:
+    """A power cut that took the last writes with it."""
+    folder = data_folder(stack)
+    stack.redis.kill()
+    shutil.rmtree(folder / "appendonlydir")
+    shutil.copytree(copy / "appendonlydir", folder / "appendonlydir")
+    await asyncio.to_thread(stack.redis.start)
