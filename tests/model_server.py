@@ -189,5 +189,5 @@ async def hear(
 async def eventually(condition: Callable[[], bool]) -> None:
     """Returns once `condition` holds; fails after twenty seconds."""
     async with asyncio.timeout(20):
-        while not condition():  # noqa: ASYNC110 (what is waited for is another's state)
+        while not condition():
             await asyncio.sleep(0.005)

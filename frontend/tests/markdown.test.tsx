@@ -27,7 +27,7 @@ describe('Markdown', () => {
 
   it('draws headings below those of the page', () => {
     render(<Markdown text={'# Top'} />);
-    expect(screen.getByRole('heading', { level: 3, name: 'Top' })).toBeTruthy();
+    expect(screen.getByRole('heading', { level: 2, name: 'Top' })).toBeTruthy();
   });
 
   it('draws tables that can be scrolled by keyboard', () => {

@@ -32,7 +32,11 @@ ARGUMENTS = (
 
 #: What a browser says of a connection that a test took away,
 #: and of a header that counts only where nobody listens in.
-EXPECTED = ("WebSocket connection to", "Failed to load resource", "The Cross-Origin-Opener-Policy header has been ignored")
+EXPECTED = (
+    "WebSocket connection to",
+    "Failed to load resource",
+    "The Cross-Origin-Opener-Policy header has been ignored",
+)
 
 expect.set_options(timeout=15_000)
 

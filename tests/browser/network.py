@@ -8,7 +8,10 @@ from playwright.async_api import expect
 from tests.browser.person import Person
 from tests.proxy import CHUNK, Proxy
 
-REFUSAL = b"HTTP/1.1 502 Bad Gateway\r\nContent-Type: text/html\r\nContent-Length: 12\r\nConnection: close\r\n\r\n<h1>502</h1>"
+REFUSAL = (
+    b"HTTP/1.1 502 Bad Gateway\r\nContent-Type: text/html\r\nContent-Length: 12\r\n"
+    b"Connection: close\r\n\r\n<h1>502</h1>"
+)
 
 
 class Network(Proxy):
@@ -45,7 +48,8 @@ class Network(Proxy):
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if not self.refuses_upgrade:
-            return await super()._connected(reader, writer)
+            await super()._connected(reader, writer)
+            return
         with contextlib.suppress(OSError, asyncio.IncompleteReadError):
             head = await reader.readuntil(b"\r\n\r\n")
             if b"\r\nupgrade: websocket" in head.lower():

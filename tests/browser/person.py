@@ -68,7 +68,9 @@ class Person:
 
     async def sees_end(self) -> None:
         """No reply is being written or waited for."""
-        await expect(self.replies.and_(self.page.locator("[aria-busy=false]"))).to_have_count(await self.messages.count())
+        await expect(self.replies.and_(self.page.locator("[aria-busy=false]"))).to_have_count(
+            await self.messages.count()
+        )
         await expect(self.stop).to_have_count(0)
 
     async def sees_accepted(self) -> None:

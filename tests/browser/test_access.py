@@ -112,9 +112,7 @@ async def test_axe_finds_nothing_in_any_state(
     if not AXE.exists():
         missing("axe is not installed: npm ci in frontend/.")
     # Without motion, since what is half faded in has half its contrast.
-    person = await new_person(
-        color_scheme=scheme, reduced_motion="reduce", viewport={"width": width, "height": 700}
-    )
+    person = await new_person(color_scheme=scheme, reduced_motion="reduce", viewport={"width": width, "height": 700})
     found = {}
     async for state in states(person, network, model):
         await comes_true(person.page, "document.getAnimations().every((motion) => motion.playState === 'finished')")
@@ -249,9 +247,7 @@ async def test_in_forced_colours_what_was_said_by_a_background_is_said_by_a_line
 
 
 @pytest.mark.parametrize("width", [1280, 360])
-async def test_text_of_double_size_fits(
-    new_person: NewPerson, network: Network, model: Dictation, width: int
-) -> None:
+async def test_text_of_double_size_fits(new_person: NewPerson, network: Network, model: Dictation, width: int) -> None:
     person = await new_person(viewport={"width": width, "height": 700})
     async for _ in states(person, network, model):
         await person.page.evaluate("() => { document.documentElement.style.fontSize = '200%'; }")
@@ -273,7 +269,10 @@ async def test_a_slow_script_leaves_no_empty_page(person: Person, url: str, mode
     await person.page.goto(f"{url}/chat/{'A' * 43}", wait_until="commit")
     await expect(person.page.get_by_role("heading", name="Parley")).to_be_visible()
     await expect(person.page.get_by_text("Opening…")).to_be_visible()
-    assert await person.page.locator("html").evaluate("(html) => getComputedStyle(html).backgroundColor") == "rgb(247, 245, 239)"
+    assert (
+        await person.page.locator("html").evaluate("(html) => getComputedStyle(html).backgroundColor")
+        == "rgb(247, 245, 239)"
+    )
     for route in held:
         await route.continue_()
     await expect(person.page.get_by_role("heading", name="This conversation is over.")).to_be_visible()

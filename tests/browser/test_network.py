@@ -167,7 +167,9 @@ async def test_a_conversation_that_expires_in_mid_use_offers_to_start_anew_with_
         await client.delete(keys.document, keys.state, keys.events, keys.ids)
     await person.says("Are you still there?")
     await expect(person.page.get_by_role("heading", name="This conversation is over.")).to_be_focused()
-    await expect(person.page.get_by_role("region", name="What you had not sent")).to_contain_text("Are you still there?")
+    await expect(person.page.get_by_role("region", name="What you had not sent")).to_contain_text(
+        "Are you still there?"
+    )
     await expect(person.page.get_by_label("Enter your name to start chat")).to_have_value("Ada")
     await person.button("Start anew").click()
     await person.is_connected()

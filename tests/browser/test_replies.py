@@ -129,6 +129,7 @@ async def test_a_reply_as_long_as_may_be_says_that_it_was_cut(person: Person, ur
     reply = await model.asked()
     await reply.says("Good")
     await reply.closes(
-        b'data:{"token":{"text":" day","special":false},"generated_text":"Good day","details":{"finish_reason":"length"}}\n\n'
+        b'data:{"token":{"text":" day","special":false},"generated_text":"Good day",'
+        b'"details":{"finish_reason":"length"}}\n\n'
     )
     await expect(person.reply).to_contain_text("Reached its length limit.")

@@ -68,7 +68,9 @@ async def test_what_a_model_writes_as_html_is_shown_and_never_run(person: Person
     await expect(person.reply).to_contain_text(DANGEROUS[0])
     await expect(person.reply).to_contain_text("<style>")
     prose = person.reply.locator(".prose")
-    assert await prose.evaluate("(prose) => prose.querySelectorAll('script, img, style, iframe, [onerror]').length") == 0
+    assert (
+        await prose.evaluate("(prose) => prose.querySelectorAll('script, img, style, iframe, [onerror]').length") == 0
+    )
     links = await prose.locator("a").evaluate_all("(links) => links.map((a) => [a.href, a.rel, a.target])")
     assert [link[0] for link in links] == [
         "https://harm.test/picture.png",

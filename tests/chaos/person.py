@@ -119,7 +119,7 @@ class Person:
             await asyncio.sleep(self.rng.uniform(0, 2 * think))
             for _ in range(self.rng.choice((1, 1, 1, 2, 3))):
                 await self.say(f"message {len(self.said) + 1} of person {self.number}")
-            while not self.settled and time.monotonic() < until:  # noqa: ASYNC110
+            while not self.settled and time.monotonic() < until:
                 await asyncio.sleep(0.05)
             if self.rng.random() < 0.05 and self.settled and self.said:
                 self.asked_again = (self._last()["id"], str(uuid.uuid4()))

@@ -179,7 +179,7 @@ async def _crowd(setup: Setup, people: list[Person]) -> Any:
 
 async def _settle(people: list[Person]) -> float:
     began = time.monotonic()
-    while not all(person.settled for person in people) and time.monotonic() - began < SETTLE:  # noqa: ASYNC110
+    while not all(person.settled for person in people) and time.monotonic() - began < SETTLE:
         await asyncio.sleep(0.1)
     return time.monotonic() - began
 

@@ -132,7 +132,7 @@ class Storm:
         await asyncio.to_thread(child.start)
         if child in self.webs:
             url = f"http://127.0.0.1:{self.stack.ports[self.webs.index(child)]}/healthz"
-            while not await asyncio.to_thread(answers, url) and child.alive:  # noqa: ASYNC110
+            while not await asyncio.to_thread(answers, url) and child.alive:
                 await asyncio.sleep(0.1)
 
     async def _held_by(self, processes: set[int]) -> list[tuple[Person, str]]:

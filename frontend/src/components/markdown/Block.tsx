@@ -24,7 +24,7 @@ function block(token: MarkedToken): ReactNode {
       return <p dir="auto"><Inline tokens={token.tokens} /></p>;
     case 'heading':
       // The page has its own headings: a reply's stand below them and all look alike.
-      return <p dir="auto" className="heading" role="heading" aria-level={Math.min(6, token.depth + 2)}><Inline tokens={token.tokens} /></p>;
+      return <p dir="auto" className="heading" role="heading" aria-level={Math.min(6, token.depth + 1)}><Inline tokens={token.tokens} /></p>;
     case 'code':
       return <CodeBlock code={token.text} language={token.lang ?? ''} />;
     case 'blockquote':
