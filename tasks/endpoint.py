@@ -9,6 +9,9 @@ from tasks.errors import SettingsError
 from tasks.prompt import Prompt
 from tasks.settings import Settings
 
+#: vLLM knows it; stricter servers of the same protocol reject a request that holds it.
+EXTRA = "repetition_penalty"
+
 
 class Endpoint:
     """The server of `settings`, ready to be asked.
@@ -32,6 +35,11 @@ class Endpoint:
             return orjson.dumps({"prompt": prompt.text, "max_tokens": tokens, "stop": stop} | self._fixed)
         wanted = {"max_new_tokens": tokens, "stop": stop, "return_full_text": False, "details": True}
         return orjson.dumps({"inputs": prompt.text, "parameters": wanted | self._fixed, "stream": True})
+
+    def leave_out(self, rejection: str) -> bool:
+        """Whether `rejection` names the one parameter that only some completions servers know; it is then left
+        out from now on."""
+        return EXTRA in rejection and self.protocol == "completions" and self._fixed.pop(EXTRA, None) is not None
 
     def without_token(self, text: str) -> str:
         """`text`, which may quote the server, fit to be logged and shown."""

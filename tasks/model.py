@@ -128,8 +128,8 @@ class Model:
         self._endpoint = Endpoint(settings)
         self._circuit = Circuit()
         self._client = _client(self._endpoint, settings.model_read_timeout)
-        self._count: Callable[[str], int] = count_tokens
-        if least_budget(settings.preamble) > settings.model_context - settings.max_new_tokens:
+        self._count: Callable[[str], int] = count_tokens if _is_gpt_j(settings.model_name) else count_bytes
+        if least_budget(settings.preamble, self._count) > settings.model_context - settings.max_new_tokens:
             raise SettingsError("PREAMBLE and MAX_NEW_TOKENS leave no room for a message in MODEL_CONTEXT")
         self.url = self._endpoint.url
         log.info("model: POST %s (%s)", self.url, settings.model_protocol)
@@ -235,11 +235,19 @@ class Model:
         log.warning("model: %s: %s", trouble.code, trouble.detail)
         reply.tokens += text.tokens
         reply.tokens_left -= text.tokens
+        if not self._yields_to(trouble):
+            reply.failed(trouble, broke_off=text.tokens > 0)
+
+    def _yields_to(self, trouble: Trouble) -> bool:
+        """Whether another request, made as this server wants it, can avoid the trouble."""
         if trouble.code == "model_too_long" and self._count is not count_bytes:
             log.warning("model: its words are not GPT-J's; prompts are counted in bytes from now on")
             self._count = count_bytes
-            return
-        reply.failed(trouble, broke_off=text.tokens > 0)
+            return True
+        if trouble.code == "model_rejected" and self._endpoint.leave_out(trouble.quoted):
+            log.warning("model: the server knows no REPETITION_PENALTY; it is left out from now on")
+            return True
+        return False
 
 
 def _chunks(response: httpx.Response) -> AsyncGenerator[bytes]:
@@ -272,6 +280,11 @@ async def _drain(chunks: AsyncIterator[bytes]) -> None:
         async with asyncio.timeout(DRAIN):
             async for _ in chunks:
                 pass
+
+
+def _is_gpt_j(name: str) -> bool:
+    """Whether a model of this name has GPT-J's vocabulary; of another, only the bytes are known."""
+    return "gpt-j" in name.lower()
 
 
 def _client(endpoint: Endpoint, read_timeout: float) -> httpx.AsyncClient:

@@ -94,6 +94,8 @@ _PASSING: dict[int, tuple[str, str, Reason]] = {
 def from_status(status: int, headers: Mapping[str, str], body: bytes) -> Trouble:
     """An answer that is not 200; `body` is its beginning."""
     message = _message(body)
+    if _is_too_long(message):
+        return _permanent(*_PERMANENT[413])
     if status in _PASSING:
         code, detail, reason = _PASSING[status]
         return Trouble(code, detail, reason, _delay(headers, body, reason))
@@ -103,8 +105,6 @@ def from_status(status: int, headers: Mapping[str, str], body: bytes) -> Trouble
         return _permanent("model_redirected", "MODEL_URL leads to another address; set MODEL_URL to that one.")
     if status >= 500:
         return Trouble("model_server_error", f"The model server answers with status {status}.", "retrying")
-    if _is_too_long(message):
-        return _permanent(*_PERMANENT[413])
     return Trouble("model_rejected", f"The model server rejects the request with status {status}", quoted=message)
 
 
@@ -161,8 +161,11 @@ def from_exception(error: Exception, *, streaming: bool) -> Trouble:
 
 
 def _is_too_long(message: str) -> bool:
-    """Whether a rejection says that prompt and reply exceed the context, in TGI's or vLLM's words."""
-    return re.search(r"inputs?`? tokens|must have less than|context length", message) is not None
+    """Whether prompt and reply exceeded the context, in TGI's, vLLM's or (of a position table) PyTorch's words."""
+    return (
+        re.search(r"inputs?`? tokens|must have less than|context length|index .*out of (bounds|range)", message)
+        is not None
+    )
 
 
 def _causes(error: BaseException | None) -> "list[BaseException]":
@@ -176,7 +179,12 @@ def _causes(error: BaseException | None) -> "list[BaseException]":
 def _message(body: bytes) -> str:
     """What a JSON error body says, in at most 200 characters; empty if it is none."""
     match _json(body):
-        case {"error": {"message": str(message)}} | {"error": str(message)} | {"message": str(message)}:
+        case (
+            {"error": {"message": str(message)}}
+            | {"error": str(message)}
+            | {"message": str(message)}
+            | {"detail": str(message)}
+        ):
             return " ".join(message.split())[:200]
     return ""
 

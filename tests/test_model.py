@@ -386,6 +386,7 @@ TOO_LONG = {
     "TGI": b'{"error":"Input validation error: `inputs` tokens + `max_new_tokens` must be <= 2048. Given: 2100 '
     b'`inputs` tokens and 200 `max_new_tokens`","error_type":"validation"}',
     "TGI, input alone": b'{"error":"Input validation error: `inputs` must have less than 1024 tokens. Given: 1500"}',
+    "PyTorch": b'{"error":"index 2048 is out of bounds for dimension 1 with size 2048"}',
     "vLLM": b'{"error":{"message":"This model\'s maximum context length is 2048 tokens. However, you requested 2300"}}',
 }
 
@@ -402,6 +403,38 @@ async def test_a_model_with_other_words_than_gpt_js_is_asked_again_with_bytes_co
     assert sizes[0] > 3500
     assert max(sizes[1:]) <= 1848
     assert heard.waits == []
+
+
+async def test_the_same_is_understood_in_the_middle_of_an_answer() -> None:
+    long = [Turn("human", "And then we went to the house of my friend. " * 80)]
+    answers = sends(STREAM_HEAD + b"data: " + TOO_LONG["PyTorch"] + b"\n\n"), sends(STREAM_HEAD + vllm(" I see."))
+    async with raw_server(*answers) as server, model(server.url, model_protocol="completions") as client:
+        assert (await hear(client, long)).text == SHORTENED + "I see."
+
+
+async def test_a_model_of_another_name_has_its_bytes_counted_from_the_start() -> None:
+    async with standin() as (server, url), model(url, model_name="some-other-model") as client:
+        await hear(client, "And then we went to the house of my friend. " * 80)
+    assert server.stats.requests == 1
+    assert len(server.stats.last_request["inputs"]) <= 1848
+
+
+async def test_a_server_that_knows_no_repetition_penalty_is_asked_without() -> None:
+    refusal = status(422, b'{"detail":"Unexpected fields in the request: {\'repetition_penalty\'}"}')
+    answer = sends(STREAM_HEAD + vllm(" Hi."))
+    async with raw_server(refusal, answer) as server, model(server.url, model_protocol="completions") as client:
+        heard = [await hear(client), await hear(client)]
+    assert [reply.text for reply in heard] == ["Hi.", "Hi."]
+    assert heard[0].waits == []
+    asked = [orjson.loads(request.partition(b"\r\n\r\n")[2]) for request in server.requests]
+    assert ["repetition_penalty" in body for body in asked] == [True, False, False]
+
+
+async def test_a_server_that_still_complains_of_it_is_believed() -> None:
+    refusal = status(400, b'{"error":"repetition_penalty is bad"}')
+    async with raw_server(refusal) as server, model(server.url, model_protocol="completions") as client:
+        await fails(client, code="model_rejected")
+    assert len(server.requests) == 2
 
 
 # broken off in the middle

@@ -28,14 +28,14 @@ from tasks.sweep import revive
 from tests.client import Frame, replay
 
 TTL = 600
-CONVERSATIONS, WORKERS = 2, 3
+CONVERSATIONS = 2
 #: Snapshots of each conversation that some reader has kept since.
 READERS = 6
 
 T = TypeVar("T")
 
 
-@dataclass
+@dataclass(eq=False)
 class Hand:
     """What one worker holds, or believes to hold, of one conversation."""
 
@@ -55,7 +55,7 @@ class Talk:
     retries: list[tuple[str, str]] = field(default_factory=list)
     #: What readers saw at some time, as snapshot frames.
     snapshots: list[Frame] = field(default_factory=list)
-    hands: dict[int, Hand] = field(default_factory=dict)
+    hands: list[Hand] = field(default_factory=list)
     #: Messages that were stopped before their turn came.
     doomed: set[str] = field(default_factory=set)
 
@@ -65,7 +65,6 @@ class Talk:
 
 
 conversation = st.integers(0, CONVERSATIONS - 1)
-worker = st.integers(0, WORKERS - 1)
 choice = st.integers(0, 1 << 16)
 
 
@@ -151,23 +150,29 @@ class Machine(RuleBasedStateMachine):
 
     # workers
 
-    @rule(number=conversation, who=worker)
-    def take(self, number: int, who: int) -> None:
-        """A worker got the conversation from the queue; or got it a second time."""
+    @rule(number=conversation)
+    def take(self, number: int) -> None:
+        """A worker got the conversation from the queue, or got it a second time."""
         talk = self._talks[number]
-        lease = Lease(self._redis, f"worker:{who}", talk.id, TTL)
+        lease = Lease(self._redis, "worker:1:test", talk.id, TTL)
         held = self._held(talk)
         turn = self._run(lease.next_turn())
         assert turn is None or not held, "a live lease was taken away"
         if turn:
-            talk.hands[who] = Hand(lease, turn)
+            talk.hands.append(Hand(lease, turn))
 
-    @rule(number=conversation, who=worker)
-    def start(self, number: int, who: int) -> None:
+    @rule(number=conversation)
+    def overtake(self, number: int) -> None:
+        """A worker stands still until another one has taken over; it does not know when it wakes up."""
+        self.expire(number)
+        self.take(number)
+
+    @rule(number=conversation, which=choice)
+    def start(self, number: int, which: int) -> None:
         """It begins, unless the reply was stopped before its turn: then it ends it."""
-        hand = self._talks[number].hands.get(who)
+        hand = self._hand(number, which)
         if hand and not hand.begun:
-            self._attempt(number, who, self._start(hand))
+            self._attempt(number, hand, self._start(hand))
 
     async def _start(self, hand: Hand) -> None:
         hand.begun = await hand.lease.start(hand.turn)
@@ -176,25 +181,23 @@ class Machine(RuleBasedStateMachine):
             await hand.lease.finish(hand.turn, "stopped")
             raise LeaseLost("done with")
 
-    @rule(number=conversation, who=worker, text=st.sampled_from(["one ", "zwölf ", "x", "€ "]))
-    def publish(self, number: int, who: int, text: str) -> None:
+    @rule(number=conversation, which=choice, text=st.sampled_from(["one ", "zwölf ", "x", "€ "]))
+    def publish(self, number: int, which: int, text: str) -> None:
         """Some words."""
-        talk = self._talks[number]
-        hand = talk.hands.get(who)
+        talk, hand = self._talks[number], self._hand(number, which)
         if hand and hand.begun:
             hand.sent = (hand.lease.written, text)
             if self._publish(talk, hand):
                 hand.lease.written += len(text.encode())
             else:
-                del talk.hands[who]
+                talk.hands.remove(hand)
 
-    @rule(number=conversation, who=worker)
-    def publish_again(self, number: int, who: int) -> None:
+    @rule(number=conversation, which=choice)
+    def publish_again(self, number: int, which: int) -> None:
         """The same words again, because Redis' answer was lost."""
-        talk = self._talks[number]
-        hand = talk.hands.get(who)
+        hand = self._hand(number, which)
         if hand and hand.sent:
-            self._publish(talk, hand)
+            self._publish(self._talks[number], hand)
 
     def _publish(self, talk: Talk, hand: Hand) -> bool:
         assert hand.sent
@@ -207,24 +210,24 @@ class Machine(RuleBasedStateMachine):
         assert not done or owner == hand.lease.owner, "somebody wrote without the lease"
         return bool(done)
 
-    @rule(number=conversation, who=worker, twice=st.booleans())
-    def finish(self, number: int, who: int, twice: bool) -> None:
+    @rule(number=conversation, which=choice, twice=st.booleans())
+    def finish(self, number: int, which: int, twice: bool) -> None:
         """The reply is whole; `twice`, because Redis' answer was lost. The worker goes on to the next message."""
-        hand = self._talks[number].hands.get(who)
+        hand = self._hand(number, which)
         if hand and hand.begun:
-            self._attempt(number, who, self._finish(hand, twice))
+            self._attempt(number, hand, self._finish(hand, twice))
 
     async def _finish(self, hand: Hand, twice: bool) -> None:
         for _ in range(1 + twice):
             await hand.lease.finish(hand.turn, "stop")
         await self._next(hand)
 
-    @rule(number=conversation, who=worker, twice=st.booleans())
-    def fail(self, number: int, who: int, twice: bool) -> None:
+    @rule(number=conversation, which=choice, twice=st.booleans())
+    def fail(self, number: int, which: int, twice: bool) -> None:
         """The model gave up."""
-        hand = self._talks[number].hands.get(who)
+        hand = self._hand(number, which)
         if hand and hand.begun:
-            self._attempt(number, who, self._fail(hand, twice))
+            self._attempt(number, hand, self._fail(hand, twice))
 
     async def _fail(self, hand: Hand, twice: bool) -> None:
         for _ in range(1 + twice):
@@ -237,33 +240,38 @@ class Machine(RuleBasedStateMachine):
             raise LeaseLost("nothing left")
         hand.turn, hand.begun, hand.sent = turn, False, None
 
-    def _attempt(self, number: int, who: int, work: Coroutine[Any, Any, None]) -> None:
+    def _attempt(self, number: int, hand: Hand, work: Coroutine[Any, Any, None]) -> None:
         """A step that ends the hand if the lease is lost."""
         try:
             self._run(work)
         except LeaseLost:
-            del self._talks[number].hands[who]
+            self._talks[number].hands.remove(hand)
 
-    @rule(number=conversation, who=worker)
-    def hand_over(self, number: int, who: int) -> None:
+    def _hand(self, number: int, which: int) -> Hand | None:
+        """One of those who hold, or believe to hold, a conversation."""
+        hands = self._talks[number].hands
+        return hands[which % len(hands)] if hands else None
+
+    @rule(number=conversation, which=choice)
+    def hand_over(self, number: int, which: int) -> None:
         """A worker is told to go."""
-        hand = self._talks[number].hands.pop(who, None)
-        if hand:
+        if hand := self._hand(number, which):
+            self._talks[number].hands.remove(hand)
             self._run(hand.lease.release())
 
-    @rule(number=conversation, who=worker)
-    def prolong(self, number: int, who: int) -> None:
+    @rule(number=conversation, which=choice)
+    def prolong(self, number: int, which: int) -> None:
         """A worker's beat."""
-        hand = self._talks[number].hands.get(who)
-        if hand:
+        if hand := self._hand(number, which):
             self._run(renew(self._redis, [hand.lease]))
             if hand.lease.lost:
-                del self._talks[number].hands[who]
+                self._talks[number].hands.remove(hand)
 
-    @rule(number=conversation, who=worker)
-    def crash(self, number: int, who: int) -> None:
+    @rule(number=conversation, which=choice)
+    def crash(self, number: int, which: int) -> None:
         """A worker dies; nobody is told."""
-        self._talks[number].hands.pop(who, None)
+        if hand := self._hand(number, which):
+            self._talks[number].hands.remove(hand)
 
     # time, and those who look
 
@@ -370,7 +378,9 @@ class Machine(RuleBasedStateMachine):
 
     async def _answer_all(self, talk: Talk) -> None:
         lease = Lease(self._redis, "worker:last", talk.id, TTL)
-        while turn := await lease.next_turn():
+        for _ in range(len(talk.said) + 2):
+            if not (turn := await lease.next_turn()):
+                return
             await lease.finish(turn, "stop" if await lease.start(turn) else "stopped")
 
     # looking

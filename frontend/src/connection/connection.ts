@@ -113,7 +113,8 @@ export class Connection {
     const wasOpen = this.isOpen;
     this.drop();
     if (wasOpen) this.downSince = Date.now();
-    this.trouble = this.trouble === 'blocked' ? 'blocked' : cause;
+    // That another handshake failed does not say why the line went down in the first place.
+    if (wasOpen || this.trouble === null) this.trouble = cause;
     const delay = delayBefore(this.failures, cause === 'blocked' ? 'lost' : cause, this.random());
     this.failures += 1;
     this.timer = setTimeout(() => this.connectNow(), delay);
@@ -130,7 +131,8 @@ export class Connection {
   private async suspectProxy(): Promise<void> {
     const up = await this.options.isUp();
     if (!this.isWanted || this.isOpen) return;
-    this.trouble = up ? 'blocked' : 'lost';
+    if (up) this.trouble = 'blocked';
+    else if (this.trouble === 'blocked') this.trouble = 'lost';
     if (this.status.state === 'waiting') this.enter({ ...this.status, cause: this.trouble });
     if (this.status.state === 'connecting') this.enter({ ...this.status, cause: this.trouble });
   }

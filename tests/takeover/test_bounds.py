@@ -1,0 +1,108 @@
+"""A reader that stops reading costs bounded memory and slows nobody; a slow Redis slows the model's stream."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Iterable
+from urllib.parse import urlparse
+
+import psutil
+import websockets
+from websockets.asyncio.client import ClientConnection, connect
+
+from api.protocol import SUBPROTOCOL
+from tests.client import Chat, new_token
+from tests.inside import pids
+from tests.proxy import Proxy
+from tests.stack import Stack
+
+#: Frames of 16 kB, enough of them to fill what the kernel keeps for a reader (up to 4 MB) and the process as well.
+TABS, ROUNDS, TEXT = 4, 90, "\N{OWL}" * 3900
+#: How much a web process may grow while a reader does not read: bytes.
+GROWTH = 40 << 20
+#: Seconds until such a reader has to be gone.
+LET_GO = 30.0
+
+
+async def test_a_reader_that_stops_reading_is_let_go_and_slows_nobody(running: Stack) -> None:
+    web, worker = running.processes.children[0], running.processes.children[-1]
+    running.kill(worker)
+    token = await new_token(running.url)
+    async with contextlib.AsyncExitStack() as tabs:
+        asleep = await tabs.enter_async_context(stuck(running.url, token))
+        awake = [await tabs.enter_async_context(Chat(running.url, token)) for _ in range(TABS)]
+        before = memory({web.pid})
+        await asyncio.gather(*(pour(tab) for tab in awake))
+        assert memory({web.pid}) - before < GROWTH
+        assert await close_code(asleep) in (1013, 1006)
+        async with Chat(running.url, token) as back:
+            assert len((await back.until("snapshot"))["conversation"]["messages"]) == TABS * ROUNDS
+
+
+async def pour(tab: Chat) -> None:
+    """Say a lot, each time after the last was accepted."""
+    for _ in range(ROUNDS):
+        id = await tab.send(TEXT)
+        while (await tab.until("message.accepted"))["message"]["id"] != id:
+            pass
+
+
+@contextlib.asynccontextmanager
+async def stuck(url: str, token: str) -> AsyncIterator[ClientConnection]:
+    """A socket with a small window that reads its first frame and then nothing."""
+    address = urlparse(url)
+    small = socket.socket()
+    small.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    small.connect((address.hostname, address.port))
+    ws = await connect(
+        f"ws://{address.netloc}/chat?token={token}",
+        sock=small,
+        subprotocols=[websockets.Subprotocol(SUBPROTOCOL)],
+        ping_interval=None,
+        max_queue=1,
+        close_timeout=0.1,
+    )
+    await ws.recv()
+    ws.transport.pause_reading()
+    try:
+        yield ws
+    finally:
+        ws.transport.abort()
+
+
+async def close_code(ws: ClientConnection) -> int:
+    """Read again, to the end."""
+    ws.transport.resume_reading()
+    with contextlib.suppress(websockets.ConnectionClosed):
+        async with asyncio.timeout(LET_GO):
+            while True:
+                await ws.recv()
+    return ws.close_code or 1006
+
+
+def memory(processes: Iterable[int]) -> int:
+    """Bytes that these processes use."""
+    return sum(int(psutil.Process(pid).memory_info().rss) for pid in processes)
+
+
+async def test_while_redis_stands_still_the_model_is_read_no_further_than_a_bounded_buffer(own_stack: Stack) -> None:
+    """A reply that pours is held back in the model's own connection, not in the worker."""
+    async with Proxy(own_stack.redis.port) as proxy:
+        own_stack.start_worker(REDIS_URL=f"redis://127.0.0.1:{proxy.port}/0")
+        await asyncio.to_thread(own_stack.start_web)
+        await asyncio.to_thread(own_stack.wait_ready)
+        own_stack.pace(rate=2000, stamped=150)
+        chats = [Chat(own_stack.url, await new_token(own_stack.url)) for _ in range(40)]
+        async with contextlib.AsyncExitStack() as stack:
+            for chat in chats:
+                await stack.enter_async_context(chat)
+                await chat.until("snapshot")
+            before = memory(pids(own_stack.processes.children[0]))
+            stalled = asyncio.create_task(proxy.stall(4))
+            await asyncio.gather(*(chat.send("Pour") for chat in chats))
+            await stalled
+            assert memory(pids(own_stack.processes.children[0])) - before < GROWTH
+            for chat in chats:
+                await chat.until("reply.finished")
+        for child in own_stack.processes.children:
+            child.kill()
