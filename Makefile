@@ -68,7 +68,7 @@ try-model: .venv/run.stamp ## Send one prompt to the model at MODEL_URL and show
 	@exec $(PY) -m tasks.try_model $(ARGS)
 
 test-model-server: setup-dev ## Test the model client against a real model server of GPT-J's build (ARGS=…)
-	@exec $(PY) -m tests.model_server $(ARGS)
+	@exec $(PY) -m tests.real_model $(ARGS)
 
 lock: .venv/lock.stamp ## Pin the newest allowed packages into requirements*.txt
 	@for name in "requirements.txt" "requirements-run.txt --extra embedded" \

@@ -29,13 +29,15 @@ START = 120
 
 BUILD = """
 import sys
+import torch
 from tokenizers import ByteLevelBPETokenizer
 from transformers import GPTJConfig, GPTJForCausalLM, PreTrainedTokenizerFast
 end = "<|endoftext|>"
 bytewise = ByteLevelBPETokenizer()
 bytewise.train_from_iterator(["Ada: Hello, how are you? Bot: I am well, thank you."] * 3, 400, special_tokens=[end])
 tokenizer = PreTrainedTokenizerFast(tokenizer_object=bytewise._tokenizer, eos_token=end, bos_token=end, unk_token=end)
-shape = dict(n_positions=2048, n_embd=64, n_layer=2, n_head=4, rotary_dim=16, bos_token_id=0, eos_token_id=0)
+torch.manual_seed(0)
+shape = dict(n_positions=2048, n_embd=64, n_layer=2, n_head=4, rotary_dim=16, bos_token_id=0, eos_token_id=None)
 GPTJForCausalLM(GPTJConfig(vocab_size=len(tokenizer), **shape)).save_pretrained(sys.argv[1])
 tokenizer.save_pretrained(sys.argv[1])
 """
@@ -66,7 +68,7 @@ def _served(venv: Path, folder: Path) -> Iterator[str]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     environment = os.environ | {"HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""}
-    command = [venv / "bin/transformers", "serve", folder, "--port", str(port)]
+    command = [str(venv / "bin/transformers"), "serve", str(folder), "--port", str(port)]
     with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
         try:
             url = f"http://127.0.0.1:{port}"
