@@ -106,6 +106,15 @@ describe('a connection', () => {
     expect(server.sockets).toHaveLength(2);
   });
 
+  it('goes on saying that the server restarts while handshakes fail', () => {
+    connection.connectNow();
+    server.accepts();
+    server.closes(1012);
+    vi.advanceTimersByTime(3000);
+    server.closes(1006);
+    expect(status()).toMatchObject({ state: 'waiting', cause: 'restarting' });
+  });
+
   it('spreads its return to a restarting server over two seconds', () => {
     expect(delayBefore(0, 'restarting', 0)).toBeLessThan(delayBefore(0, 'restarting', 0.999) - 1500);
   });

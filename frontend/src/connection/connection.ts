@@ -131,10 +131,10 @@ export class Connection {
   private async suspectProxy(): Promise<void> {
     const up = await this.options.isUp();
     if (!this.isWanted || this.isOpen) return;
-    if (up) this.trouble = 'blocked';
-    else if (this.trouble === 'blocked') this.trouble = 'lost';
-    if (this.status.state === 'waiting') this.enter({ ...this.status, cause: this.trouble });
-    if (this.status.state === 'connecting') this.enter({ ...this.status, cause: this.trouble });
+    const cause: Trouble = up ? 'blocked' : this.trouble === 'restarting' ? 'restarting' : 'lost';
+    this.trouble = cause;
+    if (this.status.state === 'waiting') this.enter({ ...this.status, cause });
+    if (this.status.state === 'connecting') this.enter({ ...this.status, cause });
   }
 
   private drop(): void {
