@@ -96,7 +96,7 @@ describe('the chat page', () => {
   it('says how much a message is too long, and lets the person go on typing', async () => {
     const page = await openChat();
     fireEvent.change(field(), { target: { value: 'x'.repeat(4001) } });
-    expect(screen.getByText(/1 characters too many/)).toBeTruthy();
+    expect(screen.getByText(/1 character too many/)).toBeTruthy();
     await page.user.click(send());
     expect(page.server.socket.sent).toEqual([]);
     expect(field()).toHaveProperty('disabled', false);

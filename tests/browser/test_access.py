@@ -75,7 +75,7 @@ async def states(person: Person, network: Network, model: Dictation) -> AsyncIte
     yield "about to be deleted"
     await page.keyboard.press("Escape")
     await person.composer.fill("x" * 4_001)
-    await expect(page.get_by_text("1 characters too many")).to_be_visible()
+    await expect(page.get_by_text("1 character too many")).to_be_visible()
     yield "too long"
     await network.goes(person)
     await person.says("From afar")

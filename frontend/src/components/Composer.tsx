@@ -70,12 +70,14 @@ export function Composer({ draft, limit, busy, stopping, field, onDraft, onSend,
       </div>
       {over > -NEAR_LIMIT && (
         <p id="message-length" className="length" data-over={over > 0 || undefined}>
-          {over > 0 ? `${over} characters too many: ${limit} can be sent at once.` : `${-over} characters left.`}
+          {over > 0 ? `${characters(over)} too many: ${limit} can be sent at once.` : `${characters(-over)} left.`}
         </p>
       )}
     </form>
   );
 }
+
+const characters = (count: number) => `${count} ${count === 1 ? 'character' : 'characters'}`;
 
 /** Characters as the server counts them: code points. */
 const lengthOf = (text: string) => (text.length < 1000 ? text.length : Array.from(text).length);
