@@ -90,6 +90,34 @@ async def test_a_lost_lease_stops_its_holder_and_nobody_elses_words(redis: Redis
         assert (await deltas(steps), await deltas(other)) == ([], ["words"])
 
 
+async def test_words_lost_in_a_failure_of_our_own_leave_no_gap(
+    redis: RedisClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given a writer that fails while it sends, the reply goes on from what stands in Redis, with another lease."""
+    async with Steps(redis) as steps:
+        await steps.say("hello")
+        lease, turn = await steps.begin()
+        await steps.write(lease, turn, "one ")
+        strand = Strand(lease, turn.reply)
+
+        async def fails(keys: list[str], args: list[object]) -> list[int]:
+            await steps.writer.write(strand, "three ")
+            raise ValueError("a mistake of ours")
+
+        await steps.writer.write(strand, "two ")
+        with monkeypatch.context() as broken:
+            broken.setattr(steps.writer, "_publish", fails)
+            with pytest.raises(ValueError, match="mistake"):
+                await steps.writer._flush()
+        await steps.writer._flush()
+        assert lease.lost
+        assert await deltas(steps) == ["one "]
+        with pytest.raises(LeaseLost):
+            await steps.writer.write(strand, "four ")
+        await lease.release()
+        assert (await steps.begin())[1].partial == "one "
+
+
 async def test_nobody_reads_on_while_too_much_of_a_reply_is_unsent(redis: RedisClient) -> None:
     async with Steps(redis) as steps:
         await steps.say("hello")
