@@ -69,11 +69,11 @@ class Stack:
         return f"http://127.0.0.1:{self.ports[0]}"
 
     def start_web(self, **settings: str) -> Child:
-        """Start another web process; its port is the last of `ports`."""
+        """Start another web process; once it answers, its port is the last of `ports`."""
         port = free_port()
         child = self.processes.start("web", {"PORT": str(port), **settings})
-        self.ports.append(port)
         wait_until(lambda: answers(f"http://127.0.0.1:{port}/healthz"), "the web process", [child])
+        self.ports.append(port)
         return child
 
     @contextmanager
