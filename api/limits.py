@@ -11,9 +11,11 @@ from limits.aio.storage import RedisStorage
 from limits.aio.strategies import MovingWindowRateLimiter
 
 from api.protocol import Refused
-from tasks.redis_client import RedisClient, translated
+from tasks.redis_client import pool_for_library, translated
 from tasks.settings import Settings
 
+#: Redis connections for counting.
+CONNECTIONS = 1
 #: Seconds after which to try again when too many wait.
 CROWDED = 30.0
 
@@ -25,12 +27,13 @@ class TooManySockets(Exception):
 class Limits:
     """The limits of `settings`; 0 means none."""
 
-    def __init__(self, redis: RedisClient, settings: Settings) -> None:
+    def __init__(self, settings: Settings) -> None:
+        self._pool = pool_for_library(settings.redis_url, max_connections=CONNECTIONS)
         storage = RedisStorage(
             f"async+{settings.redis_url}",
             implementation="redispy",
             key_prefix="parley:limits",
-            connection_pool=redis.pool,  # type: ignore[arg-type]
+            connection_pool=self._pool,
         )
         self._counter = MovingWindowRateLimiter(storage)
         self._settings = settings
@@ -76,6 +79,10 @@ class Limits:
             for name in names:
                 if not self._sockets[name]:
                     del self._sockets[name]
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._pool.disconnect()
 
     async def _hit(self, item: RateLimitItem, *names: str) -> int:
         """Seconds until this may happen again; 0 if it may now."""

@@ -20,11 +20,11 @@ from tasks.presence import WEB, Presence
 from tasks.redis_check import refuse_unfit
 from tasks.redis_client import RedisClient, require_json, translated
 from tasks.settings import Settings
-from tasks.supervise import Background
+from tasks.supervise import Background, Run
 
 log = logging.getLogger("parley.services")
 
-#: Redis connections for commands; the tail has one more.
+#: Redis connections for commands; the tail and the limits have one more each.
 CONNECTIONS = 2
 #: Seconds between two looks of the watch.
 WATCH = 5.0
@@ -43,7 +43,7 @@ class Services:
         self.settings = settings
         self.redis = RedisClient(settings.redis_url, max_connections=CONNECTIONS)
         self.tail = Tail(settings.redis_url, self.redis)
-        self.limits = Limits(self.redis, settings)
+        self.limits = Limits(settings)
         self.presence = Presence(self.redis, f"{WEB}:{os.getpid()}:{uuid.uuid4().hex[:8]}")
         self.figures = Figures()
         self.state = OK
@@ -66,10 +66,10 @@ class Services:
     async def start(self) -> None:
         """Start the background tasks."""
         reader = self.tail.join(canary.CANARY)
-        self._check = asyncio.create_task(refuse_unfit(self.settings.redis_url, CONNECTIONS + 1))
-        self._background.keep("the tail", self.tail.run)
-        self._background.keep("the watch", self._watch)
-        self._background.keep("the canary", lambda: self._hear_canaries(reader))
+        self._check = asyncio.create_task(refuse_unfit(self.settings.redis_url, CONNECTIONS + 2))
+        self._keep("the tail", self.tail.run)
+        self._keep("the watch", self._watch)
+        self._keep("the canary", lambda: self._hear_canaries(reader))
 
     async def stop(self) -> None:
         """End everything."""
@@ -80,6 +80,7 @@ class Services:
             await self.redis.command("HDEL", SOCKETS, self.presence.process)
             await self.presence.leave()
         await self.tail.aclose()
+        await self.limits.aclose()
         await self.redis.aclose()
 
     async def missing(self) -> list[str]:
@@ -115,6 +116,16 @@ class Services:
         """Everybody's counts, with what this process has not sent yet. Raises StorageError."""
         await self.figures.send(self.redis)
         return await figures.totals(self.redis)
+
+    def _keep(self, name: str, run: Run) -> None:
+        """Run a task for ever. A Redis that will not do answers as nobody expects, so the tasks wait until that is
+        known, though not for a Redis that is away."""
+
+        async def once_looked_at() -> None:
+            await asyncio.wait([self._check], timeout=PATIENCE)
+            await run()
+
+        self._background.keep(name, once_looked_at)
 
     async def _watch(self) -> None:
         while True:

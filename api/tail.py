@@ -1,7 +1,7 @@
-"""Follows the streams of all conversations that somebody here watches, with one blocked read for all of them.
+"""Follows the streams of all conversations that somebody here watches.
 
-A conversation is read only while something is going on in it: its stream joins the read when a ring says so,
-and leaves it with the end of the reply. So the cost is that of the talking ones, not of the open tabs.
+One read blocks on the rings, which name the conversations in which something has happened; then all of those
+are read in one go. So the cost is that of what happens, not of the open tabs, nor of who else is talking.
 """
 
 import asyncio
@@ -10,9 +10,11 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from tasks import events
+from tasks.conversations import ring
 from tasks.errors import StorageError
 from tasks.keys import RINGS, ConversationKeys
 from tasks.redis_client import Line, RedisClient
@@ -21,16 +23,18 @@ log = logging.getLogger("parley.tail")
 
 #: Milliseconds that one read blocks; below every idle limit on the way.
 BLOCK_MS = 5000
-#: Seconds between two looks in a busy time, and how many in a row may find nothing before a read blocks again:
-#: to block on many streams costs Redis three times what a look at them costs.
+#: Seconds between two reads of a busy moment, so that it is read in one go.
 PACE = 0.003
-LOOKS = 3
 #: Entries of one stream in one read.
 COUNT = 500
 #: Characters that may wait for one slow reader.
 MOST_BEHIND = 256_000
 #: Streams checked in one go after Redis was away.
 CHECKED = 200
+#: Streams in one read.
+STREAMS = 500
+#: Seconds between two looks at all conversations in which something is going on, should a ring be missed.
+LOOK = 2.0
 
 Cursor = tuple[int, int]
 #: Where a reader stands that has not said yet from where it wants to read on: after everything.
@@ -119,10 +123,10 @@ class _Followed:
     position: Cursor | None = None
     #: The position that the read in progress goes on from.
     asked: Cursor | None = None
+    #: Something happened before its first reader knew where to begin.
     rung: bool = False
-    #: When its last reply ended and when it was last rung, by Redis' clock.
-    ended_ms: int = 0
-    rung_ms: int = 0
+    #: Something is going on in it: its last event was not the end of a reply.
+    open: bool = False
 
 
 class Tail:
@@ -132,15 +136,13 @@ class Tail:
         self._reading = Line(url, timeout=BLOCK_MS / 1000 * 2)
         self._commands = commands
         self._followed: dict[str, _Followed] = {}
-        self._active: dict[bytes, _Followed] = {}
+        #: What is to be read next.
+        self._due: dict[bytes, _Followed] = {}
         #: When a worker's work last came through, and whether it ever did.
         self.heard_at = time.monotonic()
         self.heard = False
-        self._client_id = 0
         #: Redis could not be read, and nobody has looked yet at what it still knows.
         self._away = False
-        self._reads = 0
-        self._in_read = False
 
     def join(self, conversation: str) -> Subscription:
         """Begin to listen, before the conversation is looked at; `begin` then says from where."""
@@ -153,13 +155,15 @@ class Tail:
         return reader
 
     async def begin(self, conversation: str, reader: Subscription, cursor: str, *, busy: bool) -> None:
-        """The reader knows everything up to `cursor`; `busy` if more is to come without a ring."""
+        """The reader knows everything up to `cursor`; `busy` if there may be more in the stream already."""
         followed = self._followed[conversation]
         reader.cursor = at = parse_cursor(cursor)
         behind = followed.position is not None and at < followed.position
         followed.position = at if followed.position is None else min(at, followed.position)
+        followed.open = followed.open or busy
         if busy or behind or followed.rung:
-            await self._activate(followed)
+            followed.rung = False
+            await self._commands.command(*ring(conversation))
 
     def leave(self, conversation: str, reader: Subscription) -> None:
         """Stop listening."""
@@ -168,7 +172,7 @@ class Tail:
             followed.readers.discard(reader)
             if not followed.readers:
                 del self._followed[conversation]
-                self._active.pop(followed.key, None)
+                self._due.pop(followed.key, None)
 
     async def aclose(self) -> None:
         """Close the connection."""
@@ -186,7 +190,6 @@ class Tail:
                 await asyncio.sleep(0.25)
 
     async def _follow(self) -> None:
-        self._client_id = await self._reading.command("CLIENT", "ID")
         last = await self._reading.command("XREVRANGE", RINGS, "+", "-", "COUNT", 1)
         heard = last[0][0] if last else b"0-0"
         if self._away:
@@ -195,46 +198,46 @@ class Tail:
             self._away = False
         for followed in self._followed.values():
             self._add(followed)
-        looks = 0
+        looked = time.monotonic()
         while True:
-            blocking = looks == 0
-            answer = await self._read(heard, blocking)
-            heard = self._take(answer, heard)
-            if blocking:
-                # Redis up to 7.0 ends a blocked read with the first stream that gets something: the next look,
-                # at once, has the others, which mostly got theirs at the same time.
-                looks = LOOKS if answer else 0
-            else:
-                looks = LOOKS if answer else looks - 1
-                await asyncio.sleep(PACE)
+            heard = await self._listen(heard)
+            if time.monotonic() - looked > LOOK:
+                looked = time.monotonic()
+                for followed in self._followed.values():
+                    if followed.open:
+                        self._add(followed)
+            await self._read()
+            await asyncio.sleep(PACE)
 
-    def _take(self, answer: list[Any], heard: bytes) -> bytes:
-        """Pass on what was read; returns up to where the rings are heard."""
-        for key, entries in answer:
-            if key in self._active:
-                self._deliver(self._active[key], entries)
-        for cursor, (_, conversation) in dict(answer).get(RINGS.encode(), ()):
-            self._hear(conversation.decode(), parse_cursor(cursor))
+    async def _listen(self, heard: bytes) -> bytes:
+        """Wait for rings, unless there is something to read anyway; returns up to where they are heard."""
+        wait = () if self._due else ("BLOCK", BLOCK_MS)
+        answer = await self._reading.command("XREAD", "COUNT", COUNT, *wait, "STREAMS", RINGS, heard)
+        for cursor, (_, conversations) in answer[0][1] if answer else ():
             heard = cursor
+            for conversation in conversations.decode().split(","):
+                if followed := self._followed.get(conversation):
+                    self._add(followed)
         return heard
 
-    async def _read(self, heard: bytes, blocking: bool) -> list[Any]:
-        keys, cursors = [RINGS.encode()], [heard]
-        for followed in self._active.values():
+    async def _read(self) -> None:
+        """Read what is due, and pass it on."""
+        some = dict(islice(self._due.items(), STREAMS))
+        if not some:
+            return
+        cursors = []
+        for key, followed in some.items():
+            del self._due[key]
             followed.asked = followed.position
-            keys.append(followed.key)
             cursors.append(b"%d-%d" % (followed.position or (0, 0)))
-        self._reads += 1
-        self._in_read = blocking
-        block = ("BLOCK", BLOCK_MS) if blocking else ()
-        try:
-            return await self._reading.command("XREAD", "COUNT", COUNT, *block, "STREAMS", *keys, *cursors) or []
-        finally:
-            self._in_read = False
+        for key, entries in await self._reading.command("XREAD", "COUNT", COUNT, "STREAMS", *some, *cursors) or ():
+            self._deliver(some[key], entries)
 
     def _deliver(self, followed: _Followed, entries: list[Any]) -> None:
+        if followed.position != followed.asked or len(entries) == COUNT:
+            # There is more, or a reader who knows less has joined meanwhile: the next read begins where it stands.
+            self._add(followed)
         if followed.position != followed.asked:
-            # A reader who knows less has joined meanwhile: the next read begins where it stands.
             return
         for entry, (_, event) in entries:
             cursor = parse_cursor(entry)
@@ -246,37 +249,13 @@ class Tail:
             if not event.startswith(_ACCEPTED):
                 self.heard_at, self.heard = time.monotonic(), True
             followed.position = cursor
-            if event.startswith(_ENDS):
-                followed.ended_ms = cursor[0]
-            # What a ring announced after this end is still to come.
-            if event.startswith(_ENDS) and cursor[0] > followed.rung_ms and len(entries) < COUNT:
-                self._active.pop(followed.key, None)
-            else:
-                self._active[followed.key] = followed
-
-    def _hear(self, conversation: str, cursor: Cursor) -> None:
-        followed = self._followed.get(conversation)
-        if followed is None:
-            return
-        followed.rung = followed.position is None
-        followed.rung_ms = cursor[0]
-        # A ring from before the end that was read in the same go announces nothing new.
-        if cursor[0] >= followed.ended_ms:
-            self._add(followed)
+        followed.open = not event.startswith(_ENDS)
 
     def _add(self, followed: _Followed) -> None:
-        if followed.position is not None:
-            self._active[followed.key] = followed
-
-    async def _activate(self, followed: _Followed) -> None:
-        """Have a stream read from now on, also if a read without it is blocked already."""
-        followed.rung = False
-        self._add(followed)
-        read = self._reads
-        while self._in_read and self._reads == read:
-            if await self._commands.command("CLIENT", "UNBLOCK", self._client_id):
-                return
-            await asyncio.sleep(0.001)
+        if followed.position is None:
+            followed.rung = True
+        elif followed.readers:
+            self._due[followed.key] = followed
 
     async def _check_all(self) -> None:
         """Find the readers that saw more than Redis still knows."""
@@ -287,7 +266,7 @@ class Tail:
             for followed, entries in zip(some, found, strict=True):
                 if not entries and followed.position != (0, 0):
                     followed.position = None
-                    self._active.pop(followed.key, None)
+                    self._due.pop(followed.key, None)
                     for reader in followed.readers:
                         reader.interrupt(Resync)
 

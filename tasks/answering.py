@@ -30,8 +30,8 @@ from tasks.writer import Note, Strand, Writer
 
 log = logging.getLogger("parley.answering")
 
-#: Redis connections of a process's event loop: the writer's, the beat's, and two for turns that begin and end.
-CONNECTIONS = 4
+#: Redis connections of a process's event loop for turns that begin and end, and for the beat; the writer has one more.
+CONNECTIONS = 3
 #: Seconds between two looks at everything, for what was lost without a sign: a message that its fetcher died with,
 #: an answer of Redis that a broken connection swallowed.
 SWEEP = 10.0
@@ -105,7 +105,7 @@ class Answering:
         self.presence = Presence(self.redis, process)
         self._watch()
         self._check = asyncio.create_task(
-            refuse_unfit(self.settings.redis_url, CONNECTIONS + BROKER_CONNECTIONS, self._give_up)
+            refuse_unfit(self.settings.redis_url, CONNECTIONS + 1 + BROKER_CONNECTIONS, self._give_up)
         )
         self._background = Background()
         self._background.keep("the writer", self.writer.run)

@@ -13,6 +13,10 @@ class StorageError(ParleyError):
     """Redis cannot be used as it is: away, too old, without JSON, read-only or full."""
 
 
+class StorageAway(StorageError):
+    """Redis did not answer: what was asked may or may not have been done, and may be asked again."""
+
+
 class ConversationGone(ParleyError):
     """No conversation belongs to this token: it never existed, has expired, or was deleted."""
 

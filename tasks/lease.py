@@ -66,14 +66,13 @@ class Lease:
         Raises StorageError.
         """
         keys = self.keys
-        taken, read, _ = await self._redis.together(
+        taken, read = await self._redis.together(
             command_of(
                 scripts.TAKE,
                 (keys.state, keys.partial, keys.open),
                 (self.conversation, self.owner, LEASE_MS),
             ),
             ("JSON.GET", keys.document, "$.name", f"$.messages[-{TURNS_READ}:]"),
-            ring(self.conversation),
         )
         if taken is None or not read:
             return None
@@ -99,10 +98,14 @@ class Lease:
     async def start(self, turn: Turn) -> bool:
         """Say that the reply begins; False if it was stopped before its turn. Raises LeaseLost, StorageError."""
         keys = self.keys
-        answer = await self._redis.script(
-            scripts.START,
-            (keys.document, keys.events, keys.state, keys.ids),
-            (self.owner, turn.reply, turn.to, events.started(turn.reply, turn.to)),
+        answer, _ = await self._redis.together(
+            command_of(
+                scripts.START,
+                (keys.document, keys.events, keys.state, keys.ids),
+                (self.owner, turn.reply, turn.to, events.started(turn.reply, turn.to)),
+            ),
+            ring(self.conversation),
+            atomic=False,
         )
         if answer == 0:
             raise LeaseLost("The reply was given to somebody else before it began.")
@@ -111,21 +114,20 @@ class Lease:
     async def finish(self, turn: Turn, finish_reason: str) -> None:
         """End the reply with the text that was shown. Raises LeaseLost, StorageError."""
         finished = finish_command(self.keys, owner=self.owner, turn=turn, finish_reason=finish_reason, ttl=self._ttl)
-        answer, *_ = await self._redis.together(finished, atomic=False)
+        answer, _ = await self._redis.together(finished, ring(self.conversation), atomic=False)
         if answer == -1:
             raise LeaseLost("The reply was given to somebody else before it ended.")
 
     async def fail(self, turn: Turn, code: str, detail: str, retryable: bool) -> None:
         """End the reply with a failure; what was shown of it is kept beside it. Raises LeaseLost, StorageError."""
         failure = {"id": turn.reply, "code": code, "detail": detail, "retryable": retryable}
-        answer = await self._redis.script(
-            scripts.FINISH,
-            finish_keys(self.keys),
-            (
-                *(self.conversation, self.owner, "", turn.reply, "failed"),
-                *events.around_text(failure),
-                *(b'""', events.failed_head(turn.to), self._ttl, QUIET_STREAM_SECONDS),
-            ),
+        args = (
+            *(self.conversation, self.owner, "", turn.reply, "failed"),
+            *events.around_text(failure),
+            *(b'""', events.failed_head(turn.to), self._ttl, QUIET_STREAM_SECONDS),
+        )
+        answer, _ = await self._redis.together(
+            command_of(scripts.FINISH, finish_keys(self.keys), args), ring(self.conversation), atomic=False
         )
         if answer < 0:
             raise LeaseLost("The reply was given to somebody else before it failed.")

@@ -13,14 +13,14 @@ from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import ExponentialBackoff, NoBackoff
 from redis.retry import Retry
 
-from tasks.errors import StorageError
+from tasks.errors import StorageAway, StorageError
 from tasks.scripts import ALL, Script
 
 #: Seconds after which a command that should be quick counts as lost.
 COMMAND_TIMEOUT = 5.0
 CONNECT_TIMEOUT = 3.0
-#: Every command we send may be sent again: scripts know what they have done already.
-RETRIES = 3
+#: Seconds before a command is sent again; every command of ours may be: scripts know what they have done already.
+PAUSES = (0.1, 0.2, 0.4)
 
 NO_CONNECTION = "Redis has no connection left: start fewer processes, or choose a plan with more connections."
 
@@ -28,7 +28,7 @@ Command = tuple[Any, ...]
 
 
 def sync_client(
-    url: str, *, max_connections: int, timeout: float = COMMAND_TIMEOUT, retries: int = RETRIES
+    url: str, *, max_connections: int, timeout: float = COMMAND_TIMEOUT, retries: int = len(PAUSES)
 ) -> redis.Redis:
     """A client for Dramatiq's threads; callers wait for a free connection instead of failing."""
     pool = redis.BlockingConnectionPool.from_url(
@@ -44,82 +44,27 @@ def sync_client(
     return redis.Redis(connection_pool=pool)
 
 
+def pool_for_library(url: str, *, max_connections: int) -> Any:
+    """Connections for a library that brings its own commands."""
+    return aioredis.BlockingConnectionPool.from_url(
+        url,
+        max_connections=max_connections,
+        timeout=COMMAND_TIMEOUT,
+        protocol=2,
+        socket_timeout=COMMAND_TIMEOUT,
+        socket_connect_timeout=CONNECT_TIMEOUT,
+        socket_keepalive=True,
+        retry=AsyncRetry(ExponentialBackoff(cap=0.5, base=0.05), len(PAUSES)),
+    )
+
+
 def command_of(script: Script, keys: Sequence[str], args: Sequence[Any]) -> Command:
     """The command that runs a script."""
     return ("EVALSHA", script.sha, len(keys), *keys, *args)
 
 
-class RedisClient:
-    """An asynchronous client whose errors are ours and whose scripts are always known to the server."""
-
-    def __init__(
-        self, url: str, *, max_connections: int, timeout: float = COMMAND_TIMEOUT, retries: int = RETRIES
-    ) -> None:
-        self._url = url
-        #: For a library that brings its own commands.
-        self.pool = aioredis.BlockingConnectionPool.from_url(
-            url,
-            max_connections=max_connections,
-            timeout=COMMAND_TIMEOUT,
-            protocol=2,
-            socket_timeout=timeout,
-            socket_connect_timeout=CONNECT_TIMEOUT,
-            socket_keepalive=True,
-            retry=AsyncRetry(ExponentialBackoff(cap=0.5, base=0.05), retries),
-        )
-        # redis-py leaves `execute_command` untyped.
-        self._redis: Any = aioredis.Redis(connection_pool=self.pool)
-        # Replies as Redis sends them: its shapes are the same for every command and every version of the library.
-        self._redis.response_callbacks.clear()
-
-    async def command(self, *command: Any) -> Any:
-        """Run one command. Raises StorageError."""
-        with translated():
-            return await self._redis.execute_command(*command)
-
-    async def script(self, script: Script, keys: Sequence[str], args: Sequence[Any]) -> Any:
-        """Run one script. Raises StorageError."""
-        with translated():
-            try:
-                return await self._redis.execute_command(*command_of(script, keys, args))
-            except redis.exceptions.NoScriptError:
-                await self._teach()
-                return await self._redis.execute_command(*command_of(script, keys, args))
-
-    async def together(self, *commands: Command, atomic: bool = True) -> list[Any]:
-        """Run commands in one round trip; `atomic`, with nothing of anybody else's in between.
-
-        Raises StorageError.
-        """
-        with translated():
-            try:
-                return await self._pipeline(commands, atomic)
-            except redis.exceptions.NoScriptError:
-                await self._teach()
-                return await self._pipeline(commands, atomic)
-
-    def line(self, timeout: float = COMMAND_TIMEOUT) -> "Line":
-        """A connection of its own to the same server."""
-        return Line(self._url, timeout=timeout)
-
-    async def aclose(self) -> None:
-        """Close every connection."""
-        await self._redis.aclose()
-        await self.pool.disconnect()
-
-    async def _pipeline(self, commands: Sequence[Command], atomic: bool) -> list[Any]:
-        async with self._redis.pipeline(transaction=atomic) as pipe:
-            for command in commands:
-                pipe.execute_command(*command)
-            return list(await pipe.execute())
-
-    async def _teach(self) -> None:
-        for script in ALL:
-            await self._redis.execute_command("SCRIPT LOAD", script.text)
-
-
 class Line:
-    """A connection for one caller, who sends many commands, one after the other, each once.
+    """A connection for one caller, who sends commands one after the other, each once.
 
     A pool, its retries and its time limits cost more than such a command itself. After a failure the next
     command connects again.
@@ -140,29 +85,110 @@ class Line:
 
     async def command(self, *command: Any) -> Any:
         """Run one command. Raises StorageError."""
-        with translated():
-            return await self._run(command)
+        return (await self.together(command))[0]
 
-    async def script(self, script: Script, keys: Sequence[str], args: Sequence[Any]) -> Any:
-        """Run one script. Raises StorageError."""
-        command = command_of(script, keys, args)
+    async def together(self, *commands: Command) -> list[Any]:
+        """Run commands in one round trip. Raises StorageError, also if one of them was refused."""
         with translated():
             try:
-                return await self._run(command)
+                return _accepted(await self._ask(commands))
             except redis.exceptions.NoScriptError:
-                # fakeredis hangs up after an error; the whole text teaches and runs it in one command.
-                await self._connection.disconnect()
-                return await self._run(("EVAL", script.text, *command[2:]))
+                # fakeredis hangs up after a refusal.
+                await self.aclose()
+                return _accepted(await self._ask((*_LESSONS, *commands)))[len(_LESSONS) :]
 
     async def aclose(self) -> None:
         """Close the connection."""
         await self._connection.disconnect()
 
-    async def _run(self, command: Command) -> Any:
-        connection = self._connection
+    async def _ask(self, commands: Sequence[Command]) -> list[Any]:
+        """Redis' answer to each, a refusal as an exception; what follows a refusal may be missing."""
+        answers: list[Any] = []
         async with asyncio.timeout(self._timeout):
-            await connection.send_packed_command(hiredis.pack_command(command), check_health=False)
-            return await connection.read_response(timeout=math.inf)
+            packed = b"".join(map(hiredis.pack_command, commands))
+            await self._connection.send_packed_command(packed, check_health=False)
+            for _ in commands:
+                try:
+                    answers.append(await self._connection.read_response(timeout=math.inf))
+                except redis.ResponseError as refusal:
+                    answers.append(refusal)
+                except redis.ConnectionError:
+                    if not any(isinstance(answer, redis.ResponseError) for answer in answers):
+                        raise
+                    break
+        return answers
+
+
+#: What a server that does not know a script is told first.
+_LESSONS: tuple[Command, ...] = tuple(("SCRIPT", "LOAD", script.text) for script in ALL)
+
+
+def _accepted(answers: list[Any]) -> list[Any]:
+    """Raise the first refusal among answers, those of a transaction included."""
+    for answer in answers:
+        for one in answer if isinstance(answer, list) else (answer,):
+            if isinstance(one, redis.ResponseError):
+                raise one
+    return answers
+
+
+class RedisClient:
+    """Lines for many callers at once, whose commands are sent again if their answer was lost."""
+
+    def __init__(
+        self, url: str, *, max_connections: int, timeout: float = COMMAND_TIMEOUT, retries: int = len(PAUSES)
+    ) -> None:
+        self._url = url
+        self._pauses = PAUSES[:retries]
+        self._places = asyncio.Semaphore(max_connections)
+        #: The last used is used first, so that a quiet process keeps few connections.
+        self._free = [Line(url, timeout=timeout) for _ in range(max_connections)]
+
+    async def command(self, *command: Any) -> Any:
+        """Run one command. Raises StorageError."""
+        return (await self._run(command))[0]
+
+    async def script(self, script: Script, keys: Sequence[str], args: Sequence[Any]) -> Any:
+        """Run one script. Raises StorageError."""
+        return await self.command(*command_of(script, keys, args))
+
+    async def together(self, *commands: Command, atomic: bool = True) -> list[Any]:
+        """Run commands in one round trip; `atomic`, with nothing of anybody else's in between.
+
+        Raises StorageError.
+        """
+        if not atomic:
+            return await self._run(*commands)
+        answers: list[Any] = (await self._run(("MULTI",), *commands, ("EXEC",)))[-1]
+        return answers
+
+    def line(self, timeout: float = COMMAND_TIMEOUT) -> Line:
+        """A connection of its own to the same server."""
+        return Line(self._url, timeout=timeout)
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        for line in self._free:
+            await line.aclose()
+
+    async def _run(self, *commands: Command) -> list[Any]:
+        with translated():
+            async with asyncio.timeout(COMMAND_TIMEOUT):
+                await self._places.acquire()
+        line = self._free.pop()
+        try:
+            return await self._insist(line, commands)
+        finally:
+            self._free.append(line)
+            self._places.release()
+
+    async def _insist(self, line: Line, commands: Sequence[Command]) -> list[Any]:
+        for pause in self._pauses:
+            try:
+                return await line.together(*commands)
+            except StorageAway:
+                await asyncio.sleep(pause)
+        return await line.together(*commands)
 
 
 @contextmanager
@@ -174,11 +200,11 @@ def translated() -> Iterator[None]:
         raise StorageError("Redis refuses the name or password in REDIS_URL.") from error
     except (redis.ConnectionError, redis.TimeoutError, TimeoutError, OSError) as error:
         if "max number of clients" in str(error):
-            raise StorageError(NO_CONNECTION) from error
-        raise StorageError(f"Redis cannot be reached ({type(error).__name__}).") from error
+            raise StorageAway(NO_CONNECTION) from error
+        raise StorageAway(f"Redis cannot be reached ({type(error).__name__}).") from error
     except RuntimeError as error:
         # uvloop's word for a connection that was closed a moment ago; redis-py does not know it.
-        raise StorageError(f"Redis cannot be reached ({error}).") from error
+        raise StorageAway(f"Redis cannot be reached ({error}).") from error
     except redis.exceptions.OutOfMemoryError as error:
         raise StorageError("Redis is full: raise its maxmemory or let conversations expire sooner.") from error
     except redis.exceptions.ReadOnlyError as error:

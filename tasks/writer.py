@@ -9,9 +9,10 @@ from typing import Any
 import orjson
 
 from tasks import events, scripts
+from tasks.conversations import ring
 from tasks.errors import LeaseLost, StorageError
 from tasks.lease import Lease
-from tasks.redis_client import RedisClient
+from tasks.redis_client import Command, RedisClient, command_of
 
 log = logging.getLogger("parley.writer")
 
@@ -142,17 +143,19 @@ class Writer:
 
     async def _send(self, batch: list[tuple[Strand, str | Note]]) -> None:
         keys, args = _packed(batch)
-        for (strand, item), done in zip(batch, await self._publish(keys, args), strict=True):
+        bell = ring(*{strand.lease.conversation: None for strand, _ in batch})
+        for (strand, item), done in zip(batch, await self._publish(keys, args, bell), strict=True):
             if not done:
                 strand.lease.lose()
             elif isinstance(item, str):
                 strand.lease.written += len(item.encode())
 
-    async def _publish(self, keys: list[str], args: list[Any]) -> list[int]:
+    async def _publish(self, keys: list[str], args: list[Any], bell: Command) -> list[int]:
+        publish = command_of(scripts.PUBLISH, keys, args)
         away = False
         while True:
             try:
-                done: list[int] = await self._line.script(scripts.PUBLISH, keys, args)
+                done: list[int] = (await self._line.together(publish, bell))[0]
             except StorageError as error:
                 if not away:
                     log.warning("replies wait for Redis: %s", error)

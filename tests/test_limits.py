@@ -1,5 +1,7 @@
 """Limits are counted for each name on its own, and 0 is none."""
 
+from collections.abc import AsyncIterator, Callable
+
 import pytest
 
 from api.limits import Limits, TooManySockets
@@ -7,15 +9,27 @@ from api.protocol import Refused
 from tasks.redis_client import RedisClient
 from tasks.settings import Settings
 
+#: Makes limits with everything off that is not named.
+Making = Callable[..., Limits]
 
-def limits(redis: RedisClient, url: str, **settings: int) -> Limits:
-    """Limits with everything off that is not named."""
+
+@pytest.fixture
+async def limits(redis: RedisClient, redis_url: str) -> AsyncIterator[Making]:
+    """Limits that count in an empty Redis."""
     off = {name: 0 for name in Settings.model_fields if name.startswith("limit_")}
-    return Limits(redis, Settings(redis_url=url, **(off | settings)))  # type: ignore[arg-type]
+    made: list[Limits] = []
+
+    def make(**settings: int) -> Limits:
+        made.append(Limits(Settings(redis_url=redis_url, **(off | settings))))  # type: ignore[arg-type]
+        return made[-1]
+
+    yield make
+    for some in made:
+        await some.aclose()
 
 
-async def test_messages_are_counted_by_session(redis: RedisClient, redis_url: str) -> None:
-    some = limits(redis, redis_url, limit_messages_per_minute=2)
+async def test_messages_are_counted_by_session(limits: Making) -> None:
+    some = limits(limit_messages_per_minute=2)
     for _ in range(2):
         await some.message("c1", "a", queued=0)
     with pytest.raises(Refused) as refused:
@@ -26,31 +40,31 @@ async def test_messages_are_counted_by_session(redis: RedisClient, redis_url: st
     await some.message("c2", "a", queued=0)
 
 
-async def test_messages_are_counted_by_address(redis: RedisClient, redis_url: str) -> None:
-    some = limits(redis, redis_url, limit_messages_per_address=1)
+async def test_messages_are_counted_by_address(limits: Making) -> None:
+    some = limits(limit_messages_per_address=1)
     await some.message("c1", "a", queued=0)
     with pytest.raises(Refused):
         await some.message("c2", "a", queued=0)
     await some.message("c3", "b", queued=0)
 
 
-async def test_when_too_many_wait_nobody_else_may(redis: RedisClient, redis_url: str) -> None:
-    some = limits(redis, redis_url, limit_waiting=3)
+async def test_when_too_many_wait_nobody_else_may(limits: Making) -> None:
+    some = limits(limit_waiting=3)
     await some.message("c1", "a", queued=2)
     with pytest.raises(Refused, match="many people") as refused:
         await some.message("c1", "a", queued=3)
     assert refused.value.retry_in
 
 
-async def test_sessions_are_counted_by_address(redis: RedisClient, redis_url: str) -> None:
-    some = limits(redis, redis_url, limit_sessions_per_hour=1)
+async def test_sessions_are_counted_by_address(limits: Making) -> None:
+    some = limits(limit_sessions_per_hour=1)
     assert await some.session("a") == 0
     assert 0 < await some.session("a") <= 3600
     assert await some.session("b") == 0
 
 
-async def test_sockets_are_counted_while_they_are_open(redis: RedisClient, redis_url: str) -> None:
-    some = limits(redis, redis_url, limit_sockets_per_session=1, limit_sockets_per_address=2)
+async def test_sockets_are_counted_while_they_are_open(limits: Making) -> None:
+    some = limits(limit_sockets_per_session=1, limit_sockets_per_address=2)
     with some.socket("c1", "a"), some.socket("c2", "a"):
         for conversation, address in (("c1", "b"), ("c3", "a")):
             with pytest.raises(TooManySockets), some.socket(conversation, address):
@@ -61,8 +75,8 @@ async def test_sockets_are_counted_while_they_are_open(redis: RedisClient, redis
         pass
 
 
-async def test_zero_is_no_limit(redis: RedisClient, redis_url: str) -> None:
-    none = limits(redis, redis_url)
+async def test_zero_is_no_limit(limits: Making) -> None:
+    none = limits()
     for _ in range(50):
         await none.message("c", "a", queued=10**6)
         assert await none.session("a") == 0

@@ -100,7 +100,7 @@ async def test_words_lost_in_a_failure_of_our_own_leave_no_gap(
         await steps.write(lease, turn, "one ")
         strand = Strand(lease, turn.reply)
 
-        async def fails(keys: list[str], args: list[object]) -> list[int]:
+        async def fails(*_: object) -> list[int]:
             await steps.writer.write(strand, "three ")
             raise ValueError("a mistake of ours")
 
