@@ -1,7 +1,8 @@
 """Follows the streams of all conversations that somebody here watches.
 
-One read blocks on the rings, which name the conversations in which something has happened; then all of those
-are read in one go. So the cost is that of what happens, not of the open tabs, nor of who else is talking.
+One read blocks on the rings, which say in which conversations something has happened, and mostly what. An event that
+follows the last one known is passed on as it is; all else is read from the streams themselves, in one go. So the
+cost is that of what happens, not of the open tabs, nor of who else is talking.
 """
 
 import asyncio
@@ -213,12 +214,21 @@ class Tail:
         """Wait for rings, unless there is something to read anyway; returns up to where they are heard."""
         wait = () if self._due else ("BLOCK", BLOCK_MS)
         answer = await self._reading.command("XREAD", "COUNT", COUNT, *wait, "STREAMS", RINGS, heard)
-        for cursor, (_, conversations) in answer[0][1] if answer else ():
+        for cursor, fields in answer[0][1] if answer else ():
             heard = cursor
-            for conversation in conversations.decode().split(","):
-                if followed := self._followed.get(conversation):
-                    self._add(followed)
+            for conversation, news in zip(fields[::2], fields[1::2], strict=True):
+                if followed := self._followed.get(conversation.decode()):
+                    self._hear(followed, news)
         return heard
+
+    def _hear(self, followed: _Followed, news: bytes) -> None:
+        """Pass on an event that is the next one; anything else means that there is something to read."""
+        if news and followed.position and followed.key not in self._due:
+            before, cursor, event = news.split(b" ", 2)
+            if parse_cursor(before) == followed.position:
+                self._pass_on(followed, cursor, event)
+                return
+        self._add(followed)
 
     async def _read(self) -> None:
         """Read what is due, and pass it on."""
@@ -239,16 +249,19 @@ class Tail:
             self._add(followed)
         if followed.position != followed.asked:
             return
-        for entry, (_, event) in entries:
-            cursor = parse_cursor(entry)
-            frame = events.frame(entry, event)
-            for reader in followed.readers:
-                if cursor > reader.cursor:
-                    reader.cursor = cursor
-                    reader.push(frame)
-            if not event.startswith(_ACCEPTED):
-                self.heard_at, self.heard = time.monotonic(), True
-            followed.position = cursor
+        for cursor, (_, event) in entries:
+            self._pass_on(followed, cursor, event)
+
+    def _pass_on(self, followed: _Followed, cursor: bytes, event: bytes) -> None:
+        """Give an event to those who do not have it yet."""
+        followed.position = position = parse_cursor(cursor)
+        frame = events.frame(cursor, event)
+        for reader in followed.readers:
+            if position > reader.cursor:
+                reader.cursor = position
+                reader.push(frame)
+        if not event.startswith(_ACCEPTED):
+            self.heard_at, self.heard = time.monotonic(), True
         followed.open = not event.startswith(_ENDS)
 
     def _add(self, followed: _Followed) -> None:

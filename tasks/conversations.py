@@ -144,6 +144,6 @@ async def delete(redis: RedisClient, conversation: str) -> bool:
     return bool(there)
 
 
-def ring(*conversations: str) -> Command:
-    """Tells every tail that something has happened in these conversations; it belongs behind what happened."""
-    return ("XADD", RINGS, "MAXLEN", "~", RINGS_KEPT, "*", events.FIELD, ",".join(conversations))
+def ring(conversation: str) -> Command:
+    """Tells every tail that something has happened in a conversation; it belongs behind what happened."""
+    return ("XADD", RINGS, "MAXLEN", "~", RINGS_KEPT, "*", conversation, b"")

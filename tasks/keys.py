@@ -8,7 +8,7 @@
 | parley:{<shard>}:<id>:ids      | hash   | as the document      | accept, retry, stop    | accept, start    |
 | parley:{<shard>}:<id>:partial  | string | as the document      | publish                | snapshot, finish |
 | parley:{<shard>}:open          | zset   | while not empty      | accept, take, finish   | sweep            |
-| parley:{bell}:rings            | stream | the last 2,000       | who writes an event    | tail             |
+| parley:{bell}:rings            | stream | the last 500         | who writes an event    | tail             |
 | parley:{processes}:alive       | zset   | a member a process   | presence               | presence, readyz |
 | parley:{processes}:figures     | hash   | for ever             | figures                | metrics          |
 | parley:{processes}:sockets     | hash   | a field a process    | web processes          | metrics          |
@@ -41,9 +41,10 @@ import hashlib
 from dataclasses import dataclass, field
 
 SHARDS = 64
-#: Conversations in which something new happened; what one tail may miss before it looks everywhere.
+#: What has happened, by conversation: `<cursor before> <cursor> <event>`, or nothing where it is to be read.
 RINGS = "parley:{bell}:rings"
-RINGS_KEPT = 2_000
+#: A tail that misses more finds out by a gap, or by its next look at everything.
+RINGS_KEPT = 500
 ALIVE = "parley:{processes}:alive"
 FIGURES = "parley:{processes}:figures"
 SOCKETS = "parley:{processes}:sockets"

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -9,17 +10,21 @@ from typing import Any
 import orjson
 
 from tasks import events, scripts
-from tasks.conversations import ring
 from tasks.errors import LeaseLost, StorageError
+from tasks.keys import RINGS, RINGS_KEPT
 from tasks.lease import Lease
-from tasks.redis_client import Command, RedisClient, command_of
+from tasks.redis_client import RedisClient, command_of
 
 log = logging.getLogger("parley.writer")
 
-#: Seconds that text waits for company; the first words of a reply do not wait.
-WINDOW = 0.005
+#: Seconds that text waits for company, between these bounds: until as many texts have come. Each trip to Redis costs
+#: the same whatever it carries. The first words of a reply do not wait.
+SHORTEST, LONGEST = 0.005, 0.010
+COMPANY = 12
 #: Characters of one reply that may be unsent; past that its model stream is read no further.
 MOST_UNSENT = 16_000
+#: Texts and notes in one trip; Lua passes on a few thousand values at once.
+MOST_AT_ONCE = 500
 #: Seconds between tries while Redis is away.
 RETRY_SECONDS = 0.25
 
@@ -58,6 +63,24 @@ class Strand:
         return taken
 
 
+class _Window:
+    """How long text waits, by how quickly texts have come lately."""
+
+    def __init__(self) -> None:
+        self._gap = LONGEST
+        self._flushed_at = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        return min(LONGEST, max(SHORTEST, COMPANY * self._gap))
+
+    def flushed(self, texts: int) -> None:
+        now = time.monotonic()
+        gap = min(LONGEST, (now - self._flushed_at) / texts)
+        self._flushed_at = now
+        self._gap += (gap - self._gap) / COMPANY
+
+
 class Writer:
     """One for all replies of a process; `run` has to run beside them."""
 
@@ -67,7 +90,9 @@ class Writer:
         self._timer: asyncio.TimerHandle | None = None
         self._unsent: dict[Strand, None] = {}
         self._sending: dict[Strand, None] = {}
-        self._sent = asyncio.Condition()
+        self._window = _Window()
+        #: Set, and followed by another, at the end of each flush.
+        self._flushed = asyncio.Event()
 
     async def write(self, strand: Strand, text: str) -> None:
         """Add text to a reply; waits only while too much of it is unsent. Raises LeaseLost."""
@@ -94,10 +119,8 @@ class Writer:
     async def drain(self, strand: Strand) -> None:
         """Wait until all of a reply stands in Redis. Raises LeaseLost."""
         self._due.set()
-        async with self._sent:
-            await self._sent.wait_for(
-                lambda: strand.lease.lost or (strand not in self._unsent and strand not in self._sending)
-            )
+        while not strand.lease.lost and (strand in self._unsent or strand in self._sending):
+            await self._flushed.wait()
         if strand.lease.lost:
             raise LeaseLost("The reply was given to somebody else before all of it was written.")
 
@@ -118,7 +141,10 @@ class Writer:
             # Who has lost the lease has lost words with it; what came after them must not close the gap.
             kept = [strand for strand in self._sending if not strand.lease.lost]
             if kept:
-                await self._send([(strand, item) for strand in kept for item in strand.take()])
+                self._window.flushed(len(kept))
+                batch = [(strand, item) for strand in kept for item in strand.take()]
+                for start in range(0, len(batch), MOST_AT_ONCE):
+                    await self._send(batch[start : start + MOST_AT_ONCE])
         except BaseException:
             # Words may be lost here: these replies go on from the last one that stands in Redis.
             for strand in self._sending:
@@ -126,15 +152,15 @@ class Writer:
             raise
         finally:
             self._sending = {}
-            async with self._sent:
-                self._sent.notify_all()
+            self._flushed.set()
+            self._flushed = asyncio.Event()
 
     def _schedule(self, strand: Strand, *, urgent: bool) -> None:
         self._unsent[strand] = None
         if urgent:
             self._due.set()
         elif self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(WINDOW, self._due.set)
+            self._timer = asyncio.get_running_loop().call_later(self._window.seconds, self._due.set)
 
     def _stop_timer(self) -> None:
         if self._timer:
@@ -143,19 +169,18 @@ class Writer:
 
     async def _send(self, batch: list[tuple[Strand, str | Note]]) -> None:
         keys, args = _packed(batch)
-        bell = ring(*{strand.lease.conversation: None for strand, _ in batch})
-        for (strand, item), done in zip(batch, await self._publish(keys, args, bell), strict=True):
+        for (strand, item), done in zip(batch, await self._publish(keys, args), strict=True):
             if not done:
                 strand.lease.lose()
             elif isinstance(item, str):
                 strand.lease.written += len(item.encode())
 
-    async def _publish(self, keys: list[str], args: list[Any], bell: Command) -> list[int]:
+    async def _publish(self, keys: list[str], args: list[Any]) -> list[int]:
         publish = command_of(scripts.PUBLISH, keys, args)
         away = False
         while True:
             try:
-                done: list[int] = (await self._line.together(publish, bell))[0]
+                done: list[int] = await self._line.command(*publish)
             except StorageError as error:
                 if not away:
                     log.warning("replies wait for Redis: %s", error)
@@ -169,19 +194,20 @@ class Writer:
 
 def _packed(batch: Iterable[tuple[Strand, str | Note]]) -> tuple[list[str], list[Any]]:
     """Keys and arguments of the publish script."""
-    keys: list[str] = []
-    args: list[Any] = []
+    keys: list[str] = [RINGS]
+    args: list[Any] = [RINGS_KEPT]
     ahead: dict[Strand, int] = {}
     for strand, item in batch:
         lease = strand.lease
         keys += (lease.keys.state, lease.keys.events, lease.keys.partial)
         if isinstance(item, Note):
-            args += (lease.owner, 0, b"", item.event, item.waiting)
+            args += (lease.conversation, lease.owner, 0, b"", item.event, item.waiting)
             strand.paused = bool(item.waiting)
             continue
         text = item.encode()
         offset = ahead.get(strand, lease.written)
         ahead[strand] = offset + len(text)
-        args += (lease.owner, offset, text, events.delta(strand.reply, item), b"-" if strand.paused else b"")
+        event, waiting = events.delta(strand.reply, item), b"-" if strand.paused else b""
+        args += (lease.conversation, lease.owner, offset, text, event, waiting)
         strand.paused = False
     return keys, args

@@ -10,7 +10,7 @@ from api.protocol import Refused
 from tasks import conversations, events, scripts
 from tasks.conversations import PATIENCE_MS, reply_id
 from tasks.errors import ConversationGone, LeaseLost
-from tasks.keys import ConversationKeys
+from tasks.keys import RINGS, RINGS_KEPT, ConversationKeys
 from tasks.lease import Lease, renew
 from tasks.redis_client import RedisClient
 from tests.steps import TTL, Steps
@@ -143,8 +143,8 @@ class TestStart:
 class TestPublish:
     async def sent(self, steps: Steps, lease: Lease, offset: int, text: str) -> int:
         """Send text as the writer does; 1 if it was taken."""
-        keys = (steps.keys.state, steps.keys.events, steps.keys.partial)
-        args = (lease.owner, offset, text.encode(), events.delta("r", text), b"")
+        keys = (RINGS, steps.keys.state, steps.keys.events, steps.keys.partial)
+        args = (RINGS_KEPT, lease.conversation, lease.owner, offset, text.encode(), events.delta("r", text), b"")
         (done,) = await steps.redis.script(scripts.PUBLISH, keys, args)
         assert isinstance(done, int)
         return done
@@ -189,8 +189,11 @@ class TestPublish:
             await other.say("hello")
             lease, _ = await steps.begin()
             keys = [getattr(s.keys, name) for s in (other, steps) for name in ("state", "events", "partial")]
-            args = ["nobody", 0, "no", events.delta("r", "no"), "", lease.owner, 0, "yes", events.delta("r", "yes"), ""]
-            assert await redis.script(scripts.PUBLISH, keys, args) == [0, 1]
+            args = [
+                *(other.id, "nobody", 0, "no", events.delta("r", "no"), ""),
+                *(steps.id, lease.owner, 0, "yes", events.delta("r", "yes"), ""),
+            ]
+            assert await redis.script(scripts.PUBLISH, [RINGS, *keys], [RINGS_KEPT, *args]) == [0, 1]
             assert await self.deltas(other) == []
             assert await self.deltas(steps) == ["yes"]
 

@@ -2,7 +2,6 @@
 people, workers and deaths can do leaves every conversation true."""
 
 import asyncio
-import copy
 import json
 import secrets
 import uuid
@@ -20,9 +19,9 @@ from tasks import conversations, events, scripts
 from tasks.conversations import Message, View
 from tasks.embedded_redis import EmbeddedRedis
 from tasks.errors import LeaseLost
-from tasks.keys import ConversationKeys, conversation_id
-from tasks.lease import Lease, Turn, renew
-from tasks.redis_client import RedisClient
+from tasks.keys import RINGS, RINGS_KEPT, ConversationKeys, conversation_id
+from tasks.lease import LEASE_MS, Lease, Turn, renew
+from tasks.redis_client import Command, RedisClient
 from tasks.sweep import revive
 from tests.client import Frame, replay
 
@@ -30,6 +29,8 @@ TTL = 600
 CONVERSATIONS = 2
 #: Snapshots of each conversation that some reader has kept since.
 READERS = 6
+#: Time that may go by between two looks at Redis' clock, here (ms).
+SLACK_MS = 1000
 
 T = TypeVar("T")
 
@@ -57,10 +58,46 @@ class Talk:
     hands: list[Hand] = field(default_factory=list)
     #: Messages that were stopped before their turn came.
     doomed: set[str] = field(default_factory=set)
+    #: All that anybody tried to stop, and nobody wished to be answered again since.
+    stopped: set[str] = field(default_factory=set)
 
     @property
     def id(self) -> str:
         return self.keys.conversation
+
+
+class Late(RedisClient):
+    """A client of a web process that stands still after some round trips; `meanwhile` happens then."""
+
+    meanwhile: Coroutine[Any, Any, None] | None = None
+    steps = 1
+
+    async def command(self, *command: Any) -> Any:
+        """As ever, but slow."""
+        return await self._slowly(super().command(*command))
+
+    async def together(self, *commands: Command, atomic: bool = True) -> list[Any]:
+        """As ever, but slow."""
+        answers: list[Any] = await self._slowly(super().together(*commands, atomic=atomic))
+        return answers
+
+    async def _slowly(self, work: Coroutine[Any, Any, T]) -> T:
+        answer = await work
+        self.steps -= 1
+        if self.steps == 0 and self.meanwhile:
+            await self.meanwhile
+            self.meanwhile = None
+        return answer
+
+    def stand_still(self, after: int, meanwhile: Coroutine[Any, Any, None]) -> None:
+        """The next time it is used."""
+        self.wake()
+        self.steps, self.meanwhile = after, meanwhile
+
+    def wake(self) -> None:
+        """What has not happened by now will not."""
+        if self.meanwhile:
+            self.meanwhile.close()
 
 
 #: Words of one, two and three bytes a letter.
@@ -76,7 +113,10 @@ class Machine(RuleBasedStateMachine):
         super().__init__()
         self._runner = asyncio.Runner()
         self._redis = RedisClient(self.url, max_connections=2)
+        self._late = Late(self.url, max_connections=1)
         self._talks: list[Talk] = []
+        #: The conversation that the last step was about; the others are as they were.
+        self._touched: list[Talk] = []
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
         return self._runner.run(work)
@@ -93,14 +133,23 @@ class Machine(RuleBasedStateMachine):
     def something_happens(self, number: int, data: st.DataObject) -> None:
         """One of the things that can happen in a conversation right now; `which` decides whom and what about."""
         talk = self._talks[number]
+        self._touched = [talk]
         act = data.draw(st.sampled_from(self._possible(talk)))
         getattr(self, act)(talk, data.draw(st.integers(0, 99)))
 
     def _possible(self, talk: Talk) -> list[str]:
-        """What is worth trying often stands here more than once."""
+        """What is worth trying often stands here more than once, and what seldom comes about all the more."""
+        state = self._state(talk)
         acts = ["say", "say", "look", "sweep"]
+        if "failed" in state:
+            acts += ["stop", "stop"] if state.get("pending") == "1" else ["retry", "retry", "retry"]
+        if int(state.get("pending", 0)) > 1:
+            acts += ["stop", "stop"]
+        elif talk.said and talk.said[-1] in talk.doomed:
+            acts += ["retry", "retry", "retry"]
         if talk.said:
             acts += ["say_again", "retry", "stop", "expire", "take", "take", "take", "overtake"]
+            acts += ["stop_late", "retry_late", "retry_twice"]
         if talk.retries:
             acts += ["retry_again"]
         if talk.hands:
@@ -117,9 +166,11 @@ class Machine(RuleBasedStateMachine):
 
     def say(self, talk: Talk, which: int) -> None:
         """A new message."""
+        self._run(self._say(talk))
+
+    async def _say(self, talk: Talk) -> None:
         talk.said.append(id := str(uuid.uuid4()))
-        accepted = self._run(messages.accept(self._redis, talk.id, id, "Hello", TTL))
-        assert not accepted.known
+        assert not (await messages.accept(self._redis, talk.id, id, "Hello", TTL)).known
 
     def say_again(self, talk: Talk, which: int) -> None:
         """The same message once more, whatever has become of it."""
@@ -134,17 +185,51 @@ class Machine(RuleBasedStateMachine):
         """The same wish once more."""
         self._retry(talk, *_pick(talk.retries, which))
 
-    def _retry(self, talk: Talk, to: str, id: str) -> None:
+    def retry_late(self, talk: Talk, which: int) -> None:
+        """The web process stands still after its look, and goes on when everything is different."""
+        self._late.stand_still(1, self._much_happens(talk, ends_waiting=which % 2 == 0))
+        self._retry(talk, talk.said[-1], str(uuid.uuid4()), self._late)
+
+    def retry_twice(self, talk: Talk, which: int) -> None:
+        """The same wish by another web process, granted while the first stands still."""
+        to, id = talk.said[-1], str(uuid.uuid4())
+        self._late.stand_still(1 + which % 2, self._is_granted(talk, to, id))
+        self._retry(talk, to, id, self._late)
+
+    async def _is_granted(self, talk: Talk, to: str, id: str) -> None:
+        await self._pass_time(talk)
+        await self._answer_all(talk)
+        await messages.retry(self._redis, talk.id, to, id, TTL)
+        await self._answer_all(talk)
+
+    def _retry(self, talk: Talk, to: str, id: str, redis: RedisClient | None = None) -> None:
         try:
-            self._run(messages.retry(self._redis, talk.id, to, id, TTL))
-            talk.retries.append((to, id))
-            talk.doomed.discard(to)
+            self._run(messages.retry(redis or self._redis, talk.id, to, id, TTL))
         except Refused:
             return
+        if (to, id) not in talk.retries:
+            talk.retries.append((to, id))
+            talk.doomed.discard(to)
+            talk.stopped.discard(to)
+
+    def stop_late(self, talk: Talk, which: int) -> None:
+        """The same for a stop, which may come too late then."""
+        self._late.stand_still(1, self._much_happens(talk, ends_waiting=which % 2 == 0))
+        talk.stopped.add(to := _pick(talk.said[-3:], which))
+        self._run(messages.stop(self._late, talk.id, to, TTL))
+
+    async def _much_happens(self, talk: Talk, ends_waiting: bool) -> None:
+        await self._pass_time(talk)
+        await self._answer_all(talk)
+        await self._say(talk)
+        await self._answer_all(talk)
+        if ends_waiting:
+            await self._say(talk)
 
     def stop(self, talk: Talk, which: int) -> None:
         """Stop one of the last messages' replies."""
         to = _pick(talk.said[-3:], which)
+        talk.stopped.add(to)
         queued = [message["id"] for message in self._waiting(talk)[1:]]
         self._run(messages.stop(self._redis, talk.id, to, TTL))
         assert not self._waiting(talk) or self._waiting(talk)[0]["id"] != to, "it goes on"
@@ -164,6 +249,8 @@ class Machine(RuleBasedStateMachine):
         turn = self._run(lease.next_turn())
         assert turn is None or not held, "a live lease was taken away"
         if turn:
+            assert self._held(talk), "a lease ends as it begins"
+            assert turn.partial.encode() == self._partial(talk), "the words shown are not gone on from"
             talk.hands.append(Hand(lease, turn))
 
     def overtake(self, talk: Talk, which: int) -> None:
@@ -174,12 +261,13 @@ class Machine(RuleBasedStateMachine):
     def start(self, talk: Talk, which: int) -> None:
         """It begins, unless the reply was stopped before its turn: then it ends it."""
         hand = _pick([hand for hand in talk.hands if not hand.begun], which)
-        self._attempt(talk, hand, self._start(hand))
+        self._attempt(talk, hand, self._start(hand, talk.stopped))
 
-    async def _start(self, hand: Hand) -> None:
+    async def _start(self, hand: Hand, stopped: set[str]) -> None:
         hand.begun = await hand.lease.start(hand.turn)
         assert not hand.begun or await hand.lease.start(hand.turn), "starting twice is starting once"
         if not hand.begun:
+            assert hand.turn.to in stopped, "a reply is withheld that nobody stopped"
             await hand.lease.finish(hand.turn, "stopped")
             raise LeaseLost("done with")
 
@@ -190,7 +278,6 @@ class Machine(RuleBasedStateMachine):
         hand.sent = (hand.lease.written, text)
         if self._publish(talk, hand):
             hand.lease.written += len(text.encode())
-            assert self._command("STRLEN", talk.keys.partial) == hand.lease.written, "words are lost"
         else:
             talk.hands.remove(hand)
 
@@ -211,12 +298,14 @@ class Machine(RuleBasedStateMachine):
     def _publish(self, talk: Talk, hand: Hand) -> bool:
         assert hand.sent
         offset, text = hand.sent
-        owner = self._state(talk).get("owner")
-        keys = (talk.keys.state, talk.keys.events, talk.keys.partial)
+        owner, before = self._state(talk).get("owner"), self._partial(talk)
+        keys = (RINGS, talk.keys.state, talk.keys.events, talk.keys.partial)
         delta = events.delta(hand.turn.reply, text)
-        args = (hand.lease.owner, offset, text.encode(), delta, b"")
+        args = (RINGS_KEPT, talk.id, hand.lease.owner, offset, text.encode(), delta, b"")
         (done,) = self._run(self._redis.script(scripts.PUBLISH, keys, args))
         assert not done or owner == hand.lease.owner, "somebody wrote without the lease"
+        wanted = before[:offset] + text.encode() if done else before
+        assert self._partial(talk) == wanted, "words are lost or there twice"
         return bool(done)
 
     def finish(self, talk: Talk, which: int) -> None:
@@ -246,24 +335,35 @@ class Machine(RuleBasedStateMachine):
         hand.turn, hand.begun, hand.sent = turn, False, None
 
     def _attempt(self, talk: Talk, hand: Hand, work: Coroutine[Any, Any, None]) -> None:
-        """A step that ends the hand if the lease is lost."""
+        """A step that ends the hand if the lease is lost, and then changes nothing."""
+        allowed, before = self._state(talk).get("owner") == hand.lease.owner, self._written(talk)
         try:
             self._run(work)
         except LeaseLost:
             talk.hands.remove(hand)
+        assert allowed or self._written(talk) == before, "somebody wrote without the lease"
 
     def hand_over(self, talk: Talk, which: int) -> None:
         """A worker is told to go."""
         hand = _pick(talk.hands, which)
         talk.hands.remove(hand)
-        self._run(hand.lease.release())
+        mine = self._state(talk).get("owner") == hand.lease.owner
+        given = self._run(hand.lease.release())
+        assert given == mine, "somebody gave back what was not theirs"
+        if given:
+            assert not self._held(talk), "the lease stays"
+            assert self._run(revive(self._redis, talk.id)), "the next one has to wait"
 
     def prolong(self, talk: Talk, which: int) -> None:
         """A worker's beat."""
-        hand = _pick(talk.hands, which)
+        hand, now = _pick(talk.hands, which), self._now()
         self._run(renew(self._redis, [hand.lease]))
         if hand.lease.lost:
             talk.hands.remove(hand)
+        else:
+            state = self._state(talk)
+            assert state["owner"] == hand.lease.owner, "somebody prolonged what was not theirs"
+            assert int(state["until"]) >= now + LEASE_MS, "a lease ends in spite of the beat"
 
     def crash(self, talk: Talk, which: int) -> None:
         """A worker dies; nobody is told."""
@@ -273,26 +373,31 @@ class Machine(RuleBasedStateMachine):
 
     def expire(self, talk: Talk, which: int) -> None:
         """Longer than a lease and every patience goes by without a beat."""
-        self._pass_time(talk)
+        self._run(self._pass_time(talk))
 
-    def _pass_time(self, talk: Talk) -> None:
-        if "until" in self._state(talk):
-            self._command("HSET", talk.keys.state, "until", 1)
-        self._command("ZADD", talk.keys.open, "XX", 1, talk.id)
+    async def _pass_time(self, talk: Talk) -> None:
+        if await self._redis.command("HEXISTS", talk.keys.state, "until"):
+            await self._redis.command("HSET", talk.keys.state, "until", 1)
+        await self._redis.command("ZADD", talk.keys.open, "XX", 1, talk.id)
 
     def sweep(self, talk: Talk, which: int) -> None:
-        """Somebody looks for what nobody answers."""
+        """Somebody looks for what nobody answers, and now and then for what needs no look, whatever the index says."""
+        if which % 3 == 0:
+            self._command("ZADD", talk.keys.open, 1, talk.id)
         waits, held = int(self._state(talk).get("pending", 0)) > 0, self._held(talk)
+        due, now = self._command("ZSCORE", talk.keys.open, talk.id), self._now()
         if self._run(revive(self._redis, talk.id)):
             assert waits, "what is answered was enqueued again"
             assert not held, "what is being answered was enqueued again"
+            assert float(due) <= now + SLACK_MS, "what may be answered yet was enqueued again"
+            assert not self._run(revive(self._redis, talk.id)), "everybody who looks enqueues it"
 
     # what must be true
 
     @invariant()
     def every_conversation_is_true(self) -> None:
         """After every step."""
-        for talk in self._talks:
+        for talk in self._touched:
             view = self._run(conversations.look(self._redis, talk.id, TTL))
             self._check_document(talk, view)
             self._check_index(talk, view)
@@ -316,6 +421,7 @@ class Machine(RuleBasedStateMachine):
         if view.progress.pending:
             assert score is not None, "nobody will find this conversation"
         else:
+            assert score is None, "what is answered is looked for"
             begun = {"owner", "until", "reply", "retry", "replaces", "phase", "waiting"} & state.keys()
             assert not begun
             assert not self._command("EXISTS", talk.keys.partial)
@@ -326,7 +432,7 @@ class Machine(RuleBasedStateMachine):
         frames: list[Frame] = [json.loads(events.frame(cursor, event)) for cursor, (_, event) in entries]
         first: Frame = {"type": "snapshot", "cursor": "0-0", "conversation": {"messages": []}, "reply": None}
         for snapshot in (first, *talk.snapshots):
-            seen = replay(copy.deepcopy([snapshot, *frames]))
+            seen = replay([snapshot, *frames])
             assert seen["messages"] == view.messages()
             self._check_reply(view.reply(), seen["reply"])
         self._check_texts(talk, frames, view)
@@ -347,15 +453,17 @@ class Machine(RuleBasedStateMachine):
         assert len(begun) == len(set(begun)), "a reply began twice"
         assert len(ended) == len(set(ended)), "a reply ended twice"
         assert not talk.doomed & {frame["to"] for frame in frames if frame["type"] == "reply.started"}
+        wanted = [(id, to) for to, id in talk.retries]
         for message in view.messages():
             if message["role"] == "bot":
+                assert dict(wanted).get(message["id"], message["to"]) == message["to"], "another message's retry"
                 shown = _shown(frames, message["id"])
                 assert message["text"] == shown or (message["finish_reason"] == "stopped" and not shown)
 
     def teardown(self) -> None:
         """Then peace: somebody looks, a worker comes, and everything is answered exactly once."""
         for talk in self._talks:
-            self._pass_time(talk)
+            self._run(self._pass_time(talk))
             if int(self._state(talk).get("pending", 0)):
                 assert self._run(revive(self._redis, talk.id)), "nobody enqueues it again"
             self._run(self._answer_all(talk))
@@ -367,6 +475,8 @@ class Machine(RuleBasedStateMachine):
             failed = {message["id"] for message in view.messages() if "failed" in message}
             assert set(talk.said) <= answered | failed
         self._run(self._redis.aclose())
+        self._late.wake()
+        self._run(self._late.aclose())
         self._runner.close()
 
     async def _answer_all(self, talk: Talk) -> None:
@@ -387,10 +497,25 @@ class Machine(RuleBasedStateMachine):
         flat = [value.decode() for value in self._command("HGETALL", talk.keys.state)]
         return dict(zip(flat[::2], flat[1::2], strict=True))
 
+    def _written(self, talk: Talk) -> list[Any]:
+        """All that readers can see."""
+        keys = talk.keys
+        last = ("XREVRANGE", keys.events, "+", "-", "COUNT", 1)
+        return self._run(self._redis.together(("JSON.GET", keys.document), ("GET", keys.partial), last))
+
+    def _partial(self, talk: Talk) -> bytes:
+        """What is shown of the reply in turn."""
+        return self._command("GET", talk.keys.partial) or b""
+
     def _held(self, talk: Talk) -> bool:
         """Whether a lease is live."""
-        state, (seconds, _) = self._state(talk), self._command("TIME")
-        return "owner" in state and int(state["until"]) > int(seconds) * 1000
+        state = self._state(talk)
+        return "owner" in state and int(state["until"]) > self._now()
+
+    def _now(self) -> int:
+        """Redis' time (ms)."""
+        seconds, micros = map(int, self._command("TIME"))
+        return seconds * 1000 + micros // 1000
 
     def _waiting(self, talk: Talk) -> list[Message]:
         """The messages without an answer, the one in turn first."""

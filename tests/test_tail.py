@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from api.tail import MOST_BEHIND, Behind, Resync, Subscription, Tail, parse_cursor
+from tasks import events
 from tasks.embedded_redis import EmbeddedRedis
 from tasks.processes import wait_until
 from tasks.redis_client import RedisClient
@@ -112,6 +113,32 @@ async def test_messages_in_quick_succession_are_all_heard(tail: Tail, redis: Red
         while not frames or frames[-1].get("message", {}).get("text") != "the end":
             frames += await read(reader, "reply.finished")
         assert frames == await steps.events()
+
+
+async def happens_unheard(steps: Steps) -> None:
+    """Something comes into the stream whose ring is lost."""
+    await steps.redis.command("XADD", steps.keys.events, "*", events.FIELD, events.encode({"type": "unheard"}))
+
+
+async def test_what_nobody_rang_for_is_not_skipped_by_the_next_word(tail: Tail, redis: RedisClient) -> None:
+    async with Steps(redis) as steps:
+        reader = await follow(tail, steps)
+        await steps.say("hello")
+        lease, turn = await steps.begin()
+        await steps.write(lease, turn, "one")
+        seen = await read(reader, "one")
+        await happens_unheard(steps)
+        await steps.write(lease, turn, "two")
+        assert seen + await read(reader, "two") == await steps.events()
+
+
+async def test_what_nobody_rang_for_is_found_while_a_reply_is_due(tail: Tail, redis: RedisClient) -> None:
+    async with Steps(redis) as steps:
+        reader = await follow(tail, steps)
+        await steps.say("hello")
+        seen = await read(reader, "message.accepted")
+        await happens_unheard(steps)
+        assert seen + await read(reader, "unheard") == await steps.events()
 
 
 async def test_a_reader_that_falls_too_far_behind_is_sent_away(redis: RedisClient) -> None:

@@ -1,17 +1,18 @@
--- Adds to many replies in one go; each item names the lease that allows it and the place it belongs.
--- Safe to send again after a lost answer: text that is there already is not added twice.
--- KEYS per item: state, events, partial
--- ARGV per item: owner, offset (bytes already written), text, event, waiting ('' leaves it, '-' ends it, else JSON)
+-- Adds to many replies in one go, and rings with what was added; each item names the lease that allows it and the
+-- place it belongs. Safe to send again after a lost answer: text that is there already is not added twice.
+-- KEYS rings, then per item: state, events, partial
+-- ARGV rings kept, then per item: conversation, owner, offset (bytes already written), text, event,
+--      waiting ('' leaves it, '-' ends it, else JSON)
 -- Returns per item 1, or 0 if the lease is lost or the text would leave a gap.
-local result = {}
-for i = 1, #KEYS / 3 do
-  local state, events, partial = KEYS[i * 3 - 2], KEYS[i * 3 - 1], KEYS[i * 3]
-  local a = i * 5 - 4
-  local text, waiting = ARGV[a + 2], ARGV[a + 4]
-  local ok = redis.call('HGET', state, 'owner') == ARGV[a]
+local rings, result, news = KEYS[1], {}, {}
+for i = 1, (#KEYS - 1) / 3 do
+  local state, events, partial = KEYS[i * 3 - 1], KEYS[i * 3], KEYS[i * 3 + 1]
+  local a = i * 6 - 4
+  local text, event, waiting = ARGV[a + 3], ARGV[a + 4], ARGV[a + 5]
+  local ok = redis.call('HGET', state, 'owner') == ARGV[a + 1]
   local fresh = true
   if ok and text ~= '' then
-    local offset = tonumber(ARGV[a + 1])
+    local offset = tonumber(ARGV[a + 2])
     local have = redis.call('STRLEN', partial)
     ok = have == offset or have == offset + #text
     fresh = have == offset
@@ -23,7 +24,10 @@ for i = 1, #KEYS / 3 do
     end
   end
   if ok and fresh then
-    redis.call('XADD', events, 'MAXLEN', '~', '2000', '*', 'e', ARGV[a + 3])
+    local last = redis.call('XREVRANGE', events, '+', '-', 'COUNT', 1)[1]
+    local cursor = redis.call('XADD', events, 'MAXLEN', '~', '2000', '*', 'e', event)
+    news[#news + 1] = ARGV[a]
+    news[#news + 1] = (last and last[1] or '0-0') .. ' ' .. cursor .. ' ' .. event
     if waiting == '-' then
       redis.call('HSET', state, 'phase', 'writing')
       redis.call('HDEL', state, 'waiting')
@@ -32,5 +36,8 @@ for i = 1, #KEYS / 3 do
     end
   end
   result[i] = ok and 1 or 0
+end
+if #news > 0 then
+  redis.call('XADD', rings, 'MAXLEN', '~', ARGV[1], '*', unpack(news))
 end
 return result
