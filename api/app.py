@@ -14,7 +14,7 @@ from starlette.middleware.gzip import GZipMiddleware
 
 from api.answers import document
 from api.headers import HEADERS, SecurityHeaders
-from api.routes import router
+from api.routes import Sockets, router
 from api.services import Services
 from tasks.errors import StorageError
 from tasks.logs import set_up
@@ -46,6 +46,7 @@ def create_app(settings: Settings) -> FastAPI:
         allow_headers=["*"],
     )
     app.add_middleware(SecurityHeaders)
+    app.add_middleware(Sockets)
     app.add_exception_handler(StorageError, _away)
     app.add_exception_handler(Exception, _failed)
     app.include_router(router)

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 from api import answers, metrics, protocol, seed_socket, websocket
@@ -89,10 +90,23 @@ async def figures(services: Shared) -> Response:
     return Response(metrics.text(await services.totals(), await services.gauges()), media_type=CONTENT_TYPE_LATEST)
 
 
-@router.websocket("/chat")
-async def chat(socket: WebSocket, token: str = "", after: str | None = None) -> None:
+class Sockets:
+    """Takes the sockets out before all that is made for calls: each layer costs memory and time for each socket."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket" and scope["path"] == "/chat":
+            await chat(WebSocket(scope, receive, send))
+        else:
+            await self._app(scope, receive, send)
+
+
+async def chat(socket: WebSocket) -> None:
     """The stream contract for who asks for it, the older one for who does not."""
     services: Services = socket.app.state.services
+    token, after = socket.query_params.get("token", ""), socket.query_params.get("after")
     streams = protocol.SUBPROTOCOL in socket.scope["subprotocols"]
     if not allowed(socket, services.settings):
         if streams:

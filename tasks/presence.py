@@ -3,6 +3,7 @@
 import time
 from dataclasses import dataclass
 
+from tasks import scripts
 from tasks.keys import ALIVE
 from tasks.redis_client import RedisClient
 
@@ -37,11 +38,7 @@ class Presence:
 
         Raises StorageError.
         """
-        _, beats = await self._redis.together(
-            ("ZADD", ALIVE, int(time.time() * 1000), self.process),
-            ("ZRANGE", ALIVE, 0, -1, "WITHSCORES"),
-            atomic=False,
-        )
+        beats = await self._redis.script(scripts.BEAT, (ALIVE,), (self.process, int(time.time() * 1000)))
         self._looked_at = now = time.monotonic()
         current = dict(_pairs(beats))
         self._seen = {name: self._updated(name, beat, now) for name, beat in current.items()}

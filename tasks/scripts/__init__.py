@@ -1,4 +1,4 @@
-"""The scripts that change conversations: each is one step that happens whole or not at all.
+"""The scripts that change what is in Redis: each is one step that happens whole or not at all.
 
 They are sent by their hash; a server that does not know them (restarted, failed over) is taught again.
 """
@@ -22,6 +22,7 @@ def _load(name: str) -> Script:
 
 
 ACCEPT = _load("accept")
+BEAT = _load("beat")
 CLAIM = _load("claim")
 DELETE = _load("delete")
 FINISH = _load("finish")
@@ -32,4 +33,4 @@ RETRY = _load("retry")
 START = _load("start")
 TAKE = _load("take")
 
-ALL = (ACCEPT, CLAIM, DELETE, FINISH, PUBLISH, RELEASE, RENEW, RETRY, START, TAKE)
+ALL = (ACCEPT, BEAT, CLAIM, DELETE, FINISH, PUBLISH, RELEASE, RENEW, RETRY, START, TAKE)
