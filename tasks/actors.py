@@ -28,7 +28,7 @@ log = logging.getLogger("parley.actors")
 
 async def answer_conversation(answering: Answering, lease: Lease) -> None:
     """Answer whatever is unanswered in a conversation, one message after another."""
-    while turn := await lease.next_turn():
+    while not lease.done and (turn := await lease.next_turn()):
         if await lease.start(turn):
             await answer_turn(answering, lease, turn)
         else:

@@ -45,6 +45,8 @@ class Lease:
         self.written = 0
         self.taken = False
         self.lost = False
+        #: The last reply that was ended left nothing to answer; whoever says something more enqueues anew.
+        self.done = False
         self._redis = redis
         self._ttl = ttl
         self._holder: asyncio.Task[Any] | None = None
@@ -117,6 +119,7 @@ class Lease:
         answer, _ = await self._redis.together(finished, ring(self.conversation), atomic=False)
         if answer == -1:
             raise LeaseLost("The reply was given to somebody else before it ended.")
+        self.done = answer == 0
 
     async def fail(self, turn: Turn, code: str, detail: str, retryable: bool) -> None:
         """End the reply with a failure; what was shown of it is kept beside it. Raises LeaseLost, StorageError."""
@@ -131,6 +134,7 @@ class Lease:
         )
         if answer < 0:
             raise LeaseLost("The reply was given to somebody else before it failed.")
+        self.done = answer == 0
 
     async def release(self) -> bool:
         """Give the lease back; True if it was ours and something is left to answer. Raises StorageError."""
