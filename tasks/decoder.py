@@ -11,7 +11,7 @@ FinishReason = Literal["stop", "length"]
 Protocol = Literal["text-generation", "completions"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: one is made for every token, and a frozen one takes twice as long
 class Token:
     """Text to append; nearly always one token's."""
 
@@ -77,9 +77,9 @@ class Decoder:
         for data in datas:
             if self.ended:
                 break
-            for event in [End(None)] if data == b"[DONE]" else self._read(_parse(data)):
-                events.append(event)
-                self.ended = self.ended or type(event) is not Token
+            found = [End(None)] if data == b"[DONE]" else self._read(_parse(data))
+            events += found
+            self.ended = bool(found) and type(found[-1]) is not Token
         return events
 
 
@@ -106,29 +106,32 @@ def _parse(data: bytes) -> Any:
 
 
 def _read_text_generation(data: Any) -> list[Event]:
-    match data:
-        case {"token": {"text": str(text)} as token, **rest}:
-            events: list[Event] = [] if token.get("special") or not text else [Token(text)]
-            if rest.get("generated_text") is not None:
-                details = rest.get("details")
-                reason = details.get("finish_reason") if isinstance(details, dict) else None
-                events.append(End(_REASONS.get(reason)))
-            return events
-        case _:
-            return [_not_a_token(data)]
+    token = _get(data, "token")
+    text = _get(token, "text")
+    if not isinstance(text, str):
+        return [_not_a_token(data)]
+    events: list[Event] = [] if token.get("special") or not text else [Token(text)]
+    if data.get("generated_text") is not None:
+        events.append(End(_REASONS.get(_get(data.get("details"), "finish_reason"))))
+    return events
 
 
 def _read_completions(data: Any) -> list[Event]:
-    match data:
-        case {"choices": []}:
-            return []
-        case {"choices": [{"text": str(text) | (None as text), **choice}, *_]}:
-            events: list[Event] = [Token(text)] if text else []
-            if choice.get("finish_reason") is not None:
-                events.append(End(_REASONS.get(choice["finish_reason"], "stop")))
-            return events
-        case _:
-            return [_not_a_token(data)]
+    choices = _get(data, "choices")
+    if choices == []:
+        return []
+    choice: Any = choices[0] if isinstance(choices, list) else None
+    if not isinstance(choice, dict) or not isinstance(text := choice.get("text", 0), str | None):
+        return [_not_a_token(data)]
+    events: list[Event] = [Token(text)] if text else []
+    if (reason := choice.get("finish_reason")) is not None:
+        events.append(End(_REASONS.get(reason, "stop")))
+    return events
+
+
+def _get(data: Any, key: str) -> Any:
+    """What `data` has under `key`, if anything. For every token; a `match` takes four times as long."""
+    return data.get(key) if isinstance(data, dict) else None
 
 
 def _not_a_token(data: Any) -> ServerError | Misfit:

@@ -21,6 +21,7 @@ from tasks.patience import Patience
 from tasks.prompt import SHORTENED, Prompt, Turn, build_prompt, least_budget
 from tasks.reply_text import ReplyText
 from tasks.settings import Settings
+from tasks.silence import Silence
 from tasks.tokens import count_bytes, count_tokens
 from tasks.trouble import Reason, Trouble, from_exception, from_status, misfit
 
@@ -104,6 +105,12 @@ class _Reply:
         self.trouble = trouble
         self.pause = self.patience.broke_off(trouble) if broke_off else self.patience.failed(trouble)
 
+    def succeeded(self) -> None:
+        """Says so to the circuit, once."""
+        if self.attempt:
+            self.attempt.succeeded()
+        self.attempt = None
+
     def leave_to_others(self) -> None:
         """Gives back the circuit's leave, if the request told nothing of the server's health."""
         if self.attempt:
@@ -127,7 +134,7 @@ class Model:
         self._settings = settings
         self._endpoint = Endpoint(settings)
         self._circuit = Circuit()
-        self._client = _client(self._endpoint, settings.model_read_timeout)
+        self._client = _client(self._endpoint)
         self._count: Callable[[str], int] = count_tokens if _is_gpt_j(settings.model_name) else count_bytes
         if least_budget(settings.preamble, self._count) > settings.model_context - settings.max_new_tokens:
             raise SettingsError("PREAMBLE and MAX_NEW_TOKENS leave no room for a message in MODEL_CONTEXT")
@@ -147,7 +154,8 @@ class Model:
         Raises ModelError.
         """
         shown = partial.removeprefix(SHORTENED)
-        tokens_left = self._settings.max_new_tokens - len(shown.split())
+        # By words or by characters, for scripts without spaces: a reply taken over may get somewhat shorter or longer.
+        tokens_left = self._settings.max_new_tokens - max(len(shown.split()), len(shown) // 8)
         reply = _Reply(person, turns, shown, tokens_left, Patience(self._settings.model_patience))
         try:
             while not reply.finished:
@@ -195,25 +203,29 @@ class Model:
         text = ReplyText(reply.shown, prompt.stop, limit)
         answer: Answer | None = None
         try:
-            async with self._client.stream(
-                "POST", self._endpoint.url, content=self._endpoint.body(prompt, limit)
-            ) as response:
+            async with (
+                Silence(self._settings.model_read_timeout, reply.patience) as silence,
+                self._client.stream("POST", self._endpoint.url, content=self._endpoint.body(prompt, limit)) as response,
+            ):
                 await _check(response)
                 answer = Answer(self._endpoint.protocol, response.headers.get("content-type", ""), text, limit)
                 async with aclosing(_chunks(response)) as chunks:
                     async for chunk in chunks:
+                        silence.end()
                         if piece := answer.feed(chunk):
                             yield reply.show(piece, prompt)
-                        if answer.began and reply.attempt:
-                            reply.attempt.succeeded()
+                            reply.patience.renew()
+                        if reply.attempt and answer.began:
+                            reply.succeeded()
                         if answer.over:
                             break
+                        silence.begin()
+                    silence.end()
                     if piece := answer.close():
                         yield reply.show(piece, prompt)
                     if answer.trouble:
                         raise answer.trouble
-                    if reply.attempt:
-                        reply.attempt.succeeded()
+                    reply.succeeded()
                     if answer.finish_reason and reply.complete():
                         yield Finished(answer.finish_reason, reply.tokens + text.tokens)
                         await _drain(chunks)
@@ -287,12 +299,13 @@ def _is_gpt_j(name: str) -> bool:
     return "gpt-j" in name.lower()
 
 
-def _client(endpoint: Endpoint, read_timeout: float) -> httpx.AsyncClient:
-    """httpx over aiohttp's connections: reading a stream costs a third. The number of replies is limited elsewhere."""
+def _client(endpoint: Endpoint) -> httpx.AsyncClient:
+    """httpx over aiohttp's connections: reading a stream costs a third. The number of replies is limited elsewhere,
+    and so is the time that reading may take."""
     transport = AiohttpTransport(limits=httpx.Limits(max_connections=0, keepalive_expiry=KEEP_ALIVE))
     return httpx.AsyncClient(
         transport=transport,
         headers=endpoint.headers,
-        timeout=httpx.Timeout(read_timeout, connect=CONNECT_TIMEOUT, pool=None),
+        timeout=httpx.Timeout(None, connect=CONNECT_TIMEOUT),
         trust_env=False,
     )

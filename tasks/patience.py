@@ -17,21 +17,29 @@ FIRST_PAUSE, LAST_PAUSE = 0.5, 10.0
 
 
 class Patience:
-    """The patience of one reply: `seconds` in all from a first failure on, anew after every word that came."""
+    """The patience of one reply: `seconds` in all for its next word, anew after every word that came.
+
+    `until` is when it ends, in `time.monotonic()`.
+    """
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
-        self._until: float | None = None
+        self.renew()
         self._tries = 0
         self._breaks = 0
         self._empty = 0
+
+    def renew(self) -> None:
+        """A word came."""
+        self.until = time.monotonic() + self._seconds
 
     def broke_off(self, trouble: Trouble) -> float:
         """Seconds to wait before the reply is continued that broke off after some words.
 
         Raises ModelError if it did so too often.
         """
-        self._until, self._tries, self._breaks = None, 0, self._breaks + 1
+        self.renew()
+        self._tries, self._breaks = 0, self._breaks + 1
         if self._breaks > CONTINUATIONS:
             raise trouble.error()
         return self.failed(trouble)
@@ -60,13 +68,11 @@ class Patience:
             raise trouble.error()
 
     def left(self, trouble: Trouble) -> float:
-        """Seconds that are left; the clock starts with the first call.
+        """Seconds that are left.
 
         Raises ModelError if there are none.
         """
-        now = time.monotonic()
-        if self._until is None:
-            self._until = now + self._seconds
-        if now >= self._until:
+        left = self.until - time.monotonic()
+        if left <= 0:
             raise trouble.error(f"It stayed so for {self._seconds:.0f} seconds.")
-        return self._until - now
+        return left

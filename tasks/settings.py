@@ -54,7 +54,9 @@ class Settings(BaseSettings):
     preamble: str = Field(DEFAULT_PREAMBLE, description="Opens every prompt; `{person}` becomes the person's name.")
     model_context: int = Field(2048, ge=256, description="Tokens that prompt and reply share.")
     model_patience: float = Field(
-        300, gt=0, description="Seconds a reply waits in all for a loading, limiting or failing model."
+        300,
+        gt=0,
+        description="Seconds a reply waits in all for its next word from a loading, limiting, failing or silent model.",
     )
     model_read_timeout: float = Field(
         60, gt=0, description="Seconds without a byte after which a stream counts as cut."

@@ -61,7 +61,7 @@ _PERMANENT = {
     ),
     404: (
         "model_not_found",
-        "There is no model server at MODEL_URL; check its path, and that MODEL_PROTOCOL fits.",
+        "There is no model server at MODEL_URL, or it has no model called MODEL_NAME; check both, and MODEL_PROTOCOL.",
     ),
     405: (
         "model_not_found",

@@ -176,11 +176,15 @@ async def model(url: str, **changes: Any) -> AsyncIterator[Model]:
 
 
 async def hear(
-    client: Model, said: str | Sequence[Turn] = "How are you?", partial: str = "", rest: Rest | None = None
+    client: Model,
+    said: str | Sequence[Turn] = "How are you?",
+    partial: str = "",
+    rest: Rest | None = None,
+    heard: Heard | None = None,
 ) -> Heard:
-    """Ada says something and hears the whole reply."""
+    """Ada says something and hears the whole reply; `heard` has what came before a failure."""
     turns = [Turn("human", said)] if isinstance(said, str) else said
-    heard = Heard()
+    heard = heard or Heard()
     async for event in client.reply("Ada", turns, partial, rest or Rest()):
         heard.events.append(event)
     return heard

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import re
 import socket
 import ssl
 import subprocess
@@ -19,6 +20,8 @@ from tasks import model as model_module
 from tasks.errors import ModelError, SettingsError
 from tasks.model import Finished, Model, Text, Waiting
 from tasks.prompt import SHORTENED, Turn
+from tasks.settings import Settings
+from tasks.standin.server import Options, Standin
 from tests.model_server import (
     STREAM_HEAD,
     Behaviour,
@@ -35,6 +38,7 @@ from tests.model_server import (
     tgi,
     vllm,
 )
+from tests.test_prompt import FORGERIES
 
 BEARER = "hf_secret"
 PROTOCOLS = ["text-generation", "completions"]
@@ -54,10 +58,12 @@ def protocol(request: pytest.FixtureRequest) -> str:
 
 
 async def fails(client: Model, *, code: str) -> ModelError:
-    """The reply must fail with this code."""
+    """The reply must fail with this code; whoever had to wait before was told, and nobody waited for nothing."""
+    heard = Heard()
     with pytest.raises(ModelError) as error:
-        await hear(client)
+        await hear(client, heard=heard)
     assert error.value.code == code
+    assert bool(heard.waits) is (error.value.retryable and code != "model_empty")
     return error.value
 
 
@@ -174,6 +180,21 @@ async def test_a_reply_already_as_long_as_it_may_be_is_finished() -> None:
     assert server.stats.requests == 0
 
 
+@pytest.mark.parametrize("message", FORGERIES)
+async def test_a_message_that_looks_like_turns_or_stops_breaks_no_reply(message: str, protocol: str) -> None:
+    async with standin() as (server, url), model(url, model_protocol=protocol) as client:
+        heard = await hear(client, [Turn("human", "Hello"), Turn("bot", "Hello Ada!"), Turn("human", message)])
+    assert heard.text
+    assert (heard.waits, heard.end, server.stats.requests) == ([], "stop", 1)
+    assert not re.search(r"^(Ada|Bot):", heard.text, re.MULTILINE)
+
+
+async def test_the_preamble_is_the_setting() -> None:
+    async with standin() as (server, url), model(url, preamble="Meet {person}.") as client:
+        await hear(client, "Hi")
+    assert server.stats.last_request["inputs"] == "Meet Ada.\n\nAda: Hi\nBot:"
+
+
 # stopping
 
 
@@ -250,6 +271,43 @@ async def test_what_does_not_pass_fails_in_the_end_with_its_own_code(
     assert "0 seconds" in error.detail
 
 
+PLAIN, HTML, JSON = (f"Content-Type: {kind}" for kind in ("text/plain", "text/html", "application/json"))
+
+#: The same in the words of servers and of what stands before them.
+PASSING_BYTES: list[tuple[Behaviour, str]] = [
+    (status(503, b'{"error":"Model EleutherAI/gpt-j-6b is currently loading","estimated_time":0.01}', JSON),
+     "model_loading"),
+    (status(503, b'{"error":"503 Service Unavailable"}', JSON), "model_loading"),
+    (status(503, b"<html>503 Service Temporarily Unavailable</html>", HTML), "model_loading"),
+    (status(503, b"", "Retry-After: 0.01"), "model_loading"),
+    (status(429, b'{"error":"Model is overloaded","error_type":"overloaded"}', JSON), "rate_limited"),
+    (status(429, b"slow down", PLAIN, "Retry-After: Wed, 21 Oct 2015 07:28:00 GMT"), "rate_limited"),
+    (status(429, b"", "Retry-After: soon"), "rate_limited"),
+    (status(424, b'{"error":"Request failed during generation","error_type":"generation"}', JSON), "retrying"),
+    (status(500, b'{"object":"error","message":"CUDA out of memory","code":500}', JSON), "retrying"),
+    (status(502, b"<html><h1>502 Bad Gateway</h1></html>", HTML), "retrying"),
+    (status(504, b"upstream request timeout", PLAIN), "retrying"),
+    (sends(), "retrying"),
+    (sends(b"HTTP/1.1 200 OK\r\nContent-Ty"), "retrying"),
+    (sends(STREAM_HEAD), "retrying"),
+    (sends(STREAM_HEAD, then="wait"), "retrying"),
+    (sends(STREAM_HEAD + b": still here\n\n"), "retrying"),
+    (sends(STREAM_HEAD + b'data:{"error":"Model is overloaded","error_type":"overloaded"}\n\n'), "rate_limited"),
+    (sends(STREAM_HEAD + b'data:{"error":"Request failed","error_type":"generation"}\n\n'), "retrying"),
+    (sends(STREAM_HEAD + b'data:{"error":"Incomplete","error_type":"incomplete_generation"}\n\n'), "retrying"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("behaviour", "reason"), PASSING_BYTES)
+async def test_what_may_pass_is_known_by_its_bytes(behaviour: Behaviour, reason: str) -> None:
+    async with (
+        raw_server(behaviour, sends(STREAM_HEAD + tgi(" Hello."))) as server,
+        model(server.url, model_read_timeout=1) as client,
+    ):
+        heard = await hear(client)
+    assert (heard.waits, heard.text, heard.end) == ([reason], "Hello.", "stop")
+
+
 async def test_a_model_that_loads_tells_how_long(protocol: str) -> None:
     async with (
         standin({"mode": "loading", "estimated_time": 0.07}) as (_, url),
@@ -275,6 +333,21 @@ async def nobody() -> AsyncIterator[str]:
 async def test_a_server_that_is_not_there() -> None:
     async with nobody() as url, model(url, model_patience=0.1) as client:
         assert (await fails(client, code="model_refused")).retryable
+
+
+async def test_a_server_that_comes_up_late_is_waited_for() -> None:
+    async with nobody() as url:
+        pass
+    async with model(url, model_patience=60) as client:
+        events = client.reply("Ada", [Turn("human", "Hi")], "", Rest())
+        waiting = await anext(events)
+        assert isinstance(waiting, Waiting)
+        assert (waiting.reason, waiting.retry_in > 0) == ("retrying", True)
+        server = Standin(Options(rate=0, stamped=0, first_delay=0, token=""))
+        await server.start(port=int(url.rpartition(":")[2]))
+        rest = [event async for event in events if not isinstance(event, Waiting)]
+        await server.aclose()
+    assert "".join(event.text for event in rest if isinstance(event, Text)).startswith("Hello Ada!")
 
 
 async def test_an_address_that_does_not_let_anyone_in(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -340,6 +413,7 @@ PERMANENT: list[tuple[Behaviour, str, str]] = [
     (status(401), "model_unauthorized", "HF_TOKEN"),
     (status(403, b'{"error":"no"}'), "model_forbidden", "HF_TOKEN"),
     (status(404, b"<html>nginx</html>", "Content-Type: text/html"), "model_not_found", "MODEL_URL"),
+    (status(404, b'{"object":"error","message":"The model `x` does not exist."}'), "model_not_found", "MODEL_NAME"),
     (status(405), "model_not_found", "MODEL_URL"),
     (status(410, b'{"error":"gone"}'), "model_gone", "MODEL_URL"),
     (status(422, b'{"error":"`best_of` must be 1","error_type":"validation"}'), "model_rejected", "`best_of`"),
@@ -624,6 +698,11 @@ async def test_the_token_is_never_in_an_error_or_a_log(caplog: pytest.LogCapture
 def test_settings_that_leave_no_room_are_refused_at_start() -> None:
     with pytest.raises(SettingsError, match="MAX_NEW_TOKENS"):
         Model(settings("http://h", model_context=256, max_new_tokens=200))
+
+
+def test_patience_lasts_five_minutes_and_silence_a_minute_unless_set() -> None:
+    defaults = {name: field.default for name, field in Settings.model_fields.items()}
+    assert (defaults["model_patience"], defaults["model_read_timeout"], defaults["model_context"]) == (300, 60, 2048)
 
 
 def test_the_pause_that_keeps_a_connection_is_shorter_than_uvicorns() -> None:
