@@ -67,7 +67,7 @@ fuzz: setup-dev ## Send nonsense to a running system and check that it stays wel
 try-model: .venv/run.stamp ## Send one prompt to the model at MODEL_URL and show what comes back (ARGS=…)
 	@exec $(PY) -m tasks.try_model $(ARGS)
 
-test-model-server: setup-dev ## Test the model client against a real model server of GPT-J's build (ARGS=…)
+test-model-server: setup-dev frontend/dist/index.html ## Test the whole chat against a real model server with a tiny GPT-J (ARGS=…)
 	@exec $(PY) -m tests.real_model $(ARGS)
 
 lock: .venv/lock.stamp ## Pin the newest allowed packages into requirements*.txt
