@@ -8,7 +8,7 @@ import logging
 from collections import deque
 from typing import Any
 
-from uvicorn._types import ASGIReceiveEvent
+from uvicorn._types import ASGIReceiveEvent, ASGISendEvent
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
@@ -123,6 +123,12 @@ class Socket(WebSocketsSansIOProtocol):
         elif self.read_paused and not self.transport.is_closing():
             self.read_paused = False
             self.transport.resume_reading()
+
+    async def send(self, message: ASGISendEvent) -> None:
+        """Pass an event of the application on. A close goes behind what waits, and nothing waits behind it."""
+        if message["type"] == "websocket.close":
+            self.writable.set()
+        await super().send(message)
 
     async def receive(self) -> ASGIReceiveEvent:
         """The next event for the application."""

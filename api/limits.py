@@ -38,6 +38,8 @@ class Limits:
         self._counter = MovingWindowRateLimiter(storage)
         self._settings = settings
         self._sockets: Counter[str] = Counter()
+        #: When what was refused may happen again.
+        self._closed: dict[str, float] = {}
 
     async def message(self, conversation: str, address: str, *, queued: int, id: str | None = None) -> None:
         """Count a message of a session, unless `queued` others wait already or it is one too many.
@@ -86,8 +88,12 @@ class Limits:
 
     async def _hit(self, item: RateLimitItem, *names: str) -> int:
         """Seconds until this may happen again; 0 if it may now."""
-        with translated():
-            if await self._counter.hit(item, *names):
-                return 0
-            reset, _ = await self._counter.get_window_stats(item, *names)
-            return max(1, math.ceil(reset - time.time()))
+        name, now = item.key_for(*names), time.time()
+        if self._closed.get(name, 0.0) <= now:
+            with translated():
+                if await self._counter.hit(item, *names):
+                    return 0
+                again, _ = await self._counter.get_window_stats(item, *names)
+            # Nobody gets in before, so nobody need be asked: a flood must not stand in line before others.
+            self._closed = {other: end for other, end in self._closed.items() if end > now} | {name: again}
+        return max(1, math.ceil(self._closed[name] - now))

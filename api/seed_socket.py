@@ -37,7 +37,8 @@ def reply_frame(id: str, text: str, timestamp: str) -> str:
 async def serve(websocket: WebSocket, services: Services, token: str) -> None:
     """Serve one socket from its handshake to its end."""
     address = address_of(websocket, services.settings.trusted_proxies)
-    with contextlib.suppress(WebSocketDisconnect, RuntimeError):
+    # Only a server that ends cancels, once its time is over; the socket was closed before.
+    with contextlib.suppress(WebSocketDisconnect, RuntimeError, asyncio.CancelledError):
         try:
             conversation = conversation_of(token)
             with services.limits.socket(conversation, address):

@@ -25,7 +25,7 @@ log = logging.getLogger("parley.tail")
 #: Milliseconds that one read blocks; below every idle limit on the way.
 BLOCK_MS = 5000
 #: Seconds between two reads of a busy moment, so that it is read in one go.
-PACE = 0.003
+PACE = 0.002
 #: Entries of one stream in one read.
 COUNT = 500
 #: Characters that may wait for one slow reader.

@@ -35,7 +35,8 @@ async def serve(websocket: WebSocket, services: Services, token: str, after: str
         conversation = conversation_of(token)
         with services.limits.socket(conversation, address):
             await Socket(websocket, services, conversation, address).run(after)
-    except (WebSocketDisconnect, RuntimeError):
+    except (WebSocketDisconnect, RuntimeError, asyncio.CancelledError):
+        # Only a server that ends cancels, once its time is over; the socket was closed before.
         return
     except Exception as error:
         await _close(websocket, error)

@@ -37,6 +37,8 @@ CONNECTIONS = 3
 SWEEP = 10.0
 #: Seconds of looking at every beat after a start, a death or trouble with Redis; longer than two leases.
 WATCH = 12.0
+#: Seconds that the look at Redis at the start may take before the beat begins without it.
+LOOK = 3.0
 #: Seconds that handing over may take on shutdown.
 HAND_OVER = 5.0
 
@@ -148,6 +150,10 @@ class Answering:
             raise
 
     async def _beat(self) -> None:
+        # A Redis that will not do answers as nobody expects; one that is away is not waited for.
+        await asyncio.wait([self._check], timeout=LOOK)
+        if self.unfit:
+            await asyncio.Event().wait()
         away = False
         while True:
             try:

@@ -16,7 +16,8 @@ from tasks.redis_client import Command, RedisClient, command_of
 
 #: How long a lease outlives its last prolonging: the pause that a killed worker makes, less the look for it.
 LEASE_MS = 4500
-#: More turns than the model's context can hold, and few enough to read at any length of the conversation.
+#: Messages that are read for a prompt, at any length of the conversation; of very short ones a context could hold
+#: more.
 TURNS_READ = 64
 
 _numbers = itertools.count()
