@@ -11,6 +11,8 @@ import { asJson, asMarkdown } from '../src/conversation/exports';
 import { nothingYet } from '../src/conversation/state';
 import { human } from './fakeServer';
 
+vi.unmock('../src/browser/frames');
+
 const UUID = /^[\da-f]{8}-[\da-f]{4}-4[\da-f]{3}-[89ab][\da-f]{3}-[\da-f]{12}$/;
 
 describe('ids', () => {
@@ -53,6 +55,8 @@ describe('the browser’s store', () => {
   });
 
   it('lists a conversation once, newest first, and not for ever', () => {
+    remember(browserStorage, { token: 'long', name: 'A', about: 'word '.repeat(30), at: '' });
+    expect(readRecents(browserStorage)[0]?.about).toBe(`${'word '.repeat(18).trim()}…`);
     for (let at = 0; at < 40; at += 1) remember(browserStorage, { token: `t${at % 35}`, name: 'A', about: '', at: '' });
     const tokens = readRecents(browserStorage).map(({ token }) => token);
     expect(tokens[0]).toBe('t4');
@@ -87,6 +91,20 @@ describe('drawing', () => {
     expect(draw).not.toHaveBeenCalled();
     await vi.waitFor(() => expect(draw).toHaveBeenCalled());
     expect(draw).toHaveBeenCalledOnce();
+  });
+
+  it('leaves the page alone after a frame that took long, and then draws what came meanwhile', () => {
+    vi.useFakeTimers();
+    const draw = vi.fn(() => vi.advanceTimersByTime(40));
+    const soon = oncePerFrame(draw);
+    soon();
+    vi.advanceTimersByTime(20);
+    soon();
+    vi.advanceTimersByTime(110);
+    expect(draw).toHaveBeenCalledOnce();
+    vi.advanceTimersByTime(40);
+    expect(draw).toHaveBeenCalledTimes(2);
+    vi.useRealTimers();
   });
 
   it('goes on in the background, where there are no frames', async () => {

@@ -18,7 +18,7 @@ describe('Markdown', () => {
     ['- x', '<ul dir="auto"><li>x</li></ul>'],
     ['3. x', '<ol dir="auto" start="3"><li>x</li></ol>'],
     ['- [x] done', '☑ '],
-    ['> q', '<blockquote dir="auto"><p dir="auto">q</p></blockquote>'],
+    ['> q', '<blockquote dir="auto"><p>q</p></blockquote>'],
     ['***', '<hr>'],
     ['1 &lt; 2', '1 &lt; 2'],
   ])('draws %j', (text, expected) => {

@@ -19,3 +19,19 @@ afterEach(() => {
   cleanup();
   vi.useRealTimers();
 });
+
+// On a busy machine the page would rest for long after each frame, and no test of a component could say when it has
+// drawn. The rests have their own test.
+vi.mock('../src/browser/frames', () => ({
+  oncePerFrame: (draw: () => void) => {
+    let asked = false;
+    const run = () => {
+      asked = false;
+      draw();
+    };
+    return () => {
+      if (!asked) requestAnimationFrame(run);
+      asked = true;
+    };
+  },
+}));

@@ -129,6 +129,19 @@ describe('a message', () => {
     server.onSend = 'accept';
     vi.advanceTimersByTime(3000);
     expect(said()).toEqual(['Patient']);
+    expect(shown().outbox.hold).toBeNull();
+  });
+
+  it('that was held back says so until the next try has its answer', () => {
+    server.accepts();
+    server.onSend = 'unavailable';
+    store.send('Patient');
+    server.onSend = 'ignore';
+    vi.advanceTimersByTime(4000);
+    expect(sent('message.send')).toHaveLength(2);
+    expect(shown().outbox.hold?.reason).toBe('unavailable');
+    store.takeBack('id1');
+    expect(shown().outbox.hold).toBeNull();
   });
 
   it('that the server refuses stays, with the reason, and holds up no other', () => {

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, BrowserContext, ConsoleMessage, async_playwright, expect
+from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Playwright, async_playwright, expect
 
 from tasks.embedded_redis import start_redis
 from tasks.errors import StorageError
@@ -53,18 +53,28 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
 
 
+def chromium() -> str | None:
+    """Where the machine's Chromium is."""
+    return next(filter(None, map(shutil.which, CHROMIUM)), None)
+
+
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def browser() -> AsyncIterator[Browser]:
-    """The machine's Chromium."""
-    path = next(filter(None, map(shutil.which, CHROMIUM)), None)
-    if path is None:
+async def playwright() -> AsyncIterator[Playwright]:
+    """What drives a browser, where there is one and a page for it."""
+    if chromium() is None:
         missing("There is no Chromium on this machine.")
     if not DIST.exists():
         missing("The page is not built.")
-    async with async_playwright() as playwright:
-        running = await playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
-        yield running
-        await running.close()
+    async with async_playwright() as driver:
+        yield driver
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def browser(playwright: Playwright) -> AsyncIterator[Browser]:
+    """The machine's Chromium."""
+    running = await playwright.chromium.launch(executable_path=chromium(), args=ARGUMENTS)
+    yield running
+    await running.close()
 
 
 @pytest_asyncio.fixture(loop_scope="session")

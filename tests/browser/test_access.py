@@ -1,16 +1,18 @@
 """Everybody can use every state of the page: axe, the keyboard alone, fingers, large text, few colours, no motion."""
 
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.async_api import Locator, Page, Route, expect
+import pytest_asyncio
+from playwright.async_api import Locator, Page, Playwright, Route, expect
 
-from tests.browser.conftest import NewPerson
+from tests.browser.conftest import ARGUMENTS, NewPerson, chromium
 from tests.browser.dictation import Dictation
 from tests.browser.network import Network
-from tests.browser.person import Person, comes_true
+from tests.browser.person import Person, comes_true, standing_out, style
 from tests.browser.test_text import RICH
 from tests.conftest import missing
 
@@ -18,6 +20,14 @@ AXE = Path(__file__).parents[2] / "frontend" / "node_modules" / "axe-core" / "ax
 
 #: What a person can press or write into; links within a sentence may be as high as its line.
 CONTROLS = "button, input, textarea, a.recent"
+
+#: Of those in sight, the ones that are too small: what they say, and their width and height.
+SMALL = """(controls) => controls.filter((control) => control.checkVisibility()).map((control) => {
+    const { width, height } = control.getBoundingClientRect();
+    return [control.textContent || control.id, width, height];
+}).filter(([, width, height]) => width < 43.9 || height < 43.9).map((found) => found.join(' '))"""
+
+TWO_FRAMES = "() => new Promise((then) => requestAnimationFrame(() => requestAnimationFrame(then)))"
 
 #: How the focused element shows that it is.
 FOCUS = """() => {
@@ -105,37 +115,98 @@ async def axe(page: Page) -> list[str]:
     return [f"{rule['id']}: {node['html']} {node['failureSummary']}" for rule in found for node in rule["nodes"]]
 
 
-@pytest.mark.parametrize("width", [1280, 360])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-async def test_axe_finds_nothing_in_any_state(
-    new_person: NewPerson, network: Network, model: Dictation, scheme: str, width: int
-) -> None:
-    if not AXE.exists():
-        missing("axe is not installed: npm ci in frontend/.")
-    # Without motion, since what is half faded in has half its contrast.
-    person = await new_person(color_scheme=scheme, reduced_motion="reduce", viewport={"width": width, "height": 700})
-    found = {}
-    async for state in states(person, network, model):
-        await comes_true(person.page, "document.getAnimations().every((motion) => motion.playState === 'finished')")
-        found[state] = await axe(person.page)
-        await person.fits()
-    assert len(found) == 16
-    assert {state: wrong for state, wrong in found.items() if wrong} == {}
+@dataclass
+class Findings:
+    """What is wrong with one state of the page, in lines; all empty where nothing is."""
+
+    light: list[str]
+    dark: list[str]
+    #: Too small for a finger: words, width, height.
+    small: list[str]
+    #: Standing out at the sides: as it is, and with text of double size.
+    wide: list[str]
+    wide_doubled: list[str]
 
 
-async def test_on_glass_everything_is_large_enough_for_a_finger(
-    new_person: NewPerson, network: Network, model: Dictation
+async def examined(page: Page) -> Findings:
+    """Look at the state in which the page is, and leave it so."""
+    # What is half faded in has half its contrast.
+    await comes_true(page, "document.getAnimations().every((motion) => motion.playState === 'finished')")
+    light = await axe(page)
+    await page.emulate_media(color_scheme="dark")
+    dark = await axe(page)
+    await page.emulate_media(color_scheme="light")
+    small: list[str] = await page.locator(CONTROLS).evaluate_all(SMALL)
+    wide = await standing_out(page)
+    await page.evaluate("() => { document.documentElement.style.fontSize = '200%'; }")
+    doubled = await standing_out(page)
+    await page.evaluate("() => { document.documentElement.style.fontSize = ''; }")
+    # Once the page has taken its place again, a wheel that is turned moves it from there.
+    await page.evaluate(TWO_FRAMES)
+    return Findings(light, dark, small, wide, doubled)
+
+
+#: By width of the window: one walk through all states is enough for all that is looked for.
+WALKS: dict[int, dict[str, Findings]] = {}
+
+
+@pytest_asyncio.fixture(loop_scope="session", params=[1280, 360])
+async def findings(
+    new_person: NewPerson, network: Network, model: Dictation, request: pytest.FixtureRequest
+) -> dict[str, Findings]:
+    """What is wrong in each state, on a desk and on a phone."""
+    width: int = request.param
+    if width not in WALKS:
+        if not AXE.exists():
+            missing("axe is not installed: npm ci in frontend/.")
+        person = await new_person(reduced_motion="reduce", viewport={"width": width, "height": 700})
+        WALKS[width] = {state: await examined(person.page) async for state in states(person, network, model)}
+    assert len(WALKS[width]) == 16
+    return WALKS[width]
+
+
+async def test_axe_finds_nothing_in_any_state(findings: dict[str, Findings]) -> None:
+    assert {state: found.light for state, found in findings.items() if found.light} == {}
+
+
+async def test_axe_finds_nothing_in_any_state_in_the_dark(findings: dict[str, Findings]) -> None:
+    assert {state: found.dark for state, found in findings.items() if found.dark} == {}
+
+
+async def test_everything_is_large_enough_for_a_finger(findings: dict[str, Findings]) -> None:
+    assert {state: found.small for state, found in findings.items() if found.small} == {}
+
+
+async def test_nothing_stands_out_at_the_sides_in_any_state(findings: dict[str, Findings]) -> None:
+    assert {state: found.wide for state, found in findings.items() if found.wide} == {}
+
+
+async def test_text_of_double_size_fits(findings: dict[str, Findings]) -> None:
+    assert {state: found.wide_doubled for state, found in findings.items() if found.wide_doubled} == {}
+
+
+async def test_who_reads_large_text_on_a_phone_sees_the_reply_and_the_composer_together(
+    playwright: Playwright, url: str, model: Dictation
 ) -> None:
-    phone = await new_person(viewport={"width": 360, "height": 640})
-    small = {}
-    async for state in states(phone, network, model):
-        small[state] = await phone.page.locator(CONTROLS).evaluate_all(
-            """(controls) => controls.filter((control) => control.checkVisibility()).map((control) => {
-                const { width, height } = control.getBoundingClientRect();
-                return [control.textContent || control.id, width, height];
-            }).filter(([, width, height]) => width < 43.9 || height < 43.9)"""
-        )
-    assert {state: controls for state, controls in small.items() if controls} == {}
+    large = await playwright.chromium.launch(
+        executable_path=chromium(), args=[*ARGUMENTS, "--blink-settings=defaultFontSize=32"]
+    )
+    page = await (await large.new_context(viewport={"width": 360, "height": 640})).new_page()
+    person = await Person(page).comes(url)
+    assert await style(page.locator("html"), "fontSize") == "32px"
+    await person.says("Hello")
+    await (await model.asked()).says("A word after a word. " * 40)
+    await expect(person.reply).to_contain_text("word")
+    await comes_true(page, "scrollY > 0")
+    top = await page.evaluate(
+        "Math.max(0, document.querySelector('.by-model').getBoundingClientRect().top, "
+        "document.querySelector('.head').getBoundingClientRect().bottom)"
+    )
+    field = await person.composer.bounding_box()
+    assert field
+    assert field["y"] - top > 640 / 4
+    assert field["y"] + field["height"] <= 640
+    await large.close()
 
 
 async def test_everything_can_be_done_with_the_keyboard_alone_and_the_focus_is_seen(
@@ -242,15 +313,6 @@ async def test_in_forced_colours_what_was_said_by_a_background_is_said_by_a_line
     assert await border(person.reply, "::before") > 0
     square = await person.stop.locator(".square").evaluate("(square) => getComputedStyle(square).backgroundColor")
     assert square != await person.page.locator("body").evaluate("(body) => getComputedStyle(body).backgroundColor")
-
-
-@pytest.mark.parametrize("width", [1280, 360])
-async def test_text_of_double_size_fits(new_person: NewPerson, network: Network, model: Dictation, width: int) -> None:
-    person = await new_person(viewport={"width": width, "height": 700})
-    async for _ in states(person, network, model):
-        await person.page.evaluate("() => { document.documentElement.style.fontSize = '200%'; }")
-        await person.fits()
-        await person.page.evaluate("() => { document.documentElement.style.fontSize = ''; }")
 
 
 async def test_a_slow_script_leaves_no_empty_page(person: Person, url: str, model: Dictation) -> None:

@@ -39,6 +39,13 @@ async def at_end(page: Page) -> None:
     await comes_true(page, f"{GAP} <= 3")
 
 
+async def fills_the_window(person: Person) -> None:
+    """Wait until a long reply is there, and its end is in sight."""
+    await expect(person.reply).to_contain_text("word after word")
+    await comes_true(person.page, "scrollY > 0")
+    await at_end(person.page)
+
+
 async def scrolled_up(person: Person, pixels: int = 300) -> float:
     """Turn the wheel; returns where the page stands then."""
     await person.page.mouse.move(400, 300)
@@ -73,7 +80,7 @@ async def test_scrolling_up_lets_go_and_a_button_says_what_is_new_and_takes_one_
     await person.says("Tell me a lot")
     reply = await model.asked()
     await reply.says(LONG)
-    await at_end(person.page)
+    await fills_the_window(person)
     there = await scrolled_up(person)
     await reply.says("more " + LONG)
     await expect(person.reply).to_contain_text("more")
@@ -97,11 +104,36 @@ async def test_a_few_pixels_up_are_enough_to_let_go(person: Person, url: str, mo
     await person.says("Tell me a lot")
     reply = await model.asked()
     await reply.says(LONG)
-    await at_end(person.page)
+    await fills_the_window(person)
     there = await scrolled_up(person, 8)
     await reply.says("more " + LONG)
     await expect(person.reply).to_contain_text("more")
     assert await person.page.evaluate("scrollY") == there
+
+
+#: The wheel is turned; the page changes a little before it moves, and again in the frame in which it does.
+WHEEL_AND_CHANGE = """async () => {
+    const frame = () => new Promise(requestAnimationFrame);
+    const dock = document.querySelector('.dock');
+    dispatchEvent(new WheelEvent('wheel', { deltaY: -100 }));
+    dock.style.paddingTop = '1px';
+    for (let count = 0; count < 3; count += 1) await frame();
+    dock.style.paddingTop = '2px';
+    scrollBy({ top: -100, behavior: 'instant' });
+    for (let count = 0; count < 3; count += 1) await frame();
+}"""
+
+
+async def test_the_wheel_wins_against_a_page_that_changes_at_the_same_time(
+    person: Person, url: str, model: Dictation
+) -> None:
+    await person.comes(url)
+    await person.says("Tell me a lot")
+    await (await model.asked()).says(LONG)
+    await fills_the_window(person)
+    await person.page.evaluate(WHEEL_AND_CHANGE)
+    assert await person.page.evaluate(GAP) > 50
+    await expect(person.page.get_by_role("button", name="ump to the end")).to_be_visible()
 
 
 async def test_what_one_says_goes_up_so_that_the_reply_grows_into_view(

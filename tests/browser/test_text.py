@@ -132,8 +132,9 @@ async def test_nothing_overflows_on_a_phone_whatever_is_written(
 async def test_what_is_written_from_right_to_left_stands_so(person: Person, url: str, model: Dictation) -> None:
     await person.comes(url)
     await person.says("שלום עולם")
-    await (await model.asked()).ends("مرحبا بالعالم")
+    await (await model.asked()).ends("مرحبا بالعالم\n\n> اقتباس\n\n- שלום\n\n- עולם")
     await person.sees_end()
     assert await style(person.messages.locator(".plain"), "direction") == "rtl"
-    assert await style(person.reply.locator(".prose p"), "direction") == "rtl"
+    for element in (".prose > p", "blockquote", "ul"):
+        assert await style(person.reply.locator(element), "direction") == "rtl"
     await expect(person.composer).to_have_attribute("dir", "auto")

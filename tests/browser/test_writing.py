@@ -1,6 +1,7 @@
 """Writing a message: the keys, the draft, and the way to the server."""
 
 import re
+from collections.abc import Iterator
 
 import httpx
 import pytest
@@ -126,6 +127,17 @@ async def test_a_message_stands_there_at_once_and_says_so_if_it_takes_long_to_be
     await person.sees_document()
 
 
+async def test_nothing_moves_when_a_message_is_accepted(person: Person, network: Network, model: Dictation) -> None:
+    await person.comes(network.url)
+    network.hold()
+    await person.says("Slowly")
+    await expect(person.messages).to_have_attribute("data-unsent", "true")
+    before = await person.messages.bounding_box()
+    network.release()
+    await person.sees_accepted()
+    assert await person.messages.bounding_box() == before
+
+
 async def test_what_is_said_offline_waits_and_goes_out_by_itself(
     person: Person, network: Network, model: Dictation
 ) -> None:
@@ -192,6 +204,44 @@ async def test_too_much_in_a_short_time_waits_for_its_seconds(person: Person, di
         await expect(person.composer).to_be_editable()
         await person.button("Take back").click()
         await expect(note).to_have_count(0)
+
+
+@pytest.fixture(scope="module")
+def strict_url(dictated_stack: Stack) -> Iterator[str]:
+    """Parley with room for one message and its reply, and for one tab."""
+    with dictated_stack.another_web(LIMIT_MESSAGES="2", LIMIT_SOCKETS_PER_SESSION="1") as url:
+        yield url
+
+
+async def test_a_message_that_is_refused_stays_with_the_reason_and_can_be_sent_again_or_edited(
+    person: Person, strict_url: str, model: Dictation
+) -> None:
+    await person.comes(strict_url)
+    await person.says("First")
+    await (await model.asked()).ends("Yes.")
+    await person.sees_end()
+    await person.says("Second")
+    note = person.messages.last.get_by_text("Not sent. This conversation is full. Please start a new one.")
+    await expect(note).to_be_visible()
+    await person.page.reload()
+    await expect(note).to_be_visible()
+    await person.button("Send again").click()
+    await expect(note).to_be_visible()
+    await person.button("Edit").click()
+    await expect(person.composer).to_have_value("Second")
+    await expect(person.messages).to_have_count(1)
+
+
+async def test_a_tab_too_many_says_so_and_comes_in_when_another_is_closed(
+    person: Person, strict_url: str, model: Dictation
+) -> None:
+    await person.comes(strict_url)
+    other = Person(await person.page.context.new_page())
+    await other.page.goto(person.page.url)
+    await expect(other.page.get_by_text("Too many connections are open. Close other tabs")).to_be_visible()
+    await person.page.close()
+    await other.button("Connect now").click()
+    await other.is_connected()
 
 
 async def test_it_all_works_on_an_insecure_origin(person: Person, url: str, model: Dictation) -> None:

@@ -24,8 +24,12 @@ export function readRecents(storage: Storage): Recent[] {
 
 export function remember(storage: Storage, recent: Recent): void {
   const others = readRecents(storage).filter(({ token }) => token !== recent.token);
-  const about = Array.from(recent.about).slice(0, ABOUT_LENGTH).join('');
-  storage.write(KEY, [{ ...recent, about }, ...others].slice(0, MOST));
+  storage.write(KEY, [{ ...recent, about: beginningOf(recent.about) }, ...others].slice(0, MOST));
+}
+
+function beginningOf(text: string): string {
+  const characters = Array.from(text);
+  return characters.length <= ABOUT_LENGTH ? text : `${characters.slice(0, ABOUT_LENGTH).join('').trimEnd()}…`;
 }
 
 export function forget(storage: Storage, token: string): Recent[] {

@@ -30,16 +30,16 @@ interface Props {
 
 export const ExchangeView = memo(function ExchangeView(props: Props) {
   const { human, reply, live, unsent, standing, actions, anchored } = props;
+  const note = unsent && standing && (
+    <UnsentNote
+      standing={standing}
+      onAgain={() => actions.onAgain(unsent.id)}
+      onTakeBack={() => actions.onTakeBack(unsent)}
+    />
+  );
   return (
     <div className="exchange" data-anchored={anchored || undefined}>
-      <PersonMessage text={human.text} timestamp={human.timestamp} unsent={unsent !== null} />
-      {unsent && standing && (
-        <UnsentNote
-          standing={standing}
-          onAgain={() => actions.onAgain(unsent.id)}
-          onTakeBack={() => actions.onTakeBack(unsent)}
-        />
-      )}
+      <PersonMessage text={human.text} timestamp={human.timestamp} unsent={note} />
       {(reply ?? live ?? human.failed) && (
         <Reply
           reply={reply}

@@ -35,7 +35,7 @@ export function Menu({ onNew, onExport, onDelete }: ConversationActions) {
   };
   return (
     <div className="menu" ref={place}>
-      <button type="button" ref={opener} className="quiet" aria-expanded={open} aria-controls="conversation-menu" onClick={() => setOpen(!open)}>
+      <button type="button" ref={opener} className="slim" aria-expanded={open} aria-controls="conversation-menu" onClick={() => setOpen(!open)}>
         Menu
       </button>
       <div id="conversation-menu" className="sheet" hidden={!open}>

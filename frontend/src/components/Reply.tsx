@@ -58,7 +58,7 @@ function Ending({ reply, failed, canRetry, to, onRetry }: Props) {
       <span className="actions">
         {reply?.text && <CopyButton text={reply.text} label="Copy reply" />}
         {retry && (
-          <button type="button" className={again ? 'retry' : 'quiet'} onClick={() => onRetry(to)}>
+          <button type="button" className={again ? 'slim' : 'quiet'} onClick={() => onRetry(to)}>
             {again ? 'Retry' : 'Regenerate'}
           </button>
         )}

@@ -33,22 +33,32 @@ export function useFollow(anything: boolean): Follow {
 
   useEffect(() => {
     if (!anything) return;
-    let last = { y: window.scrollY, height: page().scrollHeight };
-    const letGo = () => (following.current = false);
-    const onScroll = () => {
-      const now = { y: window.scrollY, height: page().scrollHeight };
-      if (gapBelow() <= NEAR_PX) following.current = true;
-      // Where the page's height changed, the browser may have moved it, not the person.
-      else if (now.y < last.y && now.height === last.height) letGo();
+    const place = () => ({ y: window.scrollY, height: page().scrollHeight, window: page().clientHeight });
+    let last = place();
+    // The wheel was turned and the page has not moved yet: that it is still at the end means nothing.
+    let turned = false;
+    const look = () => {
+      const now = place();
+      // Where the page's or the window's height changed, the browser may have moved it, not the person.
+      const movedUp = now.y < last.y && now.height === last.height && now.window === last.window;
+      // The first frame of a glide upwards is near the end too; below the end a page only springs back.
+      if (gapBelow() <= (movedUp ? 0 : NEAR_PX)) following.current = true;
+      else if (movedUp) following.current = false;
       last = now;
       setAtEnd(following.current);
     };
+    const onScroll = () => {
+      turned = false;
+      look();
+    };
     const onWheel = ({ deltaY, target }: WheelEvent) => {
-      if (deltaY < 0 && window.scrollY > 0 && !(target instanceof HTMLTextAreaElement)) letGo();
+      if (deltaY >= 0 || window.scrollY === 0 || target instanceof HTMLTextAreaElement) return;
+      turned = true;
+      following.current = false;
     };
     const keep = () => {
       if (following.current) window.scrollTo({ top: page().scrollHeight, behavior: 'instant' });
-      else onScroll();
+      else if (!turned) look();
     };
     const observer = new ResizeObserver(keep);
     observer.observe(document.body);

@@ -4,7 +4,7 @@ import type { Entry } from '../conversation/exchanges';
 import type { ClientFrame, ErrorFrame } from '../protocol/frames';
 import { changeEntries, readEntries } from './entries';
 
-/** Nothing is sent before `until` (ms of the clock); then it goes on by itself. */
+/** Nothing is sent before `until` (ms of the clock); then it goes on by itself. It is shown until that try has its answer. */
 export interface Hold {
   reason: 'rate_limited' | 'busy' | 'unavailable';
   until: number;
@@ -37,6 +37,7 @@ const isHold = (code: string): code is Hold['reason'] =>
 export class Outbox {
   private entries: Entry[];
   private hold: Hold | null = null;
+  private holding = false;
   private ready = false;
   private awaited: string | null = null;
   private holdTimer: ReturnType<typeof setTimeout> | undefined;
@@ -70,6 +71,7 @@ export class Outbox {
   /** The server has it: it is no more of the outbox's business. */
   accepted(ids: readonly string[]): void {
     if (!this.entries.some((entry) => ids.includes(entry.id))) return;
+    this.showNoHold();
     this.change((entries) => entries.filter((entry) => !ids.includes(entry.id)));
     if (this.awaited !== null && ids.includes(this.awaited)) this.stopAwaiting();
     this.pump();
@@ -79,8 +81,12 @@ export class Outbox {
   refused({ id, code, detail, retry_in }: ErrorFrame): boolean {
     if (!this.entries.some((entry) => entry.id === id)) return false;
     this.stopAwaiting();
-    if (isHold(code)) this.holdFor(code, retry_in ?? HOLD_S);
-    else this.change((entries) => entries.map((entry) => (entry.id === id ? { ...entry, refused: detail } : entry)));
+    if (isHold(code)) {
+      this.holdFor(code, retry_in ?? HOLD_S);
+      return true;
+    }
+    this.showNoHold();
+    this.change((entries) => entries.map((entry) => (entry.id === id ? { ...entry, refused: detail } : entry)));
     this.pump();
     return true;
   }
@@ -96,6 +102,7 @@ export class Outbox {
   }
 
   remove(id: string): void {
+    this.showNoHold();
     this.change((entries) => entries.filter((entry) => entry.id !== id));
     if (this.awaited === id) this.stopAwaiting();
     this.pump();
@@ -104,6 +111,7 @@ export class Outbox {
   stop(): void {
     this.closed();
     clearTimeout(this.holdTimer);
+    this.holding = false;
     this.hold = null;
   }
 
@@ -111,7 +119,7 @@ export class Outbox {
     // Another tab may have sent or taken back a message since.
     this.entries = readEntries(this.options.storage, this.options.token);
     const next = this.entries.find((entry) => entry.refused === undefined);
-    if (!this.ready || this.hold || this.awaited !== null || !next) return;
+    if (!this.ready || this.holding || this.awaited !== null || !next) return;
     this.awaited = next.id;
     this.silenceTimer = setTimeout(() => this.options.onSilence(), SILENCE_MS);
     if (!this.options.send({ type: 'message.send', id: next.id, text: next.text })) this.stopAwaiting();
@@ -119,15 +127,19 @@ export class Outbox {
 
   private holdFor(reason: Hold['reason'], seconds: number): void {
     clearTimeout(this.holdTimer);
+    this.holding = true;
     this.hold = { reason, until: Date.now() + seconds * 1000 };
     this.holdTimer = setTimeout(() => this.release(), seconds * 1000);
     this.options.onChange(this.view);
   }
 
   private release(): void {
-    this.hold = null;
-    this.options.onChange(this.view);
+    this.holding = false;
     this.pump();
+  }
+
+  private showNoHold(): void {
+    if (!this.holding) this.hold = null;
   }
 
   private stopAwaiting(): void {

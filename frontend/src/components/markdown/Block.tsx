@@ -2,53 +2,59 @@
 import type { MarkedToken, Token, Tokens } from 'marked';
 import { memo, type ReactNode } from 'react';
 import { CodeBlock } from './CodeBlock';
-import { Inline } from './Inline';
+import { inline } from './Inline';
 
 const sameText = (before: { token: Token }, after: { token: Token }) =>
   before.token.type === after.token.type && before.token.raw === after.token.raw;
 
-export const Block = memo(function Block({ token }: { token: Token }) {
-  return block(token as MarkedToken);
-}, sameText);
-
-export function BlockList({ tokens }: { tokens: readonly Token[] }) {
-  return tokens.map((token, at) => <Block key={at} token={token} />);
+interface Props {
+  token: Token;
+  /** Stands in a list or a quotation: these have one direction as a whole, and find it only in text that has none of its own. */
+  within?: boolean;
 }
 
-function block(token: MarkedToken): ReactNode {
+export const Block = memo(function Block({ token, within = false }: Props) {
+  return block(token as MarkedToken, within ? undefined : 'auto');
+}, sameText);
+
+function BlockList({ tokens }: { tokens: readonly Token[] }) {
+  return tokens.map((token, at) => <Block key={at} token={token} within />);
+}
+
+function block(token: MarkedToken, dir: 'auto' | undefined): ReactNode {
   switch (token.type) {
     case 'space':
     case 'def':
       return null;
     case 'paragraph':
-      return <p dir="auto"><Inline tokens={token.tokens} /></p>;
+      return <p dir={dir}>{inline(token.tokens)}</p>;
     case 'heading':
       // The page has its own headings: a reply's stand below them and all look alike.
-      return <p dir="auto" className="heading" role="heading" aria-level={Math.min(6, token.depth + 1)}><Inline tokens={token.tokens} /></p>;
+      return <p dir={dir} className="heading" role="heading" aria-level={Math.min(6, token.depth + 1)}>{inline(token.tokens)}</p>;
     case 'code':
       return <CodeBlock code={token.text} language={token.lang ?? ''} />;
     case 'blockquote':
-      return <blockquote dir="auto"><BlockList tokens={token.tokens} /></blockquote>;
+      return <blockquote dir={dir}><BlockList tokens={token.tokens} /></blockquote>;
     case 'list':
-      return <List token={token} />;
+      return <List token={token} dir={dir} />;
     case 'table':
       return <Table token={token} />;
     case 'hr':
       return <hr />;
     case 'checkbox':
-      return <Inline tokens={[token]} />;
+      return inline([token]);
     case 'text':
-      return <Inline tokens={token.tokens ?? [token]} />;
+      return inline(token.tokens ?? [token]);
     default:
-      return <p dir="auto" className="verbatim">{token.raw}</p>;
+      return <p dir={dir} className="verbatim">{token.raw}</p>;
   }
 }
 
-function List({ token }: { token: Tokens.List }) {
+function List({ token, dir }: { token: Tokens.List; dir: 'auto' | undefined }) {
   const items = token.items.map((item, at) => <Item key={at} token={item} />);
   // The list as a whole has one direction: an item's own would put its mark outside, past the page's edge.
-  if (!token.ordered) return <ul dir="auto">{items}</ul>;
-  return <ol dir="auto" start={token.start === '' ? 1 : token.start}>{items}</ol>;
+  if (!token.ordered) return <ul dir={dir}>{items}</ul>;
+  return <ol dir={dir} start={token.start === '' ? 1 : token.start}>{items}</ol>;
 }
 
 const Item = memo(function Item({ token }: { token: Tokens.ListItem }) {
@@ -60,11 +66,11 @@ function Table({ token }: { token: Tokens.Table }) {
     <div className="table" role="group" aria-label="Table" tabIndex={0}>
       <table>
         <thead>
-          <tr>{token.header.map((cell, at) => <th key={at} dir="auto" scope="col"><Inline tokens={cell.tokens} /></th>)}</tr>
+          <tr>{token.header.map((cell, at) => <th key={at} dir="auto" scope="col">{inline(cell.tokens)}</th>)}</tr>
         </thead>
         <tbody>
           {token.rows.map((row, at) => (
-            <tr key={at}>{row.map((cell, column) => <td key={column} dir="auto"><Inline tokens={cell.tokens} /></td>)}</tr>
+            <tr key={at}>{row.map((cell, column) => <td key={column} dir="auto">{inline(cell.tokens)}</td>)}</tr>
           ))}
         </tbody>
       </table>

@@ -1,35 +1,40 @@
 // Tokens within a line as React elements. No HTML string is ever made: what a model writes as HTML is shown as text.
 import type { MarkedToken, Token } from 'marked';
-import { Fragment, type ReactNode } from 'react';
+import type { ReactNode } from 'react';
 import { withoutEntities } from './entities';
 import { safeAddress } from './links';
 
-export function Inline({ tokens }: { tokens: readonly Token[] | undefined }) {
-  return tokens?.map((token, at) => <Fragment key={at}>{inline(token as MarkedToken)}</Fragment>);
+/**
+ * The tokens as React's nodes. A function and not a component: what React keeps for each component of a long
+ * reply is many times the reply's text.
+ */
+export function inline(tokens: readonly Token[] | undefined): ReactNode {
+  const nodes = tokens?.map((token, at) => node(token as MarkedToken, at));
+  return nodes?.length === 1 ? nodes[0] : nodes;
 }
 
-function inline(token: MarkedToken): ReactNode {
+function node(token: MarkedToken, key: number): ReactNode {
   switch (token.type) {
     case 'text':
-      return token.tokens ? <Inline tokens={token.tokens} /> : withoutEntities(token.text);
+      return token.tokens ? inline(token.tokens) : withoutEntities(token.text);
     case 'strong':
-      return <strong><Inline tokens={token.tokens} /></strong>;
+      return <strong key={key}>{inline(token.tokens)}</strong>;
     case 'em':
-      return <em><Inline tokens={token.tokens} /></em>;
+      return <em key={key}>{inline(token.tokens)}</em>;
     case 'del':
-      return <del><Inline tokens={token.tokens} /></del>;
+      return <del key={key}>{inline(token.tokens)}</del>;
     case 'codespan':
-      return <code dir="ltr">{token.text}</code>;
+      return <code key={key} dir="ltr">{token.text}</code>;
     case 'br':
-      return <br />;
+      return <br key={key} />;
     case 'escape':
       return token.text;
     case 'checkbox':
       return token.checked ? '☑ ' : '☐ ';
     case 'link':
-      return <Outward href={token.href}><Inline tokens={token.tokens} /></Outward>;
+      return <Outward key={key} href={token.href}>{inline(token.tokens)}</Outward>;
     case 'image':
-      return <Outward href={token.href}>{token.text || 'image'}</Outward>;
+      return <Outward key={key} href={token.href}>{token.text || 'image'}</Outward>;
     default:
       return token.raw;
   }

@@ -22,11 +22,17 @@ const read = (text: string): Token[] => new Lexer({ gfm: true, breaks: true }).l
 
 const lengthOf = (tokens: readonly Token[]) => tokens.reduce((sum, token) => sum + token.raw.length, 0);
 
+/**
+ * A string of its own. To engines a slice is a view of the whole that it was cut from: each settled block would keep
+ * alive all that had been written until it was settled.
+ */
+const ownCopy = (slice: string): string => ` ${slice}`.slice(1);
+
 /** The blocks of a text, going on from those of an earlier one if it is the text's beginning. */
 export function blocksOf(source: string, before: Blocks): Blocks {
   const text = source.replaceAll('\r\n', '\n');
   const from = text.startsWith(before.prefix) ? before : noBlocks;
-  const tail = text.slice(from.prefix.length);
+  const tail = ownCopy(text.slice(from.prefix.length));
   const tokens = read(tail);
   // Where the reader changed the text itself, lengths do not say where a block ends.
   const settling = lengthOf(tokens) === tail.length ? countSettled(tokens) : 0;
