@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from collections.abc import AsyncIterator
 from types import TracebackType
 from typing import Self
 
@@ -14,7 +15,7 @@ class Proxy:
     def __init__(self, port: int) -> None:
         self._target = port
         self._writers: set[asyncio.StreamWriter] = set()
-        self._ways: set[asyncio.Task[None]] = set()
+        self._serving: set[asyncio.Task[None]] = set()
         self._flowing = asyncio.Event()
         self._flowing.set()
         #: Seconds that every piece of data is held back, each way.
@@ -32,9 +33,9 @@ class Proxy:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._server.close()
-        self._flowing.set()
-        self.cut()
-        await asyncio.gather(*self._ways, return_exceptions=True)
+        for task in self._serving:
+            task.cancel()
+        await asyncio.gather(*self._serving)
 
     def cut(self) -> int:
         """Break every connection, without a goodbye; returns how many."""
@@ -55,26 +56,48 @@ class Proxy:
         self.delay = 0.0
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self.refusing:
-            writer.transport.abort()
-            return
+        """One connection, up to its end; that is no error, also if we are told to end it."""
+        task = asyncio.current_task()
+        assert task
+        self._serving.add(task)
         try:
-            there, back = await asyncio.open_connection("127.0.0.1", self._target)
-        except OSError:
-            writer.transport.abort()
+            async with self._ended(writer):
+                if not self.refusing:
+                    there, back = await asyncio.open_connection("127.0.0.1", self._target)
+                    async with self._ended(back):
+                        await self._pass_on_both(reader, writer, there, back)
+        except (OSError, asyncio.CancelledError):
             return
-        ends = {writer, back}
-        self._writers |= ends
-        for way in ((reader, back), (there, writer)):
-            self._ways.add(task := asyncio.create_task(self._pass_on(*way)))
-            task.add_done_callback(lambda task: self._over(task, ends))
+        finally:
+            self._serving.discard(task)
 
-    def _over(self, way: asyncio.Task[None], ends: set[asyncio.StreamWriter]) -> None:
+    @contextlib.asynccontextmanager
+    async def _ended(self, writer: asyncio.StreamWriter) -> AsyncIterator[None]:
+        """One end of a connection; nothing of it is left after the block."""
+        self._writers.add(writer)
+        try:
+            yield
+        finally:
+            self._writers.discard(writer)
+            writer.transport.abort()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
+
+    async def _pass_on_both(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        there: asyncio.StreamReader,
+        back: asyncio.StreamWriter,
+    ) -> None:
         """When one way ends, so does the other."""
-        self._ways.discard(way)
-        self._writers -= ends
-        for end in ends:
-            end.transport.abort()
+        ways = [asyncio.create_task(self._pass_on(*way)) for way in ((reader, back), (there, writer))]
+        try:
+            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for way in ways:
+                way.cancel()
+            await asyncio.gather(*ways, return_exceptions=True)
 
     async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError, RuntimeError):  # uvloop raises the latter once it is closed

@@ -138,29 +138,30 @@ class Machine(RuleBasedStateMachine):
         getattr(self, act)(talk, data.draw(st.integers(0, 99)))
 
     def _possible(self, talk: Talk) -> list[str]:
-        """What is worth trying often stands here more than once, and what seldom comes about all the more."""
+        """What is worth trying, each as often as it is worth it: what leads on more often than what undoes it."""
         state = self._state(talk)
-        acts = ["say", "say", "look", "sweep"]
-        if "failed" in state:
-            acts += ["stop", "stop"] if state.get("pending") == "1" else ["retry", "retry", "retry"]
-        if int(state.get("pending", 0)) > 1:
-            acts += ["stop", "stop"]
-        elif talk.said and talk.said[-1] in talk.doomed:
-            acts += ["retry", "retry", "retry"]
+        waits = int(state.get("pending", 0))
+        acts = {"say": 3, "look": 1, "sweep": 1}
         if talk.said:
-            acts += ["say_again", "retry", "stop", "expire", "take", "take", "take", "overtake"]
-            acts += ["stop_late", "retry_late", "retry_twice"]
+            acts |= {"say_again": 1, "stop": 1, "expire": 1, "take": 1, "retry": 1}
+            acts |= {"stop_late": 1, "retry_late": 1, "retry_twice": 1}
+        if waits:
+            acts |= {"take": 6, "overtake": 2, "stop": 2 * waits + 3 * ("failed" in state)}
+        elif "failed" in state or (talk.said and talk.said[-1] in talk.doomed):
+            acts |= {"retry": 8}
         if talk.retries:
-            acts += ["retry_again"]
+            acts |= {"retry_again": 1}
         if talk.hands:
-            acts += ["hand_over", "prolong", "crash"]
+            acts |= {"hand_over": 1, "prolong": 1, "crash": 1, "sweep": 3}
         if any(not hand.begun for hand in talk.hands):
-            acts += ["start", "start", "start"]
+            acts |= {"start": 8}
         if any(hand.begun for hand in talk.hands):
-            acts += ["publish", "publish", "publish", "finish", "finish", "fail"]
+            acts |= {"publish": 8, "finish": 5, "fail": 3}
+        if sum(hand.begun for hand in talk.hands) > len({"owner"} & state.keys()):
+            acts |= {"wake_up": 4}
         if any(hand.sent for hand in talk.hands):
-            acts += ["publish_again", "forget"]
-        return acts
+            acts |= {"publish_again": 4, "forget": 3, "overtake": 4}
+        return [act for act, times in acts.items() for _ in range(times)]
 
     # people
 
@@ -215,7 +216,7 @@ class Machine(RuleBasedStateMachine):
     def stop_late(self, talk: Talk, which: int) -> None:
         """The same for a stop, which may come too late then."""
         self._late.stand_still(1, self._much_happens(talk, ends_waiting=which % 2 == 0))
-        talk.stopped.add(to := _pick(talk.said[-3:], which))
+        talk.stopped.add(to := _pick(talk.said[:-4:-1], which))
         self._run(messages.stop(self._late, talk.id, to, TTL))
 
     async def _much_happens(self, talk: Talk, ends_waiting: bool) -> None:
@@ -228,7 +229,7 @@ class Machine(RuleBasedStateMachine):
 
     def stop(self, talk: Talk, which: int) -> None:
         """Stop one of the last messages' replies."""
-        to = _pick(talk.said[-3:], which)
+        to = _pick(talk.said[:-4:-1], which)
         talk.stopped.add(to)
         queued = [message["id"] for message in self._waiting(talk)[1:]]
         self._run(messages.stop(self._redis, talk.id, to, TTL))
@@ -258,10 +259,20 @@ class Machine(RuleBasedStateMachine):
         self.expire(talk, which)
         self.take(talk, which)
 
+    def wake_up(self, talk: Talk, which: int) -> None:
+        """One that stood still goes on with what it was at; its lease may be gone."""
+        owner = self._state(talk).get("owner")
+        asleep = [hand for hand in talk.hands if hand.begun and hand.lease.owner != owner]
+        if asleep:
+            hand = _pick(asleep, which)
+            self._attempt(talk, hand, self._finish(hand, twice=False) if which % 2 else self._fail(hand, twice=False))
+
     def start(self, talk: Talk, which: int) -> None:
-        """It begins, unless the reply was stopped before its turn: then it ends it."""
+        """It begins, unless the reply was stopped before its turn: then it ends it, and somebody may ask again."""
         hand = _pick([hand for hand in talk.hands if not hand.begun], which)
         self._attempt(talk, hand, self._start(hand, talk.stopped))
+        if hand not in talk.hands and which % 2:
+            self.retry(talk, which)
 
     async def _start(self, hand: Hand, stopped: set[str]) -> None:
         hand.begun = await hand.lease.start(hand.turn)
@@ -272,21 +283,21 @@ class Machine(RuleBasedStateMachine):
             raise LeaseLost("done with")
 
     def publish(self, talk: Talk, which: int) -> None:
-        """Some words."""
+        """Some words; now and then twice, because Redis' answer was lost."""
         hand = _pick([hand for hand in talk.hands if hand.begun], which)
         text = _pick(TEXTS, which)
         hand.sent = (hand.lease.written, text)
-        if self._publish(talk, hand):
+        if all(self._publish(talk, hand) for _ in range(1 + (which % 3 == 0))):
             hand.lease.written += len(text.encode())
         else:
             talk.hands.remove(hand)
 
     def publish_again(self, talk: Talk, which: int) -> None:
-        """The same words again, because Redis' answer was lost."""
+        """The same words once more, much later."""
         self._publish(talk, _pick([hand for hand in talk.hands if hand.sent], which))
 
     def forget(self, talk: Talk, which: int) -> None:
-        """Redis loses its last words; who wrote them does not know, and whoever saw them gets a new snapshot."""
+        """Redis loses its last words; whoever saw them gets a new snapshot, and who wrote them goes on unknowing."""
         last = self._command("XREVRANGE", talk.keys.events, "+", "-", "COUNT", 1)
         event = json.loads(events.frame(last[0][0], last[0][1][1])) if last else {"type": "none"}
         if event["type"] == "reply.delta":
@@ -294,6 +305,7 @@ class Machine(RuleBasedStateMachine):
             self._command("SET", talk.keys.partial, partial[: -len(event["text"].encode())], "KEEPTTL")
             self._command("XDEL", talk.keys.events, event["cursor"])
             talk.snapshots = [kept for kept in talk.snapshots if kept["cursor"] != event["cursor"]]
+            self.publish(talk, which)
 
     def _publish(self, talk: Talk, hand: Hand) -> bool:
         assert hand.sent
@@ -319,9 +331,11 @@ class Machine(RuleBasedStateMachine):
         await self._next(hand)
 
     def fail(self, talk: Talk, which: int) -> None:
-        """The model gave up."""
+        """The model gave up; now and then somebody asks again at once."""
         hand = _pick([hand for hand in talk.hands if hand.begun], which)
         self._attempt(talk, hand, self._fail(hand, twice=which % 3 == 0))
+        if which % 2:
+            self.retry(talk, which)
 
     async def _fail(self, hand: Hand, twice: bool) -> None:
         for _ in range(1 + twice):
@@ -382,7 +396,7 @@ class Machine(RuleBasedStateMachine):
 
     def sweep(self, talk: Talk, which: int) -> None:
         """Somebody looks for what nobody answers, and now and then for what needs no look, whatever the index says."""
-        if which % 3 == 0:
+        if which % 2 == 0:
             self._command("ZADD", talk.keys.open, 1, talk.id)
         waits, held = int(self._state(talk).get("pending", 0)) > 0, self._held(talk)
         due, now = self._command("ZSCORE", talk.keys.open, talk.id), self._now()
@@ -540,7 +554,7 @@ def test_any_interleaving_keeps_every_conversation_true(real_redis: EmbeddedRedi
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=40,
+            max_examples=80,
             stateful_step_count=50,
             deadline=None,
             print_blob=True,

@@ -43,14 +43,16 @@ class Fault:
 
 
 def make_plan(seed: int, seconds: float, per_minute: float) -> list[Fault]:
-    """The faults of a storm, in order; a quarter of each kind's average gap apart at least."""
+    """The faults of a storm, in order: each kind once, if so many are wanted, and the rest as often as `KINDS` says."""
     rng = random.Random(seed)
     number = max(1, round(seconds / 60 * per_minute))
     times = sorted(rng.uniform(0, seconds) for _ in range(number))
-    return [_fault(rng, at) for at in times]
+    weights = [weight for weight, _, _ in KINDS.values()]
+    kinds = [*KINDS, *rng.choices(list(KINDS), weights, k=max(0, number - len(KINDS)))]
+    rng.shuffle(kinds)
+    return [_fault(rng, at, kind) for at, kind in zip(times, kinds, strict=False)]
 
 
-def _fault(rng: random.Random, at: float) -> Fault:
-    kind = rng.choices(list(KINDS), [weight for weight, _, _ in KINDS.values()])[0]
+def _fault(rng: random.Random, at: float, kind: str) -> Fault:
     _, shortest, longest = KINDS[kind]
     return Fault(round(at, 2), kind, round(rng.uniform(shortest, longest), 2), rng.randrange(1 << 30))

@@ -13,7 +13,7 @@ def table(outcome: Outcome) -> str:
         ("seed, length", f"{setup.seed}, {setup.seconds / 60:g} min"),
         ("processes", f"{setup.webs} web, {setup.workers} worker, Redis behind a proxy, stand-in"),
         *((f"  {kind}", str(number)) for kind, number in sorted(outcome.done.items())),
-        ("faults", f"{outcome.done.total()} ({outcome.skipped.total()} found nobody to hit)"),
+        ("faults injected", f"{outcome.done.total()} ({outcome.skipped.total()} found nobody to hit)"),
         ("conversations", str(setup.conversations)),
         ("messages", f"{verdict.messages} ({verdict.acknowledged} acknowledged)"),
         ("replies", f"{verdict.replies} ({verdict.stopped} stopped), {verdict.failed} failures told"),

@@ -7,6 +7,8 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
 
 import httpx
 
@@ -53,16 +55,22 @@ class Storm:
         self.redis = RedisClient(self.stack.redis.url, max_connections=2)
         self._busy: set[Child] = set()
         self._redis_away = asyncio.Lock()
-        self._under_way: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.redis.aclose()
 
     async def blow(self, plan: list[Fault]) -> None:
         """Carry out the plan, and wait until the last fault of it is over."""
         began = time.monotonic()
-        for fault in plan:
-            await asyncio.sleep(max(0.0, began + fault.at - time.monotonic()))
-            task = asyncio.create_task(self._carry_out(fault))
-            self._under_way.add(task)
-        await asyncio.gather(*self._under_way)
+        async with asyncio.TaskGroup() as under_way:
+            for fault in plan:
+                await asyncio.sleep(max(0.0, began + fault.at - time.monotonic()))
+                under_way.create_task(self._carry_out(fault))
 
     async def calm(self) -> None:
         """Nothing is wrong any more."""

@@ -44,14 +44,19 @@ async def test_a_web_process_told_to_go_closes_with_1012_and_another_goes_on_fro
         await finish_elsewhere(running, token, chat)
 
 
-async def test_a_web_process_told_twice_to_go_still_says_goodbye(running: Stack) -> None:
+async def test_everything_told_twice_to_go_at_once_costs_no_word(running: Stack) -> None:
+    """As platforms do that tell every process of a dyno, and begin the new ones only then."""
     with another_web(running) as (web, url):
-        async with Chat(url, await new_token(url)) as chat:
+        everything = [web, running.processes.children[-1]]
+        async with Chat(url, token := await new_token(url)) as chat:
             await begun(chat)
-            web.signal_group(signal.SIGTERM)
-            web.signal_group(signal.SIGTERM)
+            for child in everything * 2:
+                child.signal_group(signal.SIGTERM)
             assert await chat.closed_with() == 1012
-        assert await asyncio.to_thread(web.wait, PROMISE)
+        for child in everything:
+            assert await asyncio.to_thread(child.wait, PROMISE), f"{child.name} is still there"
+        running.start_worker()
+        await finish_elsewhere(running, token, chat)
 
 
 async def test_a_killed_web_process_costs_no_word(running: Stack) -> None:

@@ -17,11 +17,13 @@ from tests.proxy import Proxy
 from tests.stack import Stack
 from tests.takeover.counting import RATE, TOKENS, assert_every_token_once, begun
 
-#: Warnings that one process may print for one trouble, however many replies it writes.
-FEW_LINES = 12
+#: Warnings that one process may print for one trouble, however many replies it writes: each part goes and returns.
+FEW_LINES = 8
 #: How long the trouble lasts, in seconds.
-GONE = 2.0
+GONE, GONE_LONG = 2.0, 15.0
 TALKING = 8
+#: Tokens a second of a reply that is only to show that all is well again.
+QUICKLY = 400
 
 
 @contextmanager
@@ -35,6 +37,13 @@ async def killed(stack: Stack) -> None:
     """As by a power cut; the append-only file has it all."""
     stack.redis.kill()
     await asyncio.sleep(GONE)
+    await asyncio.to_thread(stack.redis.start)
+
+
+async def gone_long(stack: Stack) -> None:
+    """Longer than every lease, every retry and every watch for the dead."""
+    stack.redis.kill()
+    await asyncio.sleep(GONE_LONG)
     await asyncio.to_thread(stack.redis.start)
 
 
@@ -79,7 +88,7 @@ async def slow(stack: Stack) -> None:
 Trouble = Callable[[Stack], Awaitable[None]]
 
 
-@pytest.mark.parametrize("trouble", [killed, told_to_go, scripts_forgotten, full, narrow, slow])
+@pytest.mark.parametrize("trouble", [killed, gone_long, told_to_go, scripts_forgotten, full, narrow, slow])
 async def test_redis_in_trouble_is_a_pause(running: Stack, trouble: Trouble) -> None:
     lines_before = {child.name: len(child.lines) for child in running.processes.children}
     chats = [Chat(running.url, await new_token(running.url)) for _ in range(TALKING)]
@@ -88,6 +97,7 @@ async def test_redis_in_trouble_is_a_pause(running: Stack, trouble: Trouble) -> 
     try:
         await asyncio.gather(*(begun(chat, deltas=5) for chat in chats))
         await asyncio.gather(trouble(running), *(chat.until("reply.finished") for chat in chats))
+        running.pace(rate=QUICKLY, stamped=TOKENS)
         for chat in chats:
             assert_every_token_once(chat, _finished(chat)[0])
             await chat.send("And again")

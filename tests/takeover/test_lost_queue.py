@@ -1,0 +1,44 @@
+"""The queue lost a message's place, not the message itself: whoever looks finds it."""
+
+import redis
+
+from tasks.broker import QUEUE_KEY
+from tasks.keys import ConversationKeys, conversation_id
+from tests.client import Chat, new_token
+from tests.stack import Stack
+from tests.takeover.counting import assert_every_token_once
+
+
+def lose_queue(stack: Stack, conversation: str) -> None:
+    """The queue is empty, and more time goes by than a message ever waits before somebody looks."""
+    with redis.Redis.from_url(stack.redis.url) as client:
+        client.delete(QUEUE_KEY, f"{QUEUE_KEY}.msgs")
+        client.zadd(ConversationKeys(conversation).open, {conversation: 1})
+
+
+def places(stack: Stack, conversation: str) -> int:
+    """How often the conversation is on the queue."""
+    with redis.Redis.from_url(stack.redis.url) as client:
+        waiting: list[bytes] = client.hvals(f"{QUEUE_KEY}.msgs")
+    return sum(conversation.encode() in message for message in waiting)
+
+
+async def test_what_the_queue_lost_is_enqueued_by_who_comes_back_and_by_a_worker_that_starts(running: Stack) -> None:
+    token = await new_token(running.url)
+    conversation = conversation_id(token)
+    async with Chat(running.url, token) as chat:
+        await chat.until("snapshot")
+        running.kill(running.processes.children[-1])
+        await chat.send("Count, please")
+        await chat.until("message.accepted")
+        lose_queue(running, conversation)
+        for _ in range(2):
+            async with Chat(running.url, token) as returning:
+                await returning.until("snapshot")
+                # The answer to this comes after all that the snapshot brought about.
+                await returning.send("")
+                await returning.until("error")
+        assert places(running, conversation) == 1
+        lose_queue(running, conversation)
+        running.start_worker()
+        assert_every_token_once(chat, await chat.until("reply.finished"))
