@@ -19,6 +19,16 @@ def missing(what: str) -> None:
     pytest.skip(what)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _no_certificates(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Nobody is called over HTTPS here, and httpx would read all the world's certificates for each of its clients,
+    which takes it ten times as long as the call."""
+    with pytest.MonkeyPatch.context() as env:
+        env.delenv("SSL_CERT_FILE", raising=False)
+        env.setenv("SSL_CERT_DIR", str(tmp_path_factory.mktemp("certificates")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def real_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedRedis]:
     """A real Redis with JSON, for all tests that do not harm it."""

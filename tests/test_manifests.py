@@ -289,6 +289,7 @@ def test_gpt_j_needs_its_profile_and_a_gpu() -> None:
     services = compose()["services"]
     assert services["gptj"]["profiles"] == ["gptj"]
     assert services["gptj"]["deploy"]["resources"]["reservations"]["devices"][0]["capabilities"] == ["gpu"]
+    assert services["gptj"]["command"][0] == Settings.model_fields["model_name"].default
     assert [name for name, service in services.items() if service.get("profiles")] == ["gptj"]
 
 

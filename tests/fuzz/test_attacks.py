@@ -38,7 +38,7 @@ def attacked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     with Stack(redis) as stack:
         stack.start_web(**limits)
         stack.start_worker()
-        stack.wait_ready()
+        stack.wait_ready(60)
         yield stack
 
 

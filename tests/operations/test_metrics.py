@@ -49,7 +49,7 @@ def grown(stack: Stack, web: int, before: Figures, *name: str) -> float:
 
 def wait_for(true: Callable[[], bool]) -> None:
     """Wait until the figures of all processes have travelled."""
-    wait_until(true, "the figures", timeout=20, pause=0.2)
+    wait_until(true, "the figures", pause=0.2)
 
 
 def test_every_figure_is_there_with_its_type(stack: Stack) -> None:

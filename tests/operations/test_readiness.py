@@ -19,7 +19,7 @@ from tests.stack import Stack
 #: Seconds in which a break must show; promised to operators.
 SHOWS = 15
 #: Seconds in which all must be well again, with room for a slow machine; nobody was promised these.
-HEALS = 40
+HEALS = 60
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         stack.proxy = proxy  # type: ignore[attr-defined]
         stack.start_web(REDIS_URL=f"redis://127.0.0.1:{proxy.port}/0")
         stack.start_worker()
-        stack.wait_ready()
+        stack.wait_ready(60)
         yield stack
 
 

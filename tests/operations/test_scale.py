@@ -13,7 +13,7 @@ import httpx
 
 from tasks.embedded_redis import start_redis
 from tasks.errors import StorageError
-from tasks.processes import Child, wait_until
+from tasks.processes import Child, stop_all, wait_until
 from tests.client import Chat, new_token, replay
 from tests.conftest import missing
 from tests.stack import Stack
@@ -62,17 +62,17 @@ def talking(stack: Stack, people: int) -> Iterator[list[Person]]:
 
 async def some_replies(persons: list[Person], more: int = 1) -> None:
     """Wait until everybody has had some more replies."""
-    for person in persons:
-        wanted = person.replies + more
+    wanted = [(person, person.replies + more) for person in persons]
+    for person, replies in wanted:
         async with person.answered:
-            await person.answered.wait_for(lambda person=person, wanted=wanted: person.replies >= wanted)  # type: ignore[misc]
+            await person.answered.wait_for(lambda person=person, replies=replies: person.replies >= replies)  # type: ignore[misc]
 
 
 async def test_workers_and_webs_come_and_go_under_load_and_nobody_loses_a_word(own_stack: Stack) -> None:
     stack = own_stack
     stack.start_web()
     workers = [stack.start_worker()]
-    stack.wait_ready()
+    stack.wait_ready(60)
     stack.pace(rate=RATE, stamped=TOKENS)
     async with asyncio.TaskGroup() as group:
         with talking(stack, 8) as persons:
@@ -81,13 +81,12 @@ async def test_workers_and_webs_come_and_go_under_load_and_nobody_loses_a_word(o
             await some_replies(persons)  # 1 web, 1 worker
             await asyncio.to_thread(stack.start_web)
             workers.append(stack.start_worker())
-            await asyncio.to_thread(stack.wait_workers, 2)
+            await asyncio.to_thread(stack.wait_workers, 2, 60)
             await some_replies(persons)  # 2 webs, 2 workers
             workers += [stack.start_worker(), stack.start_worker()]
-            await asyncio.to_thread(stack.wait_workers, 4)
+            await asyncio.to_thread(stack.wait_workers, 4, 60)
             await some_replies(persons)  # 2 webs, 4 workers
-            for worker in workers[:3]:
-                await asyncio.to_thread(worker.stop)
+            await asyncio.to_thread(stop_all, workers[:3])
             await some_replies(persons)  # 2 webs, 1 worker, which was the last to come
     assert stack.model_stats()["requests"] >= sum(person.replies for person in persons)
 
@@ -95,7 +94,7 @@ async def test_workers_and_webs_come_and_go_under_load_and_nobody_loses_a_word(o
 async def test_several_web_processes_behind_one_port_serve_one_conversation(own_stack: Stack) -> None:
     web = own_stack.start_web(WEB_CONCURRENCY="2")
     own_stack.start_worker()
-    own_stack.wait_ready()
+    own_stack.wait_ready(60)
     own_stack.pace(rate=50, stamped=30)
     token = await new_token(own_stack.url)
     chats = [Chat(own_stack.url, token) for _ in range(8)]
@@ -111,7 +110,7 @@ async def test_several_web_processes_behind_one_port_serve_one_conversation(own_
         await chat.until("reply.finished")
         await chat.__aexit__(None, None, None)
     assert web.alive
-    wait_until(lambda: "parley_sockets 0.0" in httpx.get(f"{own_stack.url}/metrics").text, "the count", timeout=15)
+    wait_until(lambda: "parley_sockets 0.0" in httpx.get(f"{own_stack.url}/metrics").text, "the count")
 
 
 OTHER_HOST = "parley-test"
@@ -165,7 +164,7 @@ async def talk_with_a_far_worker(folder: Path, space: str) -> None:
         far = {**stack.env, "REDIS_URL": redis.url.replace("127.0.0.1", HERE)}
         stack.start_web()
         with worker_there(space, far) as worker:
-            stack.wait_ready()
+            stack.wait_ready(60)
             stack.pace(rate=RATE, stamped=TOKENS)
             async with Chat(stack.url, await new_token(stack.url)) as chat:
                 await chat.send("Is anybody out there?")
@@ -173,7 +172,7 @@ async def talk_with_a_far_worker(folder: Path, space: str) -> None:
                 await chat.send("Stay a while")
                 await chat.until("reply.delta")
                 stack.start_worker()
-                stack.wait_workers(2)
+                stack.wait_workers(2, 60)
                 worker.stop()
                 reply = (await chat.until("reply.finished"))["message"]
         assert numbers(reply["text"]) == list(range(1, TOKENS + 1))

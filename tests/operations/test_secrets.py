@@ -47,7 +47,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     with Stack(started, stand_in=("--token", HF_TOKEN), HF_TOKEN=HF_TOKEN) as stack:
         stack.start_web()
         stack.start_worker()
-        stack.wait_ready()
+        stack.wait_ready(60)
         token, ids, answers = asyncio.run(go_through_everything(stack))
         with redis.Redis.from_url(stack.redis.url) as client:
             keys = [key.decode() for key in client.scan_iter()]

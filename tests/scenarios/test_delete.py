@@ -44,7 +44,7 @@ async def test_a_reply_that_is_being_written_ends_with_its_conversation(stack: S
         await chat.until("reply.delta")
         assert await forget(stack.url, token) == 204
         assert await chat.closed_with() == 4401
-    wait_until(lambda: stack.model_stats()["open"] == 0, "the model to be let go", timeout=10)
+    wait_until(lambda: stack.model_stats()["open"] == 0, "the model to be let go")
     assert stack.model_stats()["cancelled"]
     keys = ConversationKeys(conversation_id(token))
     with sync_client(stack.redis.url, max_connections=1) as client:

@@ -10,30 +10,24 @@ from tests.client import Chat, SeedChat, new_token
 from tests.stack import Stack
 
 
-async def test_too_many_messages_are_refused_with_the_time_to_wait_and_other_sessions_are_not(stack: Stack) -> None:
-    with stack.another_web(LIMIT_MESSAGES_PER_MINUTE="2") as url:
-        async with Chat(url, await new_token(url)) as chat, Chat(url, await new_token(url)) as other:
-            for text in ("one", "two"):
-                await chat.send(text)
-                await chat.until("reply.finished")
-            id = await chat.send("three")
-            refused = await chat.until("error")
-            assert (refused["code"], refused["id"]) == ("rate_limited", id)
-            assert 0 < refused["retry_in"] <= 60
-            assert "2 messages a minute" in refused["detail"]
-            await other.send("not limited")
-            await other.until("reply.finished")
-
-
-async def test_the_limit_of_messages_holds_across_processes(stack: Stack) -> None:
-    limit = {"LIMIT_MESSAGES_PER_MINUTE": "1"}
+async def test_too_many_messages_are_refused_with_the_time_to_wait_in_every_process_and_other_sessions_are_not(
+    stack: Stack,
+) -> None:
+    limit = {"LIMIT_MESSAGES_PER_MINUTE": "2"}
     with stack.another_web(**limit) as here, stack.another_web(**limit) as there:
         token = await new_token(here)
-        async with Chat(here, token) as one, Chat(there, token) as two:
-            await one.send("one")
-            await one.until("reply.finished")
-            await two.send("two")
-            assert (await two.until("error"))["code"] == "rate_limited"
+        async with Chat(here, token) as one, Chat(there, token) as two, Chat(there, await new_token(here)) as other:
+            for chat in (one, two):
+                await chat.send("allowed")
+                await one.until("reply.finished")
+            for chat in (one, two):
+                id = await chat.send("too much")
+                refused = await chat.until("error")
+                assert (refused["code"], refused["id"]) == ("rate_limited", id)
+                assert 0 < refused["retry_in"] <= 60
+                assert "2 messages a minute" in refused["detail"]
+            await other.send("not limited")
+            await other.until("reply.finished")
 
 
 async def test_too_many_sessions_of_one_address_are_answered_with_429(stack: Stack) -> None:
@@ -55,20 +49,29 @@ async def refused(url: str, token: str) -> bool:
             return bool(closed.rcvd and closed.rcvd.code == 4429)
 
 
-@pytest.mark.parametrize("name", ["LIMIT_SOCKETS_PER_SESSION", "LIMIT_SOCKETS_PER_ADDRESS"])
-async def test_a_socket_too_many_is_closed_with_4429_and_a_closed_one_makes_room(stack: Stack, name: str) -> None:
-    with stack.another_web(**{name: "1"}) as url:
-        token = await new_token(url)
-        async with Chat(url, token) as first:
+async def check_refused(url: str, token: str) -> None:
+    """A socket of either kind is turned away."""
+    async with Chat(url, token) as more:
+        assert await more.closed_with() == 4429
+    with pytest.raises(websockets.InvalidStatus):
+        async with SeedChat(url, token):
+            pass
+
+
+async def test_a_socket_too_many_is_closed_with_4429_and_a_closed_one_makes_room(stack: Stack) -> None:
+    with stack.another_web(LIMIT_SOCKETS_PER_SESSION="1", LIMIT_SOCKETS_PER_ADDRESS="2") as url:
+        mine, other, newcomer = [await new_token(url) for _ in range(3)]
+        async with Chat(url, mine) as first:
             await first.next()
-            async with Chat(url, token) as second:
-                assert await second.closed_with() == 4429
-            with pytest.raises(websockets.InvalidStatus):
-                async with SeedChat(url, token):
-                    pass
-            await first.send("still served")
-            await first.until("reply.finished")
-        while await refused(url, token):
+            await check_refused(url, mine)  # one too many of its session
+            async with Chat(url, other) as second:
+                await second.next()
+                await check_refused(url, newcomer)  # one too many of its address
+                await first.send("still served")
+                await first.until("reply.finished")
+            while await refused(url, newcomer):
+                pass
+        while await refused(url, mine):
             pass
 
 

@@ -30,7 +30,7 @@ async def test_stop_in_mid_reply_keeps_what_was_shown_and_lets_the_model_go(stac
         finished = (await chat.until("reply.finished"))["message"]
         assert (finished["finish_reason"], finished["to"]) == ("stopped", id)
         assert finished["text"] == shown(chat, started["id"])
-        wait_until(lambda: stack.model_stats()["open"] == 0, "the model to be let go", timeout=10)
+        wait_until(lambda: stack.model_stats()["open"] == 0, "the model to be let go")
         assert stack.model_stats()["cancelled"]
         assert (await history(stack.url, token))[1]["msg"] == f"Bot: {finished['text']}"
         await chat.send("are you still there?")

@@ -35,7 +35,7 @@ async def test_redis_down_at_start_is_said_on_every_way_and_heals(own_stack: Sta
         async with SeedChat(url, "A" * 43):
             pass
     own_stack.redis.start()
-    own_stack.wait_ready()
+    own_stack.wait_ready(60)
     async with Chat(url, await new_token(url)) as chat:
         await chat.send("are we well again?")
         await chat.until("reply.finished")
@@ -44,7 +44,7 @@ async def test_redis_down_at_start_is_said_on_every_way_and_heals(own_stack: Sta
 async def test_redis_gone_in_mid_reply_is_said_and_everything_goes_on_where_it_was(own_stack: Stack) -> None:
     own_stack.start_web()
     own_stack.start_worker()
-    own_stack.wait_ready()
+    own_stack.wait_ready(60)
     own_stack.pace(rate=20)
     url = own_stack.url
     token = await new_token(url)
@@ -79,7 +79,7 @@ async def test_redis_gone_in_mid_reply_is_said_and_everything_goes_on_where_it_w
 async def test_without_a_worker_a_message_waits_and_says_so_until_one_comes(own_stack: Stack) -> None:
     own_stack.start_web()
     url = own_stack.url
-    own_stack.wait_not_ready()
+    own_stack.wait_not_ready(60)
     token = await new_token(url)
     async with Chat(url, token) as chat:
         await service(chat, "no_worker")
@@ -95,7 +95,7 @@ async def test_without_a_worker_a_message_waits_and_says_so_until_one_comes(own_
         own_stack.start_worker()
         assert (await chat.until("reply.finished"))["message"]["to"] == id
         await service(chat, "no_worker", "ok")
-    own_stack.wait_ready()
+    own_stack.wait_ready(60)
 
 
 async def test_a_stop_without_a_worker_ends_the_waiting_at_once(own_stack: Stack) -> None:
