@@ -24,7 +24,7 @@ log = logging.getLogger("parley.tail")
 
 #: Milliseconds that one read blocks; below every idle limit on the way.
 BLOCK_MS = 5000
-#: Seconds between two reads of a busy moment, so that it is read in one go.
+#: Two reads so close (seconds) are followed by a rest as long, so that a busy moment is read in one go.
 PACE = 0.002
 #: Entries of one stream in one read.
 COUNT = 500
@@ -199,7 +199,7 @@ class Tail:
             self._away = False
         for followed in self._followed.values():
             self._add(followed)
-        looked = time.monotonic()
+        looked = read = time.monotonic()
         while True:
             heard = await self._listen(heard)
             if time.monotonic() - looked > LOOK:
@@ -208,7 +208,9 @@ class Tail:
                     if followed.open:
                         self._add(followed)
             await self._read()
-            await asyncio.sleep(PACE)
+            before, read = read, time.monotonic()
+            if read - before < PACE:
+                await asyncio.sleep(PACE)
 
     async def _listen(self, heard: bytes) -> bytes:
         """Wait for rings, unless there is something to read anyway; returns up to where they are heard."""

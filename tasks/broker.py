@@ -26,7 +26,7 @@ QUEUE = "replies"
 QUEUE_KEY = f"{QUEUE_NAMESPACE}:{QUEUE}"
 ACTOR = "answer"
 #: Seconds that a consumer blocks in Redis before it asks again; below every proxy's idle limit.
-BLOCK = 5
+BLOCK = 8
 #: Seconds between tries while Redis is away, and the least that an empty look may take.
 PAUSE = 0.25
 #: Redis connections of Dramatiq's threads: two for commands, one that blocks.

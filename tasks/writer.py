@@ -18,9 +18,9 @@ from tasks.redis_client import RedisClient, command_of
 log = logging.getLogger("parley.writer")
 
 #: Seconds that text waits for company, between these bounds: until as many texts have come. Each trip to Redis costs
-#: the same whatever it carries. The first words of a reply do not wait.
-SHORTEST, LONGEST = 0.005, 0.010
-COMPANY = 12
+#: nearly the same whatever it carries. The first words of a reply do not wait, nor does text that stays alone anyway.
+SHORTEST, LONGEST = 0.004, 0.024
+COMPANY = 24
 #: Characters of one reply that may be unsent; past that its model stream is read no further.
 MOST_UNSENT = 16_000
 #: Texts and notes in one trip; Lua passes on a few thousand values at once.
@@ -72,6 +72,8 @@ class _Window:
 
     @property
     def seconds(self) -> float:
+        if self._gap > LONGEST / 2:
+            return 0.0
         return min(LONGEST, max(SHORTEST, COMPANY * self._gap))
 
     def flushed(self, texts: int) -> None:
