@@ -25,7 +25,7 @@ page_sources := $(shell find frontend -not -path '*/node_modules*' -not -path 'f
 	-not -path 'frontend/tests*' -not -path frontend 2>/dev/null)
 
 .PHONY: help run test check format bench bench-page chaos fuzz try-model test-model-server lock clean
-.PHONY: setup-run setup-dev need-node
+.PHONY: setup-run setup-dev need-node test-parts test-whole
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-18s %s\n", $$1, $$2 }' Makefile
@@ -36,11 +36,22 @@ run: ## Start everything on http://127.0.0.1:3500 (PORT=… for another port); C
 	@$(MAKE) -s -j2 setup-run
 	@exec env PORT=$(PORT) $(PY) -m api.run
 
-test: ## Run the checks and all tests (ARGS=… goes to pytest)
+test: ## Run the checks and all tests (ARGS=… goes to pytest, which then runs alone)
 	@$(MAKE) -s -j2 setup-dev frontend/dist/index.html
-	@$(MAKE) check
-	cd frontend && npm test
+ifeq ($(ARGS),)
+	@$(MAKE) -j2 --output-sync=target test-parts test-whole
+else
 	$(PY) -m pytest $(ARGS)
+endif
+
+# Two halves at once, since the second mostly waits: the checks, the parts, and what they say to each other; and what
+# starts, stops, kills and looks at whole systems.
+test-parts: check
+	cd frontend && npm test
+	$(PY) -m pytest $(wildcard tests/test_*.py) tests/scenarios
+
+test-whole: setup-dev
+	$(PY) -m pytest tests --ignore-glob='tests/test_*.py' --ignore=tests/scenarios
 
 check: setup-dev ## Formats, lint and types, of Python and of the page
 	$(PY) -m ruff check .
