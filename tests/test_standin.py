@@ -280,7 +280,7 @@ async def test_a_break_comes_after_so_many_tokens(mode: str) -> None:
     got = b""
     async with calling({"mode": mode, "after": 3}) as http:
         with contextlib.suppress(httpx.RemoteProtocolError, httpx.ReadTimeout):
-            async with http.stream("POST", "/", json=ASK, timeout=0.2) as stream:
+            async with http.stream("POST", "/", json=ASK, timeout=1) as stream:
                 async for chunk in stream.aiter_bytes():
                     got += chunk
     assert got.count(b'"token"') == 3
