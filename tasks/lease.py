@@ -18,7 +18,7 @@ from tasks.redis_client import Command, RedisClient, command_of
 LEASE_MS = 4500
 #: Messages that are read for a prompt, at any length of the conversation; of very short ones a context could hold
 #: more.
-TURNS_READ = 64
+TURNS_READ = 48
 
 _numbers = itertools.count()
 
@@ -83,7 +83,7 @@ class Lease:
         pending, count, replaces = int(taken[0]), int(taken[1]), int(taken[2])
         index = count - pending - replaces
         document = orjson.loads(read)
-        recent = document[f"$.messages[-{TURNS_READ}:]"][0:]
+        recent = document[f"$.messages[-{TURNS_READ}:]"]
         first = max(0, count - TURNS_READ)
         if index - first < 0 or (first > 0 and index - first < TURNS_READ // 2):
             recent, first = await self._read_before(index), max(0, index + 1 - TURNS_READ)
