@@ -34,7 +34,8 @@ MOST_BEHIND = 256_000
 CHECKED = 200
 #: Streams in one read.
 STREAMS = 500
-#: Seconds between two looks at all conversations in which something is going on, should a ring be missed.
+#: Seconds, at least, between two looks at all conversations in which something is going on, should a ring be missed;
+#: at most those and BLOCK_MS.
 LOOK = 2.0
 
 Cursor = tuple[int, int]

@@ -22,6 +22,10 @@ CONNECT_TIMEOUT = 3.0
 #: Seconds before a command is sent again; every command of ours may be: scripts know what they have done already.
 PAUSES = (0.1, 0.2, 0.4)
 
+#: What every connection of ours has in common.
+CONNECTING: dict[str, Any] = {"protocol": 2, "socket_connect_timeout": CONNECT_TIMEOUT, "socket_keepalive": True}
+BACKOFF = ExponentialBackoff(cap=0.5, base=0.05)
+
 NO_CONNECTION = "Redis has no connection left: start fewer processes, or choose a plan with more connections."
 
 Command = tuple[Any, ...]
@@ -33,13 +37,11 @@ def sync_client(
     """A client for Dramatiq's threads; callers wait for a free connection instead of failing."""
     pool = redis.BlockingConnectionPool.from_url(
         url,
+        **CONNECTING,
         max_connections=max_connections,
         timeout=COMMAND_TIMEOUT,
-        protocol=2,
         socket_timeout=timeout,
-        socket_connect_timeout=CONNECT_TIMEOUT,
-        socket_keepalive=True,
-        retry=Retry(ExponentialBackoff(cap=0.5, base=0.05), retries),
+        retry=Retry(BACKOFF, retries),
     )
     return redis.Redis(connection_pool=pool)
 
@@ -48,13 +50,11 @@ def pool_for_library(url: str, *, max_connections: int) -> Any:
     """Connections for a library that brings its own commands."""
     return aioredis.BlockingConnectionPool.from_url(
         url,
+        **CONNECTING,
         max_connections=max_connections,
         timeout=COMMAND_TIMEOUT,
-        protocol=2,
         socket_timeout=COMMAND_TIMEOUT,
-        socket_connect_timeout=CONNECT_TIMEOUT,
-        socket_keepalive=True,
-        retry=AsyncRetry(ExponentialBackoff(cap=0.5, base=0.05), len(PAUSES)),
+        retry=AsyncRetry(BACKOFF, len(PAUSES)),
     )
 
 
@@ -73,12 +73,7 @@ class Line:
     def __init__(self, url: str, *, timeout: float = COMMAND_TIMEOUT) -> None:
         # It knows how to connect to what the address names; redis-py leaves `make_connection` untyped.
         pool: Any = aioredis.ConnectionPool.from_url(
-            url,
-            protocol=2,
-            socket_timeout=None,
-            socket_connect_timeout=CONNECT_TIMEOUT,
-            socket_keepalive=True,
-            retry=AsyncRetry(NoBackoff(), 0),
+            url, **CONNECTING, socket_timeout=None, retry=AsyncRetry(NoBackoff(), 0)
         )
         self._connection = pool.make_connection()
         self._timeout = timeout
