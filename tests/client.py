@@ -17,19 +17,19 @@ from api.protocol import SUBPROTOCOL
 Frame = dict[str, Any]
 
 #: Seconds after which an awaited frame counts as never coming.
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 
 async def new_token(url: str, name: str = "Ada") -> str:
     """Begin a conversation over HTTP."""
-    async with httpx.AsyncClient() as http:
+    async with httpx.AsyncClient(timeout=PATIENCE) as http:
         token: str = (await http.post(f"{url}/token", params={"name": name})).json()["token"]
         return token
 
 
 async def history(url: str, token: str) -> list[dict[str, str]]:
     """The messages of the older contract's history."""
-    async with httpx.AsyncClient() as http:
+    async with httpx.AsyncClient(timeout=PATIENCE) as http:
         messages: list[dict[str, str]] = (await http.get(f"{url}/refresh_token", params={"token": token})).json()[
             "messages"
         ]
@@ -42,7 +42,7 @@ class Chat:
     def __init__(self, url: str, token: str, after: str | None = None, **options: Any) -> None:
         address = f"{url.replace('http', 'ws', 1)}/chat?token={token}"
         self._address = address + (f"&after={after}" if after else "")
-        self._options = options
+        self._options = {"open_timeout": PATIENCE, **options}
         self.frames: list[Frame] = []
 
     async def __aenter__(self) -> "Chat":
@@ -112,7 +112,7 @@ class SeedChat:
 
     def __init__(self, url: str, token: str, **options: Any) -> None:
         self._address = f"{url.replace('http', 'ws', 1)}/chat?token={token}"
-        self._options = options
+        self._options = {"open_timeout": PATIENCE, **options}
 
     async def __aenter__(self) -> "SeedChat":
         self.socket: ClientConnection = await connect(self._address, max_size=None, max_queue=None, **self._options)

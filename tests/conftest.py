@@ -5,11 +5,16 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tasks.embedded_redis import EmbeddedRedis, start_redis
 from tasks.errors import StorageError
 from tasks.redis_client import RedisClient
-from tests.stack import Stack
+from tests.stack import Stack, own_port
+
+# A machine that is busy with the other half of the tests is slow, and that is no failure.
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
 
 
 def missing(what: str) -> None:
@@ -33,7 +38,7 @@ def _no_certificates(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
 def real_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedRedis]:
     """A real Redis with JSON, for all tests that do not harm it."""
     try:
-        started = start_redis(tmp_path_factory.mktemp("redis"), kind="redis")
+        started = start_redis(tmp_path_factory.mktemp("redis"), port=own_port(), kind="redis")
     except StorageError as error:
         missing(str(error))
     with started as redis:
@@ -43,7 +48,7 @@ def real_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedRed
 @pytest.fixture(scope="session")
 def fake_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedRedis]:
     """The embedded default's last resort."""
-    with start_redis(tmp_path_factory.mktemp("fakeredis"), kind="fakeredis") as redis:
+    with start_redis(tmp_path_factory.mktemp("fakeredis"), port=own_port(), kind="fakeredis") as redis:
         yield redis
 
 
@@ -67,7 +72,7 @@ async def redis(redis_url: str) -> AsyncIterator[RedisClient]:
 def running_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """One stack for the whole run; tests take it as `stack`."""
     try:
-        redis = start_redis(tmp_path_factory.mktemp("stack"), kind="redis")
+        redis = start_redis(tmp_path_factory.mktemp("stack"), port=own_port(), kind="redis")
     except StorageError as error:
         missing(str(error))
     with Stack(redis) as stack:
@@ -90,7 +95,7 @@ def stack(running_stack: Stack) -> Stack:
 def own_stack(tmp_path: Path) -> Iterator[Stack]:
     """A stack of a test's own, to be killed and cut at will; nothing but Redis and the stand-in is started."""
     try:
-        redis = start_redis(tmp_path / "redis", kind="redis")
+        redis = start_redis(tmp_path / "redis", port=own_port(), kind="redis")
     except StorageError as error:
         missing(str(error))
     with Stack(redis) as stack:

@@ -161,8 +161,8 @@ class Heard:
 
 
 def settings(url: str, **changes: Any) -> Settings:
-    """Settings for a model at `url`, quick to lose patience."""
-    return Settings.model_validate({"model_url": url, "model_patience": 3, "model_read_timeout": 0.3} | changes)
+    """Settings for a model at `url`; its limits are out of a slow machine's reach, unless a test is about them."""
+    return Settings.model_validate({"model_url": url, "model_patience": 60, "model_read_timeout": 30} | changes)
 
 
 @asynccontextmanager

@@ -1,5 +1,6 @@
 """Parley as it runs, under a test's control: Redis, the stand-in, and any number of the Procfile's processes."""
 
+import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,13 +10,51 @@ from typing import Any
 import httpx
 import redis
 
-from tasks.embedded_redis import EmbeddedRedis, free_port
+from tasks.embedded_redis import LOOPBACK, EmbeddedRedis
 from tasks.keys import ALIVE
 from tasks.processes import Child, Processes, wait_until
 from tasks.settings import Settings
 
 #: Limits off: a test that is about a limit sets it.
 UNLIMITED = {name.upper(): "0" for name in Settings.model_fields if name.startswith("limit_") and name != "limit_text"}
+
+#: Seconds that the stand-in has to answer; a busy machine may need some.
+PATIENCE = 30.0
+
+#: Where ranges of ports begin, one range for each process that tests; below those that systems give out by themselves.
+RANGES = range(20_000, 32_000, 400)
+
+
+def own_port() -> int:
+    """A free port that nobody else takes before it is listened on, nor while who listened there starts again.
+
+    One that the system gives out is anybody's until then, also the other half's of the tests, which run beside this.
+    """
+    return next(_own_ports)
+
+
+def _ports() -> Iterator[int]:
+    with socket.socket() as mark:
+        # Who has the first port has the range.
+        first = next(port for port in RANGES if _bound(mark, port))
+        while True:
+            yield from filter(_free, range(first + 1, first + RANGES.step))
+
+
+def _free(port: int) -> bool:
+    with socket.socket() as probe:
+        return _bound(probe, port)
+
+
+def _bound(to_bind: socket.socket, port: int) -> bool:
+    try:
+        to_bind.bind((LOOPBACK, port))
+    except OSError:
+        return False
+    return True
+
+
+_own_ports = _ports()
 
 
 class Stack:
@@ -30,7 +69,7 @@ class Stack:
         **settings: str,
     ) -> None:
         self.redis = redis
-        self.model_port = free_port()
+        self.model_port = own_port()
         self.model_url = f"http://{model_host}:{self.model_port}"
         self._stand_in_options = ("--host", model_host, *stand_in)
         self.env = {
@@ -72,7 +111,7 @@ class Stack:
 
     def start_web(self, **settings: str) -> Child:
         """Start another web process; once it answers, its port is the last of `ports`."""
-        port = free_port()
+        port = own_port()
         child = self.processes.start("web", {"PORT": str(port), **settings})
         wait_until(lambda: answers(f"http://127.0.0.1:{port}/healthz"), "the web process", [child])
         self.ports.append(port)
@@ -121,25 +160,25 @@ class Stack:
 
     def fault(self, **fault: Any) -> None:
         """Have the stand-in do something wrong."""
-        httpx.post(f"{self.model_url}/faults", json=fault).raise_for_status()
+        httpx.post(f"{self.model_url}/faults", json=fault, timeout=PATIENCE).raise_for_status()
 
     def pace(self, **options: float) -> None:
         """Change how the stand-in answers: `rate` in tokens a second, `first_delay` in seconds, `stamped`."""
-        httpx.post(f"{self.model_url}/options", json=options).raise_for_status()
+        httpx.post(f"{self.model_url}/options", json=options, timeout=PATIENCE).raise_for_status()
 
     def clear_faults(self) -> None:
         """Have the stand-in do nothing wrong any more."""
-        httpx.delete(f"{self.model_url}/faults").raise_for_status()
+        httpx.delete(f"{self.model_url}/faults", timeout=PATIENCE).raise_for_status()
 
     def calm(self) -> None:
         """Have the stand-in answer well and quickly, and count anew."""
         self.clear_faults()
         self.pace(rate=400, first_delay=0, stamped=0)
-        httpx.delete(f"{self.model_url}/stats").raise_for_status()
+        httpx.delete(f"{self.model_url}/stats", timeout=PATIENCE).raise_for_status()
 
     def model_stats(self) -> dict[str, Any]:
         """What the stand-in has seen."""
-        stats: dict[str, Any] = httpx.get(f"{self.model_url}/stats").json()
+        stats: dict[str, Any] = httpx.get(f"{self.model_url}/stats", timeout=PATIENCE).json()
         return stats
 
 

@@ -124,6 +124,7 @@ def test_what_ignores_sigterm_is_killed_with_its_children() -> None:
 def test_what_its_leader_leaves_behind_is_killed_too() -> None:
     child = Child("careless", ["/bin/sh", "-c", "sleep 1000 & echo $!"])
     grandchild = int(first_line(child))
+    assert child.wait(20)
     child.stop()
     assert child.returncode == 0
     assert eventually(lambda: gone(grandchild))
@@ -178,7 +179,8 @@ def test_nothing_is_left_of_the_lifeline_either() -> None:
     before = {process.pid for process in psutil.Process().children(recursive=True)}
     with Child("sleeper", ["sleep", "1000"]):
         pass
-    assert {process.pid for process in psutil.Process().children(recursive=True)} == before
+    # Of those before, one may have gone by itself.
+    assert {process.pid for process in psutil.Process().children(recursive=True)} <= before
 
 
 def test_waiting_ends_with_the_last_words_of_a_child_that_ended() -> None:

@@ -18,8 +18,9 @@ import psutil
 import pytest
 
 from api import run
-from tasks.embedded_redis import free_port, start_redis
+from tasks.embedded_redis import start_redis
 from tasks.processes import GRACE, ROOT, Child, ProcessError
+from tests.stack import own_port
 from tests.test_embedded_redis import no_redis_server
 from tests.test_processes import eventually, gone
 
@@ -53,7 +54,7 @@ class Tree:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.port = free_port()
+        self.port = own_port()
         self.env = {name: value for name, value in os.environ.items() if name not in SETTINGS}
         self.env |= {"PORT": str(self.port), "PYTHONUNBUFFERED": "1"}
 
@@ -84,7 +85,7 @@ class Tree:
         """What it prints when it does not start."""
         with self.running(**env) as child:
             assert child.wait(60)
-            said = text(child)
+        said = text(child)  # of which the last may be read only after its end, and was by now
         assert child.returncode == 1, said
         assert "Traceback" not in said
         return said
@@ -107,8 +108,9 @@ def text(child: Child) -> str:
 
 
 def says(child: Child, words: str) -> bool:
-    """Whether it says this before it ends."""
-    return eventually(lambda: words in text(child) or not child.alive, 60) and words in text(child)
+    """Whether it says this before it ends; what it says last may be read a little later."""
+    eventually(lambda: words in text(child) or not child.alive, 60)
+    return eventually(lambda: words in text(child), 5)
 
 
 def family(child: Child) -> list[int]:
@@ -159,7 +161,7 @@ def test_ctrl_c_stops_a_start_that_is_still_waiting(tree: Tree) -> None:
     asked = tree.folder / "asked"
     tree.write("Procfile", f"web: touch {asked}; exec python web.py\nworker: exec sleep 1000\n")
     with tree.running() as child:
-        assert eventually(asked.exists)
+        assert eventually(asked.exists, 60)
         processes = family(child)
         os.kill(child.pid, signal.SIGINT)
         assert child.wait(60)
@@ -207,7 +209,7 @@ def test_a_setting_that_makes_no_sense_is_named(tree: Tree) -> None:
 
 
 def test_a_redis_that_is_away_is_one_sentence(tree: Tree) -> None:
-    said = tree.fails(REDIS_URL=f"redis://:secret@127.0.0.1:{free_port()}/0")
+    said = tree.fails(REDIS_URL=f"redis://:secret@127.0.0.1:{own_port()}/0")
     assert said.startswith("parley: Redis cannot be reached")
     assert "secret" not in said
 
@@ -216,7 +218,7 @@ def test_a_redis_without_json_is_one_sentence(tree: Tree, tmp_path: Path) -> Non
     program = shutil.which("redis-server")
     if not program:
         no_redis_server("no redis-server here")
-    port = free_port()
+    port = own_port()
     argv = [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(tmp_path)]
     with Child("plain redis", argv):
         assert eventually(lambda: run.accepts(port))
@@ -240,7 +242,7 @@ def test_a_second_run_with_the_same_data_is_refused(tree: Tree) -> None:
         assert says(child, "ready at"), text(child)
         if "fakeredis" in text(child):
             pytest.skip("fakeredis has no data to share")
-        assert "Another Parley is running" in tree.fails(PORT=str(free_port()))
+        assert "Another Parley is running" in tree.fails(PORT=str(own_port()))
 
 
 def test_whoever_ends_later_is_started_again(

@@ -178,7 +178,7 @@ def test_stamps_are_numbered_timed_and_continued() -> None:
 
 @contextlib.asynccontextmanager
 async def calling(*faults: dict[str, Any], **options: Any) -> AsyncIterator[httpx.AsyncClient]:
-    async with standin(*faults, **options) as (_, url), httpx.AsyncClient(base_url=url, timeout=5) as http:
+    async with standin(*faults, **options) as (_, url), httpx.AsyncClient(base_url=url, timeout=30) as http:
         yield http
 
 
@@ -256,9 +256,12 @@ async def test_options_change_while_it_runs() -> None:
 
 async def test_the_rate_is_kept() -> None:
     async with calling(stamped=20, rate=200) as http:
+        before = time.time()
         text = (await http.post("/generate_stream", json=ASK)).text
     stamps = [float(part.partition("|")[2].partition(" ")[0]) for part in text.split('"text":"')[1:21]]
-    assert 0.08 < stamps[-1] - stamps[0] < 3
+    # A busy machine may be late with any token, the first included, but none leaves before its time.
+    assert all(at - before > number / 200 - 0.005 for number, at in enumerate(stamps))
+    assert stamps[-1] - stamps[0] < 3
 
 
 async def test_statistics_tell_who_was_cancelled() -> None:

@@ -27,7 +27,7 @@ class Work:
         """Wait for another start."""
         self.wrong = asyncio.get_running_loop().create_future()
         self.begun.clear()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             await self.begun.wait()
 
 
@@ -92,6 +92,6 @@ async def test_a_task_that_swallows_its_cancelling_is_asked_again() -> None:
 
     task = asyncio.create_task(deaf())
     await asyncio.sleep(0)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await end([task])
     assert len(asked) == 3

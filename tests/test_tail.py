@@ -41,7 +41,8 @@ async def follow(tail: Tail, steps: Steps, cursor: str | None = None, *, busy: b
 async def read(reader: Subscription, until: str) -> list[dict[str, Any]]:
     """The frames up to the first of a type, or to the first delta with this text."""
     frames: list[dict[str, Any]] = []
-    async with asyncio.timeout(10):
+    # What nobody rang for takes it a few seconds by itself.
+    async with asyncio.timeout(60):
         async for some in reader:
             frames += map(json.loads, some)
             if any(until in (frame["type"], frame.get("text")) for frame in frames):

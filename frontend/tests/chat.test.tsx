@@ -193,6 +193,7 @@ describe('the chat page', () => {
     ['rate_limited', /asks for a pause/],
     ['retrying', /trying again/],
   ] as const)('explains a wait: %s', async (reason, sentence) => {
+    vi.useFakeTimers({ toFake: ['Date'] }); // it counts down
     const page = await openChat();
     const to = await says(page, 'One');
     await page.does(() => {
@@ -234,6 +235,7 @@ describe('the chat page', () => {
   });
 
   it('counts down when messages came too fast', async () => {
+    vi.useFakeTimers({ toFake: ['Date'] });
     const page = await openChat();
     page.server.onSend = 'rate_limit';
     await says(page, 'Fast');
@@ -247,7 +249,7 @@ describe('the chat page', () => {
     const place = screen.getByRole('status', { name: 'Connection' });
     expect(place.textContent).toBe('');
     await page.does(() => page.server.closes(1006));
-    expect(await within(place).findByText(/connection is lost/, undefined, { timeout: 3000 })).toBeTruthy();
+    expect(await within(place).findByText(/connection is lost/)).toBeTruthy();
     expect(screen.getByRole('img', { name: 'Not connected' })).toBeTruthy();
   });
 

@@ -1,5 +1,5 @@
 // What every test file needs: a clean page and a clean store before each test.
-import { cleanup } from '@testing-library/react';
+import { cleanup, configure } from '@testing-library/react';
 import { afterEach, beforeEach, vi } from 'vitest';
 
 // The simulated browser lays nothing out, so it has none of these.
@@ -12,6 +12,9 @@ class NoLayout {
 globalThis.ResizeObserver = NoLayout;
 window.scrollTo = nothing;
 window.matchMedia = (media) => Object.assign(new EventTarget(), { media, matches: false }) as MediaQueryList;
+
+// What is waited for may take its time on a busy machine.
+configure({ asyncUtilTimeout: 30_000 });
 
 beforeEach(() => localStorage.clear());
 

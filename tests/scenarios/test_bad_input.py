@@ -223,7 +223,8 @@ def expire(redis: EmbeddedRedis, token: str) -> None:
     keys = ConversationKeys(conversation_id(token))
     with sync_client(redis.url, max_connections=1) as client:
         for key in (keys.document, keys.state, keys.ids, keys.events):
-            client.pexpire(key, 1)
+            # Not in a millisecond, in which somebody who looks would prolong its life.
+            client.pexpire(key, 0)
     gone(redis, token)
 
 

@@ -26,6 +26,8 @@ async def test_a_new_conversation_begins_with_a_snapshot_of_nothing(stack: Stack
 
 
 async def test_a_message_is_accepted_answered_word_by_word_and_kept(stack: Stack) -> None:
+    # Slow enough not to be over in a moment in which a busy machine does nothing.
+    stack.pace(rate=60)
     token = await new_token(stack.url)
     async with Chat(stack.url, token) as chat:
         await chat.next()
@@ -111,7 +113,7 @@ async def test_the_same_id_with_another_text_changes_nothing_and_says_what_was_a
 
 
 async def test_a_reload_in_mid_reply_goes_on_from_the_snapshot(stack: Stack) -> None:
-    stack.pace(rate=40)
+    stack.pace(rate=20)
     token = await new_token(stack.url)
     async with Chat(stack.url, token) as before:
         id = await before.send("go on and on")

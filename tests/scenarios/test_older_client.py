@@ -207,13 +207,14 @@ async def test_sockets_dropped_within_milliseconds_leave_no_error_in_the_log(sta
 
 
 async def test_a_reply_that_was_in_progress_when_its_socket_went_comes_to_the_next_one_once(stack: Stack) -> None:
-    stack.pace(rate=60)
+    stack.pace(rate=20)
     token = await new_token(stack.url)
     async with Chat(stack.url, token) as watcher:
         async with SeedChat(stack.url, token) as gone:
             await gone.send("keep this")
             await watcher.until("reply.delta")
         async with SeedChat(stack.url, token) as back:
+            stack.pace(rate=400)
             assert "keep this" in (await back.next())["msg"]
             await silent(back)
     assert len(await history(stack.url, token)) == 4

@@ -139,7 +139,7 @@ async def test_a_retry_sent_twice_is_done_once(stack: Stack) -> None:
 
 
 async def test_a_retry_while_a_reply_runs_is_refused_as_busy_and_the_reply_goes_on(stack: Stack) -> None:
-    stack.pace(rate=40)
+    stack.pace(rate=20)
     async with Chat(stack.url, await new_token(stack.url)) as chat:
         id = await chat.send("say something")
         await chat.until("reply.delta")

@@ -4,7 +4,7 @@ import httpx
 import pytest
 import websockets
 
-from tests.client import Chat, SeedChat, history, new_token, replay
+from tests.client import PATIENCE, Chat, SeedChat, history, new_token, replay
 from tests.stack import Stack, answers
 
 
@@ -21,7 +21,8 @@ async def test_redis_down_at_start_is_said_on_every_way_and_heals(own_stack: Sta
     own_stack.start_worker()
     url = own_stack.url
     assert answers(f"{url}/healthz")
-    async with httpx.AsyncClient(base_url=url, headers={"Origin": "http://localhost:3000"}) as http:
+    headers = {"Origin": "http://localhost:3000"}
+    async with httpx.AsyncClient(base_url=url, headers=headers, timeout=PATIENCE) as http:
         ready = await http.get("/readyz")
         assert (ready.status_code, ready.json()["ready"]) == (503, False)
         assert "Redis" in ready.json()["missing"][0]
