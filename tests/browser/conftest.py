@@ -18,7 +18,7 @@ from tests.browser.network import Network
 from tests.browser.person import Person
 from tests.client import PATIENCE
 from tests.conftest import missing
-from tests.stack import Stack
+from tests.stack import Stack, own_port
 
 DIST = Path(__file__).parents[2] / "frontend" / "dist" / "index.html"
 
@@ -38,7 +38,10 @@ EXPECTED = (
     "The Cross-Origin-Opener-Policy header has been ignored",
 )
 
-expect.set_options(timeout=15_000)
+#: Milliseconds in which the page gets there; a busy machine may need many, and where all is well they cost nothing.
+LONGEST = PATIENCE * 1000
+
+expect.set_options(timeout=LONGEST)
 
 HERE = Path(__file__).parent
 
@@ -90,7 +93,7 @@ async def new_person(browser: Browser) -> AsyncIterator[NewPerson]:
     async def come(**options: Any) -> Person:
         context = await browser.new_context(**{"viewport": {"width": 1280, "height": 800}} | options)
         contexts.append(context)
-        context.set_default_timeout(15_000)
+        context.set_default_timeout(LONGEST)
         context.on("console", hear)
         context.on("weberror", lambda error: wrong.append(str(error.error)))
         return Person(await context.new_page())
@@ -117,10 +120,11 @@ async def phone(new_person: NewPerson) -> Person:
 def dictated_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A stack whose model nobody has started yet."""
     try:
-        redis = start_redis(tmp_path_factory.mktemp("dictated"), kind="redis")
+        redis = start_redis(tmp_path_factory.mktemp("dictated"), port=own_port(), kind="redis")
     except StorageError as error:
         missing(str(error))
-    with Stack(redis, MAX_NEW_TOKENS="1500", MODEL_CONTEXT="16384") as stack:
+    # A test may look at a reply for long before it dictates more of it.
+    with Stack(redis, MAX_NEW_TOKENS="1500", MODEL_CONTEXT="16384", MODEL_READ_TIMEOUT="300") as stack:
         stack.stand_in.stop()
         stack.start_web()
         stack.start_worker()

@@ -117,6 +117,31 @@ async def comes_true(page: Page, expression: str, argument: Any = None) -> None:
             await asyncio.sleep(0.02)
 
 
+#: Where the page stands, once it has stood there for ten frames.
+RESTING_PLACE = """() => new Promise((then) => {
+    let [place, frames] = [scrollY, 0];
+    const look = () => {
+        frames = scrollY === place ? frames + 1 : 0;
+        place = scrollY;
+        if (frames < 10) requestAnimationFrame(look);
+        else then(place);
+    };
+    requestAnimationFrame(look);
+})"""
+
+
+async def at_rest(page: Page) -> float:
+    """Wait until the page stands still, and the part of the browser that turns the wheel knows where; returns where."""
+    place: float = await asyncio.wait_for(page.evaluate(RESTING_PLACE), PATIENCE)
+    return place
+
+
+async def halt(page: Page) -> None:
+    """Let no time pass on a page whose clock was installed: what it had planned happens now, and then nothing more."""
+    # Python's clock counts in seconds. An hour ahead is sure to be later than now.
+    await page.clock.pause_at(await page.evaluate("Date.now() / 1000 + 3600"))
+
+
 async def style(locator: Locator, name: str) -> Any:
     """A computed style of an element."""
     return await locator.evaluate("(element, name) => getComputedStyle(element)[name]", name)

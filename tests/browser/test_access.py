@@ -1,5 +1,6 @@
 """Everybody can use every state of the page: axe, the keyboard alone, fingers, large text, few colours, no motion."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from playwright.async_api import Locator, Page, Playwright, Route, expect
 from tests.browser.conftest import ARGUMENTS, NewPerson, chromium
 from tests.browser.dictation import Dictation
 from tests.browser.network import Network
-from tests.browser.person import Person, comes_true, standing_out, style
+from tests.browser.person import Person, at_rest, comes_true, standing_out, style
 from tests.browser.test_text import RICH
 from tests.conftest import missing
 
@@ -73,6 +74,7 @@ async def states(person: Person, network: Network, model: Dictation) -> AsyncIte
     await person.says("Fail")
     await expect(person.button("Retry")).to_be_visible()
     yield "failed"
+    await at_rest(page)
     await page.mouse.wheel(0, -400)
     await expect(person.button("Jump to the end")).to_be_visible()
     yield "scrolled up"
@@ -227,6 +229,7 @@ async def test_everything_can_be_done_with_the_keyboard_alone_and_the_focus_is_s
         return [name for name in walked if name]
 
     await page.goto(url)
+    await expect(page.get_by_label("Enter your name to start chat")).to_be_visible()
     assert await tab_to("Enter your name to start chat") == ["Enter your name to start chat"]
     await keys.type("Ada")
     await keys.press("Enter")
@@ -280,8 +283,11 @@ async def test_who_wants_no_motion_gets_none(
     assert (await person.page.evaluate(MOTION) > 1) is moves
     await reply.says("word " * 800)
     await expect(person.reply).to_contain_text("word")
+    await comes_true(person.page, "scrollY > 0")
+    await at_rest(person.page)
     await person.page.mouse.wheel(0, -600)
     await expect(person.button("Jump to the end")).to_be_visible()
+    await at_rest(person.page)
     await person.page.evaluate(
         "() => { window.seen = []; addEventListener('scroll', () => window.seen.push(scrollY)); }"
     )
@@ -316,8 +322,13 @@ async def test_in_forced_colours_what_was_said_by_a_background_is_said_by_a_line
 
 
 async def test_a_slow_script_leaves_no_empty_page(person: Person, url: str, model: Dictation) -> None:
-    held: list[Route] = []
-    await person.page.route("**/*.js", lambda route: held.append(route))
+    arrived = asyncio.Event()
+
+    async def late(route: Route) -> None:
+        await arrived.wait()
+        await route.continue_()
+
+    await person.page.route("**/*.js", late)
     await person.page.add_init_script(
         """window.empty = 0;
         const look = () => {
@@ -333,24 +344,28 @@ async def test_a_slow_script_leaves_no_empty_page(person: Person, url: str, mode
         await person.page.locator("html").evaluate("(html) => getComputedStyle(html).backgroundColor")
         == "rgb(247, 245, 239)"
     )
-    for route in held:
-        await route.continue_()
+    arrived.set()
     await expect(person.page.get_by_role("heading", name="This conversation is over.")).to_be_visible()
     assert await person.page.evaluate("window.empty") == 0
 
 
+#: By path.
+TITLES = {
+    "/": "Parley: talk with GPT-J",
+    "/chat/gone": "This conversation is over – Parley",
+    "/no/such/page": "Nothing here – Parley",
+}
+
+
 async def test_every_page_has_a_language_a_title_and_its_landmarks(person: Person, url: str, model: Dictation) -> None:
-    titles = []
-    for path in ("/", "/chat/gone", "/no/such/page"):
+    for path, title in TITLES.items():
         await person.page.goto(url + path)
-        await expect(person.page.get_by_role("heading", level=1)).not_to_have_text("Opening…")
+        await expect(person.page).to_have_title(title)
         await expect(person.page.get_by_role("link").or_(person.page.get_by_role("textbox")).first).to_be_visible()
-        titles.append(await person.page.title())
         await expect(person.page.get_by_role("main")).to_have_count(1)
         await expect(person.page.get_by_role("heading", level=1)).to_have_count(1)
         assert await person.page.locator("html").get_attribute("lang") == "en"
     await person.comes(url)
-    titles.append(await person.page.title())
-    assert len(set(titles)) == 4
+    await expect(person.page).to_have_title("Ada – Parley")
     await expect(person.page.get_by_role("banner")).to_have_count(1)
     await expect(person.page.get_by_role("main")).to_have_count(1)

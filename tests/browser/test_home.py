@@ -9,11 +9,12 @@ from playwright.async_api import Locator, expect
 from tests.browser.conftest import NewPerson
 from tests.browser.dictation import Dictation
 from tests.browser.person import Person
+from tests.client import PATIENCE
 
 
 async def status(url: str, token: str) -> int:
     """What the server says of a conversation."""
-    async with httpx.AsyncClient() as http:
+    async with httpx.AsyncClient(timeout=PATIENCE) as http:
         return (await http.get(f"{url}/refresh_token", params={"token": token})).status_code
 
 

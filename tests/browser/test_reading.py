@@ -3,7 +3,7 @@
 from playwright.async_api import Page, expect
 
 from tests.browser.dictation import Dictation
-from tests.browser.person import Person, comes_true
+from tests.browser.person import Person, at_rest, comes_true
 
 #: Far more than the window holds.
 LONG = "word after word " * 200
@@ -49,12 +49,12 @@ async def fills_the_window(person: Person) -> None:
 async def scrolled_up(person: Person, pixels: int = 300) -> float:
     """Turn the wheel; returns where the page stands then."""
     await person.page.mouse.move(400, 300)
-    before = await person.page.evaluate("scrollY")
+    # A wheel that is turned while the page is still being moved may not move it.
+    before = await at_rest(person.page)
     await person.page.mouse.wheel(0, -pixels)
     await comes_true(person.page, "(before) => scrollY < before", before)
     await expect(person.page.get_by_role("button", name="ump to the end")).to_be_visible()
-    there: float = await person.page.evaluate("scrollY")
-    return there
+    return await at_rest(person.page)
 
 
 async def test_the_page_follows_a_growing_reply_while_one_is_at_its_end(
@@ -131,6 +131,8 @@ async def test_the_wheel_wins_against_a_page_that_changes_at_the_same_time(
     await person.says("Tell me a lot")
     await (await model.asked()).says(LONG)
     await fills_the_window(person)
+    # What the page is still to hear of its own last move must not come after the wheel.
+    await at_rest(person.page)
     await person.page.evaluate(WHEEL_AND_CHANGE)
     assert await person.page.evaluate(GAP) > 50
     await expect(person.page.get_by_role("button", name="ump to the end")).to_be_visible()

@@ -33,7 +33,7 @@ async def test_a_reply_that_has_no_words_yet_says_that_it_is_being_written(
 
 async def test_a_loading_model_is_counted_down(person: Person, url: str, model: Dictation) -> None:
     await person.comes(url)
-    model.refuses(503, b'{"error":"Model is currently loading","estimated_time":2.0}')
+    model.refuses(503, b'{"error":"Model is currently loading","estimated_time":5.0}')
     await person.says("Hello")
     note = person.reply.get_by_text("The model is loading; this can take a while.")
     await expect(note).to_have_text(re.compile(COUNTING))
@@ -47,7 +47,8 @@ async def test_a_model_that_asks_for_a_pause_is_counted_down_also_after_a_reload
     person: Person, url: str, model: Dictation
 ) -> None:
     await person.comes(url)
-    model.refuses(429, b"", "Retry-After: 4")
+    # Long enough for a busy machine to see it, load the page again, and see it once more.
+    model.refuses(429, b"", "Retry-After: 12")
     await person.says("Hello")
     note = person.reply.get_by_text("The model’s host asks for a pause.")
     await expect(note).to_have_text(re.compile(COUNTING))
@@ -100,7 +101,8 @@ async def test_with_the_storage_away_what_is_said_is_kept_and_goes_out_when_it_i
     own_stack.start_web()
     own_stack.start_worker()
     own_stack.wait_ready()
-    own_stack.pace(rate=10)
+    # The reply must not be over before the storage is away.
+    own_stack.pace(rate=5)
     await person.comes(own_stack.url)
     await person.says("First")
     await expect(person.reply.locator(".prose")).to_be_visible()
