@@ -9,7 +9,7 @@ from tasks.supervise import end
 
 #: Frames of one socket that are read at once, and then so many a second. People are slower; floods are not, and each
 #: frame, also one that is refused, costs what others need.
-BURST, RATE = 20, 10.0
+BURST, RATE = 4, 10.0
 
 Half = Callable[[], Coroutine[Any, Any, None]]
 

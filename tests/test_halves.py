@@ -1,0 +1,63 @@
+"""How fast one socket is read."""
+
+import asyncio
+from types import SimpleNamespace
+
+import pytest
+
+from api import halves
+from api.halves import BURST, RATE, Pace
+
+
+class Clock:
+    """Time that passes only while somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def time(self) -> float:
+        return self.now
+
+    async def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(halves, "asyncio", SimpleNamespace(get_running_loop=lambda: clock, sleep=clock.sleep))
+    return clock
+
+
+def read(pace: Pace, frames: int) -> None:
+    async def keep() -> None:
+        for _ in range(frames):
+            await pace.keep()
+
+    asyncio.run(keep())
+
+
+def test_what_people_send_is_read_at_once(clock: Clock) -> None:
+    read(Pace(), BURST)
+    assert clock.now == pytest.approx(1000)
+
+
+def test_a_flood_is_read_at_a_steady_pace(clock: Clock) -> None:
+    read(Pace(), BURST + 50)
+    assert clock.now == pytest.approx(1000 + 50 / RATE)
+
+
+def test_who_was_quiet_for_a_while_is_read_at_once_again(clock: Clock) -> None:
+    pace = Pace()
+    read(pace, BURST + 50)
+    quiet = clock.now = clock.now + BURST / RATE
+    read(pace, BURST)
+    assert clock.now == pytest.approx(quiet)
+
+
+def test_quiet_is_not_saved_up(clock: Clock) -> None:
+    pace = Pace()
+    clock.now += 3600
+    later = clock.now
+    read(pace, BURST + 10)
+    assert clock.now == pytest.approx(later + 10 / RATE)
