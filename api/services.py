@@ -140,8 +140,10 @@ class Services:
 
     async def _look(self) -> None:
         await self.presence.beat()
-        await canary.send(self.redis)
         self.queued = await self.redis.command("LLEN", QUEUE_KEY)
+        # Without workers one is enough: more of them would soon count as a crowd that waits.
+        if self.presence.workers() or not self.queued:
+            await canary.send(self.redis)
         await self.figures.send(self.redis)
         if self._told_sockets != len(self.readers):
             self._told_sockets = len(self.readers)

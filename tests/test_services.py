@@ -1,0 +1,45 @@
+"""What a web process watches."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from api.services import Services
+from tasks.broker import QUEUE_KEY
+from tasks.keys import CANARY_LOCK
+from tasks.presence import WORKER, Presence
+from tasks.redis_client import RedisClient
+from tasks.settings import Settings
+
+
+@pytest.fixture
+async def services(redis_url: str) -> AsyncIterator[Services]:
+    """Those of a process that has not started its background tasks; nobody answers its Redis' queue."""
+    services = Services(Settings(redis_url=redis_url))
+    yield services
+    await services.tail.aclose()
+    await services.limits.aclose()
+    await services.redis.aclose()
+
+
+async def look(services: Services, redis: RedisClient, times: int) -> int:
+    """Look as often, as if time had passed since the last canary; returns what is queued then."""
+    for _ in range(times):
+        await redis.command("DEL", CANARY_LOCK)
+        await services._look()
+    queued: int = await redis.command("LLEN", QUEUE_KEY)
+    return queued
+
+
+async def test_without_workers_canaries_do_not_pile_up_and_pass_for_people_who_wait(
+    services: Services, redis: RedisClient
+) -> None:
+    assert await look(services, redis, 5) == 1
+    assert services.queued == 1
+
+
+async def test_with_a_worker_each_look_sends_a_canary_whatever_is_queued(
+    services: Services, redis: RedisClient
+) -> None:
+    await Presence(redis, f"{WORKER}:1:a").beat()
+    assert await look(services, redis, 3) == 3
