@@ -71,10 +71,10 @@ async def pass_on(answering: Answering, strand: Strand, turn: Turn, told: Told) 
                 case Waiting(reason, retry_in):
                     told.waits(reason)
                     answering.writer.pause(strand, reason, retry_in, time.time() + retry_in)
-                case Finished(finish_reason):
+                case Finished(finish_reason, tokens):
                     await answering.writer.drain(strand)
                     await strand.lease.finish(turn, finish_reason)
-                    told.finished(finish_reason)
+                    told.finished(finish_reason, tokens)
 
 
 class AnsweringMiddleware(Middleware):

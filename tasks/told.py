@@ -20,16 +20,16 @@ class Told:
         self._accepted = datetime.fromisoformat(turn.messages[-1]["timestamp"]).timestamp()
         self._taken = time.time()
         self._first = 0.0
-        self._texts = 0
+        self._tokens = 0
         if turn.partial:
             figures.count("takeovers")
         else:
             figures.observe("queue_seconds", self._taken - self._accepted)
 
     def text(self) -> None:
-        """Text came from the model."""
-        self._texts += 1
-        if self._texts == 1:
+        """Text came from the model, of one token if no more came at once."""
+        self._tokens += 1
+        if self._tokens == 1:
             self._first = time.time()
             self._figures.observe("first_token_seconds", self._first - self._accepted)
 
@@ -37,8 +37,9 @@ class Told:
         """The model lets us wait."""
         self._figures.count("model_waits", reason)
 
-    def finished(self, finish_reason: str) -> None:
-        """The reply is whole."""
+    def finished(self, finish_reason: str, tokens: int = 0) -> None:
+        """The reply is whole; the model brought so many tokens, if it did so here."""
+        self._tokens = tokens
         self._end(finish_reason)
         log.info("finished %s reason=%s", self._line(), finish_reason)
 
@@ -50,12 +51,12 @@ class Told:
 
     def _end(self, outcome: str) -> None:
         self._figures.count("replies", outcome)
-        self._figures.count("tokens", by=self._texts)
+        self._figures.count("tokens", by=self._tokens)
 
     def _line(self) -> str:
         waited = round((self._taken - self._accepted) * 1000)
         first = round((self._first - self._taken) * 1000) if self._first else -1
         return (
             f"conversation={self._conversation} message={self._turn.to} reply={self._turn.reply}"
-            f" queue_ms={waited} first_ms={first} tokens={self._texts} takeover={bool(self._turn.partial)}"
+            f" queue_ms={waited} first_ms={first} tokens={self._tokens} takeover={bool(self._turn.partial)}"
         )
