@@ -22,11 +22,11 @@ from tests.chaos.verdict import Verdict
 from tests.client import Chat
 from tests.inside import leftovers, pids
 from tests.proxy import Proxy
-from tests.stack import Stack
+from tests.stack import Stack, own_port
 
 RESULTS = Path(__file__).resolve().parents[2] / "chaos-results"
 #: Seconds that everybody has to get their last answer once nothing is wrong any more.
-SETTLE = 90.0
+SETTLE = 180.0
 #: How much more memory a process may use at the end than at the start, and Redis besides for each message, since it
 #: keeps what was said, and the streams of the last minutes: bytes.
 GROWTH, KEPT = 64 << 20, 12 << 10
@@ -115,7 +115,7 @@ async def run(setup: Setup) -> Outcome:
     """Run it. What is wrong is in the outcome; only a system that does not even start raises."""
     plan = make_plan(setup.seed, setup.seconds, setup.per_minute)
     with tempfile.TemporaryDirectory(prefix="parley-chaos-") as folder:
-        redis = await asyncio.to_thread(start_redis, Path(folder), kind="redis")
+        redis = await asyncio.to_thread(start_redis, Path(folder), port=own_port(), kind="redis")
         async with Proxy(redis.port) as proxy:
             url = f"redis://127.0.0.1:{proxy.port}/0"
             with _started(Stack(redis, REDIS_URL=url, MODEL_READ_TIMEOUT="3")) as stack:

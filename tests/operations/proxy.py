@@ -47,7 +47,7 @@ class DeafProxy:
                 client, _ = self._listener.accept()
                 try:
                     server = socket.create_connection(("127.0.0.1", self._target))
-                except ConnectionRefusedError:
+                except OSError:
                     client.close()
                     continue
                 threading.Thread(target=self._ask, args=(client, server), daemon=True).start()

@@ -52,6 +52,7 @@ def check(answer: httpx.Response) -> None:
 
 @pytest.mark.parametrize(("method", "path", "status"), ANSWERS)
 def test_every_answer_carries_them(stack: Stack, method: str, path: str, status: int) -> None:
+    stack.wait_ready()
     answer = httpx.request(method, f"{stack.url}{path}")
     assert answer.status_code == status
     check(answer)

@@ -11,10 +11,11 @@ import redis
 from tasks.embedded_redis import start_redis
 from tasks.errors import StorageError
 from tasks.keys import ConversationKeys, conversation_id
+from tasks.processes import wait_until
 from tests.client import Chat, new_token
 from tests.conftest import missing
 from tests.operations.proxy import DeafProxy
-from tests.stack import Stack
+from tests.stack import Stack, own_port
 
 #: Seconds in which a break must show; promised to operators.
 SHOWS = 15
@@ -26,7 +27,7 @@ HEALS = 60
 def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """One web process, whose Redis is behind a proxy, and one worker."""
     try:
-        started = start_redis(tmp_path_factory.mktemp("watched"), kind="redis")
+        started = start_redis(tmp_path_factory.mktemp("watched"), port=own_port(), kind="redis")
     except StorageError as error:
         missing(str(error))
     with Stack(started) as stack, DeafProxy(started.port) as proxy:
@@ -39,11 +40,17 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 def why(stack: Stack) -> str:
     """What /readyz says is missing."""
-    answer = httpx.get(f"{stack.url}/readyz")
+    answer = httpx.get(f"{stack.url}/readyz", timeout=HEALS)
     said: list[str] = answer.json()["missing"]
     assert (answer.status_code == 503) == bool(said)
     assert answer.json()["ready"] is not bool(said)
     return " ".join(said)
+
+
+def wait_red(stack: Stack, reason: str) -> None:
+    """Wait until it is red, in time, and says so; that nothing comes through may be known before the reason is."""
+    stack.wait_not_ready(SHOWS)
+    wait_until(lambda: reason in why(stack), f"`{reason}`", timeout=HEALS)
 
 
 async def test_without_workers_it_is_red_and_the_page_is_told_from_the_same_truth(watched: Stack) -> None:
@@ -51,8 +58,7 @@ async def test_without_workers_it_is_red_and_the_page_is_told_from_the_same_trut
     async with Chat(watched.url, await new_token(watched.url)) as chat:
         assert (await chat.next())["type"] == "snapshot"
         worker.stop()
-        watched.wait_not_ready(SHOWS)
-        assert "No worker is alive" in why(watched)
+        wait_red(watched, "No worker is alive")
         assert (await chat.until("service"))["state"] == "no_worker"
         async with Chat(watched.url, await new_token(watched.url)) as newcomer:
             assert (await newcomer.until("service"))["state"] == "no_worker"
@@ -64,8 +70,7 @@ async def test_without_workers_it_is_red_and_the_page_is_told_from_the_same_trut
 def test_a_frozen_worker_makes_it_red(watched: Stack) -> None:
     worker = watched.processes.children[1]
     worker.signal_group(signal.SIGSTOP)
-    watched.wait_not_ready(SHOWS)
-    assert "No worker is alive" in why(watched)
+    wait_red(watched, "No worker is alive")
     worker.signal_group(signal.SIGCONT)
     watched.wait_ready(HEALS)
 
@@ -73,8 +78,7 @@ def test_a_frozen_worker_makes_it_red(watched: Stack) -> None:
 def test_a_tail_that_hears_nothing_makes_it_red(watched: Stack) -> None:
     proxy: DeafProxy = watched.proxy  # type: ignore[attr-defined]
     proxy.deafen()
-    watched.wait_not_ready(SHOWS)
-    assert "nothing came through" in why(watched)
+    wait_red(watched, "nothing came through")
     proxy.heal()
     watched.wait_ready(HEALS)
 
@@ -82,9 +86,8 @@ def test_a_tail_that_hears_nothing_makes_it_red(watched: Stack) -> None:
 def test_a_full_redis_makes_it_red_and_names_it(watched: Stack) -> None:
     with redis.Redis.from_url(watched.redis.url) as client:
         client.config_set("maxmemory", 1)
-        watched.wait_not_ready(SHOWS)
-        assert "full" in why(watched)
-        answer = httpx.post(f"{watched.url}/token", params={"name": "Ada"})
+        wait_red(watched, "full")
+        answer = httpx.post(f"{watched.url}/token", params={"name": "Ada"}, timeout=HEALS)
         assert answer.status_code == 503
         assert answer.headers["retry-after"]
         client.config_set("maxmemory", 0)
@@ -93,25 +96,23 @@ def test_a_full_redis_makes_it_red_and_names_it(watched: Stack) -> None:
 
 def test_a_redis_that_is_gone_makes_it_red_while_the_process_stays_healthy(watched: Stack) -> None:
     watched.redis.kill()
-    watched.wait_not_ready(SHOWS)
-    assert "cannot be reached" in why(watched)
-    assert httpx.get(f"{watched.url}/healthz").status_code == 200
-    assert httpx.get(f"{watched.url}/metrics").status_code == 503
+    wait_red(watched, "cannot be reached")
+    assert httpx.get(f"{watched.url}/healthz", timeout=HEALS).status_code == 200
+    assert httpx.get(f"{watched.url}/metrics", timeout=HEALS).status_code == 503
     watched.redis.start()
     watched.wait_ready(HEALS)
 
 
 def test_a_redis_that_does_not_answer_makes_it_red_and_keeps_nobody_waiting(watched: Stack) -> None:
     watched.redis.child.signal_group(signal.SIGSTOP)
-    watched.wait_not_ready(SHOWS)
-    assert "cannot be reached" in why(watched)
+    wait_red(watched, "cannot be reached")
     watched.redis.child.signal_group(signal.SIGCONT)
     watched.wait_ready(HEALS)
 
 
 def test_however_often_it_is_asked_canaries_are_few(watched: Stack) -> None:
     stream = ConversationKeys(conversation_id("canary")).events
-    with redis.Redis.from_url(watched.redis.url) as client, httpx.Client(base_url=watched.url) as http:
+    with redis.Redis.from_url(watched.redis.url) as client, httpx.Client(base_url=watched.url, timeout=HEALS) as http:
         before, began = client.xlen(stream), time.monotonic()
         for _ in range(300):
             assert http.get("/readyz").status_code == 200

@@ -12,18 +12,18 @@ from pathlib import Path
 import pytest
 import redis
 
-from tasks.embedded_redis import EmbeddedRedis, free_port, start_redis
+from tasks.embedded_redis import EmbeddedRedis, start_redis
 from tasks.errors import StorageError
 from tasks.processes import Child, Processes, wait_until
 from tests.client import Chat, new_token
 from tests.conftest import missing
-from tests.stack import Stack, answers
+from tests.stack import Stack, answers, own_port
 
 
 def real(folder: Path, **options: str) -> EmbeddedRedis:
     """A real Redis with these lines in its configuration."""
     try:
-        return start_redis(folder, kind="redis", options=options)
+        return start_redis(folder, port=own_port(), kind="redis", options=options)
     except StorageError as error:
         missing(str(error))
         raise
@@ -31,7 +31,7 @@ def real(folder: Path, **options: str) -> EmbeddedRedis:
 
 def started(kind: str, url: str) -> Child:
     """A web or worker process on this Redis, which the caller has to stop."""
-    env = {"REDIS_URL": url, "MODEL_URL": "http://127.0.0.1:9", "HOST": "127.0.0.1", "PORT": str(free_port())}
+    env = {"REDIS_URL": url, "MODEL_URL": "http://127.0.0.1:9", "HOST": "127.0.0.1", "PORT": str(own_port())}
     return Processes(env).start(kind)
 
 
@@ -87,7 +87,7 @@ def plain_redis(tmp_path: Path) -> Iterator[str]:
     if program is None:
         missing("There is no redis-server here.")
         raise AssertionError
-    port = free_port()
+    port = own_port()
     argv = [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(tmp_path)]
     with Child("plain redis", argv):
         with redis.Redis(port=port) as client:

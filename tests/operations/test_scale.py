@@ -16,7 +16,7 @@ from tasks.errors import StorageError
 from tasks.processes import Child, stop_all, wait_until
 from tests.client import Chat, new_token, replay
 from tests.conftest import missing
-from tests.stack import Stack
+from tests.stack import Stack, own_port
 
 #: Stamped tokens of each reply under load, and how fast they come (a second).
 TOKENS, RATE = 40, 20
@@ -156,7 +156,8 @@ def test_a_worker_on_another_host_takes_part(tmp_path: Path) -> None:
 async def talk_with_a_far_worker(folder: Path, space: str) -> None:
     """It answers alone, then beside a near one; then the near one goes on with what the far one leaves."""
     try:
-        redis = start_redis(folder, kind="redis", options={"bind": f"127.0.0.1 {HERE}", "protected-mode": "no"})
+        options = {"bind": f"127.0.0.1 {HERE}", "protected-mode": "no"}
+        redis = start_redis(folder, port=own_port(), kind="redis", options=options)
     except StorageError as error:
         missing(str(error))
         return
@@ -169,10 +170,13 @@ async def talk_with_a_far_worker(folder: Path, space: str) -> None:
             async with Chat(stack.url, await new_token(stack.url)) as chat:
                 await chat.send("Is anybody out there?")
                 await chat.until("reply.finished")
+                # It must not be over before the near one is there.
+                stack.pace(rate=2)
                 await chat.send("Stay a while")
                 await chat.until("reply.delta")
                 stack.start_worker()
                 stack.wait_workers(2, 60)
+                stack.pace(rate=RATE)
                 worker.stop()
                 reply = (await chat.until("reply.finished"))["message"]
         assert numbers(reply["text"]) == list(range(1, TOKENS + 1))

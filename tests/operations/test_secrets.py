@@ -18,7 +18,7 @@ from tasks.errors import StorageError
 from tasks.settings import Settings
 from tests.client import Chat, SeedChat, new_token
 from tests.conftest import missing
-from tests.stack import Stack
+from tests.stack import Stack, own_port
 
 HF_TOKEN = "hf_NobodyMaySeeThis"  # noqa: S105
 WORDS = "marzipan-elephant"
@@ -41,7 +41,7 @@ class Run:
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A full run: answered, stopped, failed, refused, retried, over both contracts, with a Redis that stumbles."""
     try:
-        started = start_redis(tmp_path_factory.mktemp("secrets"), kind="redis")
+        started = start_redis(tmp_path_factory.mktemp("secrets"), port=own_port(), kind="redis")
     except StorageError as error:
         missing(str(error))
     with Stack(started, stand_in=("--token", HF_TOKEN), HF_TOKEN=HF_TOKEN) as stack:

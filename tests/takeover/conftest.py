@@ -9,7 +9,7 @@ from tasks.embedded_redis import start_redis
 from tasks.errors import StorageError
 from tasks.keys import ALIVE
 from tests.conftest import missing
-from tests.stack import Stack
+from tests.stack import Stack, own_port
 from tests.takeover.counting import RATE, TOKENS
 
 
@@ -17,7 +17,7 @@ from tests.takeover.counting import RATE, TOKENS
 def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A web process, Redis, and a model that counts; what a whole module shares."""
     try:
-        server = start_redis(tmp_path_factory.mktemp("takeover"), kind="redis")
+        server = start_redis(tmp_path_factory.mktemp("takeover"), port=own_port(), kind="redis")
     except StorageError as error:
         missing(str(error))
     with Stack(server) as stack:

@@ -102,7 +102,7 @@ def test_a_worker_goes_on_when_one_of_its_tasks_is_killed(answering: Answering, 
         await messages.accept(answering.redis, conversation_id(TOKEN), id, "Hello", TTL)
 
     asyncio.run_coroutine_threadsafe(ask(), answering.loop).result(20)
-    assert answering.places.wait(1)
+    assert answering.places.wait(10)
     answering.begin(conversation_id(TOKEN))
     assert answering.answered.wait(10)  # type: ignore[attr-defined]
 
@@ -110,14 +110,14 @@ def test_a_worker_goes_on_when_one_of_its_tasks_is_killed(answering: Answering, 
 def test_a_worker_whose_event_loop_has_ended_ends_as_well(url: str) -> None:
     program = (
         "import time; from tasks.actors import answering as a; a.start(); "
-        "a.loop.call_soon_threadsafe(a.loop.stop); time.sleep(30)"
+        "a.loop.call_soon_threadsafe(a.loop.stop); time.sleep(120)"
     )
     ended = subprocess.run(
         [sys.executable, "-c", program],
         env=environment({"REDIS_URL": url}),
         capture_output=True,
         text=True,
-        timeout=25,
+        timeout=100,
     )
     assert ended.returncode == 1
     assert "the event loop has ended" in ended.stderr

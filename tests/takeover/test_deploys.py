@@ -7,9 +7,9 @@ from contextlib import contextmanager
 
 from tasks.processes import Child
 from tests.client import Chat, new_token, replay
-from tests.inside import stamps, whole
+from tests.inside import stamps, whole, writer_of
 from tests.stack import Stack
-from tests.takeover.counting import PROMISE, TOKENS, assert_every_token_once, begun
+from tests.takeover.counting import PROMISE, RATE, TOKENS, assert_every_token_once, begun, begun_slowly
 
 
 @contextmanager
@@ -26,6 +26,7 @@ def another_web(stack: Stack) -> Iterator[tuple[Child, str]]:
 
 async def finish_elsewhere(running: Stack, token: str, chat: Chat) -> None:
     """Come back to another process with the cursor, and read to the end of the reply."""
+    assert chat.frames[-1]["type"] != "reply.finished", "the reply was over before its socket"
     async with Chat(running.url, token, after=chat.cursor) as resumed:
         await resumed.until("reply.finished")
     assert all(frame["type"] != "snapshot" for frame in resumed.frames)
@@ -35,6 +36,7 @@ async def finish_elsewhere(running: Stack, token: str, chat: Chat) -> None:
 
 
 async def test_a_web_process_told_to_go_closes_with_1012_and_another_goes_on_from_the_cursor(running: Stack) -> None:
+    running.pace(rate=RATE / 2)
     with another_web(running) as (web, url):
         async with Chat(url, token := await new_token(url)) as chat:
             await begun(chat)
@@ -46,6 +48,7 @@ async def test_a_web_process_told_to_go_closes_with_1012_and_another_goes_on_fro
 
 async def test_everything_told_twice_to_go_at_once_costs_no_word(running: Stack) -> None:
     """As platforms do that tell every process of a dyno, and begin the new ones only then."""
+    running.pace(rate=RATE / 2)
     with another_web(running) as (web, url):
         everything = [web, running.processes.children[-1]]
         async with Chat(url, token := await new_token(url)) as chat:
@@ -71,10 +74,10 @@ async def test_a_killed_web_process_costs_no_word(running: Stack) -> None:
 async def test_a_rolling_restart_of_everything_is_a_pause(running: Stack) -> None:
     with another_web(running) as (first, url):
         async with Chat(url, token := await new_token(url)) as chat:
-            await begun(chat)
-            old = running.processes.children[-1]
-            running.start_worker()
-            running.wait_workers(2)
+            await begun_slowly(running, chat)
+            # Nor is the reply over before its socket is.
+            running.pace(rate=RATE / 2)
+            old = await writer_of(running, token)
             old.terminate()
             first.terminate()
             assert await chat.closed_with() == 1012

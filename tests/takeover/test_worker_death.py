@@ -12,10 +12,10 @@ from tests.inside import stamps, whole, writer_of
 from tests.stack import Stack
 from tests.takeover.counting import (
     PROMISE,
-    RATE,
     TOKENS,
     assert_every_token_once,
     begun,
+    begun_slowly,
     longest_pause,
     seconds_to_next_word,
 )
@@ -23,10 +23,8 @@ from tests.takeover.counting import (
 
 async def test_a_killed_worker_is_a_pause(running: Stack) -> None:
     async with Chat(running.url, token := await new_token(running.url)) as chat:
-        await begun(chat)
-        running.start_worker()
-        writer = await writer_of(running, token)
-        running.kill(writer)
+        await begun_slowly(running, chat)
+        running.kill(await writer_of(running, token))
         assert await seconds_to_next_word(chat) < PROMISE
         assert_every_token_once(chat, await chat.until("reply.finished"))
 
@@ -36,8 +34,11 @@ async def test_with_no_other_worker_the_reply_goes_on_as_soon_as_one_starts(runn
         await begun(chat)
         running.kill(await writer_of(running, token))
         await asyncio.to_thread(running.wait_not_ready)
-        assert (await chat.until("service"))["state"] == "no_worker"
+        while (await chat.until("service"))["state"] != "no_worker":
+            pass
         running.start_worker()
+        # The dead one is still on the list, since nobody was there to take it off.
+        await asyncio.to_thread(running.wait_workers, 2)
         began = time.monotonic()
         await chat.until("reply.delta")
         assert time.monotonic() - began < PROMISE
@@ -59,10 +60,9 @@ async def test_a_message_that_a_dying_worker_had_just_fetched_is_answered(runnin
 
 async def test_a_worker_that_wakes_up_after_its_lease_cannot_add_a_character(running: Stack) -> None:
     async with Chat(running.url, token := await new_token(running.url)) as chat:
-        await begun(chat)
+        await begun_slowly(running, chat)
         sleeper = await writer_of(running, token)
         sleeper.signal_group(signal.SIGSTOP)
-        running.start_worker()
         assert await seconds_to_next_word(chat) < PROMISE
         # It wakes up in the middle of the other's words, with the model's tokens of all that time in its hands.
         sleeper.signal_group(signal.SIGCONT)
@@ -112,12 +112,9 @@ async def gone_within_the_promise(child: Child, *signals: str) -> None:
 
 @pytest.mark.parametrize("signals", [("master",), ("group", "group")], ids=["once", "twice-to-every-process"])
 async def test_a_worker_told_to_go_hands_its_reply_over_at_once(running: Stack, signals: tuple[str, ...]) -> None:
-    running.pace(rate=RATE / 2)
     async with Chat(running.url, token := await new_token(running.url)) as chat:
-        await begun(chat)
+        await begun_slowly(running, chat)
         writer = await writer_of(running, token)
-        running.start_worker()
-        running.wait_workers(2)
         went = asyncio.create_task(gone_within_the_promise(writer, *signals))
         pause = await longest_pause(chat)
         await went
