@@ -2,15 +2,15 @@
 
 import asyncio
 import logging
+import os
+import ssl
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, suppress
 from dataclasses import dataclass
-from typing import cast
 
 import aiohttp
-import httpx
-from httpx_aiohttp import AiohttpTransport
+import certifi
 
 from tasks.answer import Answer
 from tasks.circuit import Attempt, Circuit
@@ -39,8 +39,8 @@ ERROR_LIMIT = 1 << 16
 #: Seconds that a finished answer has for its last bytes, so that its connection can be used again.
 DRAIN = 0.25
 
-#: What the transport raises; aiohttp's own where httpx-aiohttp does not translate.
-TRANSPORT_ERRORS = (httpx.HTTPError, aiohttp.ClientError, OSError)
+#: What the transport raises.
+TRANSPORT_ERRORS = (aiohttp.ClientError, OSError)
 
 EMPTY = Trouble("model_empty", "The model answered without a single word.", "retrying")
 
@@ -134,16 +134,16 @@ class Model:
         self._settings = settings
         self._endpoint = Endpoint(settings)
         self._circuit = Circuit()
-        self._client = _client(self._endpoint)
         self._count: Callable[[str], int] = count_tokens if _is_gpt_j(settings.model_name) else count_bytes
         if least_budget(settings.preamble, self._count) > settings.model_context - settings.max_new_tokens:
             raise SettingsError("PREAMBLE and MAX_NEW_TOKENS leave no room for a message in MODEL_CONTEXT")
         self.url = self._endpoint.url
+        self._session = _session(self._endpoint)
         log.info("model: POST %s (%s)", self.url, settings.model_protocol)
 
     async def aclose(self) -> None:
         """Closes every connection."""
-        await self._client.aclose()
+        await self._session.close()
 
     async def reply(
         self, person: str, turns: Sequence[Turn], partial: str, rest: Rest
@@ -205,30 +205,29 @@ class Model:
         try:
             async with (
                 Silence(self._settings.model_read_timeout, reply.patience) as silence,
-                self._client.stream("POST", self._endpoint.url, content=self._endpoint.body(prompt, limit)) as response,
+                self._session.post(self.url, data=self._endpoint.body(prompt, limit), allow_redirects=False) as response,
             ):
                 await _check(response)
                 answer = Answer(self._endpoint.protocol, response.headers.get("content-type", ""), text, limit)
-                async with aclosing(_chunks(response)) as chunks:
-                    async for chunk in chunks:
-                        silence.end()
-                        if piece := answer.feed(chunk):
-                            yield reply.show(piece, prompt)
-                            reply.patience.renew()
-                        if reply.attempt and answer.began:
-                            reply.succeeded()
-                        if answer.over:
-                            break
-                        silence.begin()
+                async for chunk in response.content.iter_any():
                     silence.end()
-                    if piece := answer.close():
+                    if piece := answer.feed(chunk):
                         yield reply.show(piece, prompt)
-                    if answer.trouble:
-                        raise answer.trouble
-                    reply.succeeded()
-                    if answer.finish_reason and reply.complete():
-                        yield Finished(answer.finish_reason, reply.tokens + text.tokens)
-                        await _drain(chunks)
+                        reply.patience.renew()
+                    if reply.attempt and answer.began:
+                        reply.succeeded()
+                    if answer.over:
+                        break
+                    silence.begin()
+                silence.end()
+                if piece := answer.close():
+                    yield reply.show(piece, prompt)
+                if answer.trouble:
+                    raise answer.trouble
+                reply.succeeded()
+                if answer.finish_reason and reply.complete():
+                    yield Finished(answer.finish_reason, reply.tokens + text.tokens)
+                    await _drain(response)
         except Trouble as trouble:
             self._failed(reply, text, trouble)
         except TRANSPORT_ERRORS as error:
@@ -262,35 +261,29 @@ class Model:
         return False
 
 
-def _chunks(response: httpx.Response) -> AsyncGenerator[bytes]:
-    """The body as it arrives. Past `aiter_raw`, whose counting and chunking cost a sixth of all reading."""
-    return cast(AsyncGenerator[bytes], aiter(cast(httpx.AsyncByteStream, response.stream)))
-
-
-async def _check(response: httpx.Response) -> None:
+async def _check(response: aiohttp.ClientResponse) -> None:
     """Raises Trouble unless a reply may follow."""
-    if response.status_code != 200:
-        raise from_status(response.status_code, response.headers, await _beginning(response))
+    if response.status != 200:
+        raise from_status(response.status, response.headers, await _beginning(response))
     if "html" in response.headers.get("content-type", ""):
         raise misfit("a web page")
 
 
-async def _beginning(response: httpx.Response) -> bytes:
+async def _beginning(response: aiohttp.ClientResponse) -> bytes:
     """The body of an error, as far as it is worth reading."""
     body = b""
-    async with aclosing(_chunks(response)) as chunks:
-        async for chunk in chunks:
-            body += chunk
-            if len(body) > ERROR_LIMIT:
-                break
+    async for chunk in response.content.iter_any():
+        body += chunk
+        if len(body) > ERROR_LIMIT:
+            break
     return body
 
 
-async def _drain(chunks: AsyncIterator[bytes]) -> None:
+async def _drain(response: aiohttp.ClientResponse) -> None:
     """Reads the last bytes of a finished answer, unless there are more than last bytes."""
     with suppress(TimeoutError, *TRANSPORT_ERRORS):
         async with asyncio.timeout(DRAIN):
-            async for _ in chunks:
+            async for _ in response.content.iter_any():
                 pass
 
 
@@ -299,13 +292,18 @@ def _is_gpt_j(name: str) -> bool:
     return "gpt-j" in name.lower()
 
 
-def _client(endpoint: Endpoint) -> httpx.AsyncClient:
-    """httpx over aiohttp's connections: reading a stream costs a third. The number of replies is limited elsewhere,
-    and so is the time that reading may take."""
-    transport = AiohttpTransport(limits=httpx.Limits(max_connections=0, keepalive_expiry=KEEP_ALIVE))
-    return httpx.AsyncClient(
-        transport=transport,
+def _session(endpoint: Endpoint) -> aiohttp.ClientSession:
+    """Connections, as many as there are replies and open as long as those: both are limited elsewhere."""
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE, ssl=_trusted()),
+        cookie_jar=aiohttp.DummyCookieJar(),
         headers=endpoint.headers,
-        timeout=httpx.Timeout(None, connect=CONNECT_TIMEOUT),
-        trust_env=False,
+        timeout=aiohttp.ClientTimeout(sock_connect=CONNECT_TIMEOUT),
+        auto_decompress=False,
     )
+
+
+def _trusted() -> ssl.SSLContext:
+    """Mozilla's list of who may vouch for a server, unless OpenSSL's own variables name others."""
+    file, folder = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
+    return ssl.create_default_context(cafile=file or (None if folder else certifi.where()), capath=folder)

@@ -5,13 +5,13 @@ import time
 from types import TracebackType
 from typing import Self
 
-import httpx
+import aiohttp
 
 from tasks.patience import Patience
 
 
 class Silence:
-    """Limits the waits of the task that enters it, by raising httpx.ReadTimeout there.
+    """Limits the waits of the task that enters it, by raising aiohttp.SocketTimeoutError there.
 
     Bytes may be waited for up to `seconds`, a word as long and until all of `patience` is over: a server whose
     comments say that a request is in its queue is alive, but not for ever. The one timer is set anew when it is
@@ -39,7 +39,7 @@ class Silence:
         self._timer.cancel()
         # Where somebody else cancelled the task as well, it stays cancelled.
         if self._ended and self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
-            raise httpx.ReadTimeout("The model is silent.") from error
+            raise aiohttp.SocketTimeoutError("The model is silent.") from error
 
     def begin(self) -> None:
         """Bytes are waited for from now on."""

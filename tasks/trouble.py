@@ -10,7 +10,6 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Literal
 
 import aiohttp
-import httpx
 import orjson
 
 from tasks.decoder import Misfit, ServerError
@@ -139,7 +138,7 @@ def from_exception(error: Exception, *, streaming: bool) -> Trouble:
         return any(isinstance(cause, kinds) for cause in causes)
 
     if streaming:
-        if caused(httpx.ReadTimeout):
+        if caused(aiohttp.SocketTimeoutError):
             return Trouble("model_silent", "The model fell silent in the middle of its reply.", "retrying")
         return Trouble("model_cut", "The connection to the model broke in the middle of its reply.", "retrying")
     if caused(ssl.SSLError, ssl.CertificateError, aiohttp.ClientSSLError):
@@ -151,7 +150,7 @@ def from_exception(error: Exception, *, streaming: bool) -> Trouble:
         return Trouble("model_dns", "The model server's name is not known; check MODEL_URL.", "retrying")
     if caused(ConnectionRefusedError):
         return Trouble("model_refused", "Nothing answers at the model server's address; is it running?", "retrying")
-    if caused(httpx.ReadTimeout):
+    if caused(aiohttp.SocketTimeoutError):
         return Trouble("model_silent", "The model server does not answer.", "retrying")
     if caused(TimeoutError, aiohttp.ClientConnectorError):
         return Trouble("model_unreachable", "The model server's address cannot be reached.", "retrying")

@@ -116,7 +116,7 @@ async def test_a_reply_taken_over_goes_on_exactly_where_it_stopped(protocol: str
 async def test_connections_are_used_again(protocol: str) -> None:
     async with standin() as (_, url), model(url, model_protocol=protocol) as client:
         await hear(client)
-        connector = client._client._transport.client.connector  # type: ignore[attr-defined]
+        connector: Any = client._session.connector
         for _ in range(5):
             await hear(client)
         assert sum(len(unused) for unused in connector._conns.values()) == 1
@@ -136,7 +136,7 @@ async def test_a_connection_whose_last_bytes_come_late_is_used_again() -> None:
         async for event in client.reply("Ada", [Turn("human", "Hi")], "", Rest()):
             if isinstance(event, Finished):
                 finished.set()
-        connector = client._client._transport.client.connector  # type: ignore[attr-defined]
+        connector: Any = client._session.connector
         assert sum(len(unused) for unused in connector._conns.values()) == 1
 
 
