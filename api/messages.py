@@ -18,11 +18,10 @@ from tasks.conversations import (
     progress_commands,
     progress_of,
     reply_id,
-    ring,
 )
 from tasks.errors import ConversationGone
-from tasks.keys import ConversationKeys
-from tasks.lease import TURNS_READ, Turn, finish_command, finish_keys
+from tasks.keys import ConversationKeys, telling_keys
+from tasks.lease import TURNS_READ, Turn, finish_command
 from tasks.redis_client import RedisClient, command_of
 
 log = logging.getLogger("parley.messages")
@@ -75,11 +74,10 @@ async def accept(redis: RedisClient, conversation: str, id: str, text: str, ttl:
     answer, *_ = await redis.together(
         command_of(
             scripts.ACCEPT,
-            finish_keys(keys),
+            telling_keys(keys),
             (conversation, id, orjson.dumps(message), events.accepted(message), ttl, PATIENCE_MS, most),
         ),
         *enqueue_commands(conversation),
-        ring(conversation),
     )
     outcome = answer[0]
     if outcome == b"gone":
@@ -109,11 +107,10 @@ async def retry(redis: RedisClient, conversation: str, to: str, id: str, ttl: in
             answer, *_ = await redis.together(
                 command_of(
                     scripts.RETRY,
-                    finish_keys(keys),
+                    (keys.document, keys.events, keys.state, keys.ids, keys.partial, keys.open),
                     (conversation, id, progress.count, replaces, ttl, PATIENCE_MS, to),
                 ),
                 *enqueue_commands(conversation),
-                ring(conversation),
             )
         if answer == b"gone":
             raise ConversationGone(GONE)
@@ -166,7 +163,7 @@ async def _stop_first(
         empty=earlier,
     )
     # What waits behind it is enqueued in the same step, for its worker is let go with it.
-    left, *_ = await redis.together(finished, *enqueue_commands(keys.conversation), ring(keys.conversation))
+    left, *_ = await redis.together(finished, *enqueue_commands(keys.conversation))
     return bool(left >= 0)
 
 

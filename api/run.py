@@ -20,7 +20,6 @@ from types import FrameType
 from urllib.error import HTTPError
 from urllib.request import ProxyHandler, build_opener
 
-
 from tasks.embedded_redis import LOOPBACK, free_port, start_redis
 from tasks.errors import ParleyError, SettingsError
 from tasks.processes import (

@@ -10,8 +10,8 @@ import orjson
 
 from tasks import events, scripts
 from tasks.errors import ConversationGone
-from tasks.keys import RINGS, RINGS_KEPT, ConversationKeys, conversation_id
-from tasks.redis_client import Command, RedisClient, command_of
+from tasks.keys import RINGS, RINGS_KEPT, ConversationKeys, conversation_id, telling_keys
+from tasks.redis_client import Command, RedisClient
 
 #: Cursor of a conversation whose stream is empty: everything that comes is later.
 BEGINNING = "0-0"
@@ -137,13 +137,9 @@ def progress_of(state: list[bytes | None], partial: bytes | None, clock: Any) ->
 async def delete(redis: RedisClient, conversation: str) -> bool:
     """Forget a conversation; True if there was one. Raises StorageError."""
     keys = ConversationKeys(conversation)
-    every = (keys.document, keys.events, keys.state, keys.ids, keys.partial, keys.open)
-    there, _ = await redis.together(
-        command_of(scripts.DELETE, every, (conversation, events.DELETED)), ring(conversation)
-    )
-    return bool(there)
+    return bool(await redis.script(scripts.DELETE, telling_keys(keys), (conversation, events.DELETED)))
 
 
 def ring(conversation: str) -> Command:
-    """Tells every tail that something has happened in a conversation; it belongs behind what happened."""
+    """Has every tail look at a conversation."""
     return ("XADD", RINGS, "MAXLEN", "~", RINGS_KEPT, "*", conversation, b"")

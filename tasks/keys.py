@@ -43,7 +43,7 @@ from dataclasses import dataclass, field
 SHARDS = 64
 #: What has happened, by conversation: `<cursor before> <cursor> <event>`, or nothing where it is to be read.
 RINGS = "parley:{bell}:rings"
-#: A tail that misses more finds out by a gap, or by its next look at everything.
+#: A tail that misses more finds out by a gap, or by its next look at everything. So says `scripts/tell.lua`, too.
 RINGS_KEPT = 500
 ALIVE = "parley:{processes}:alive"
 FIGURES = "parley:{processes}:figures"
@@ -79,3 +79,8 @@ class ConversationKeys:
         for name in ("document", "events", "state", "ids", "partial"):
             object.__setattr__(self, name, f"parley:{{{shard:02x}}}:{self.conversation}:{name}")
         object.__setattr__(self, "open", open_key(shard))
+
+
+def telling_keys(keys: ConversationKeys) -> tuple[str, ...]:
+    """The keys of the scripts that change a conversation and tell so, in their order."""
+    return (keys.document, keys.events, keys.state, keys.ids, keys.partial, keys.open, RINGS)

@@ -9,9 +9,9 @@ from typing import Any
 import orjson
 
 from tasks import events, scripts
-from tasks.conversations import QUIET_STREAM_SECONDS, Message, now_iso, reply_id, ring
+from tasks.conversations import QUIET_STREAM_SECONDS, Message, now_iso, reply_id
 from tasks.errors import LeaseLost
-from tasks.keys import ConversationKeys
+from tasks.keys import RINGS, ConversationKeys, telling_keys
 from tasks.redis_client import Command, RedisClient, command_of
 
 #: How long a lease outlives its last prolonging: the pause that a killed worker makes, less the look for it.
@@ -101,14 +101,10 @@ class Lease:
     async def start(self, turn: Turn) -> bool:
         """Say that the reply begins; False if it was stopped before its turn. Raises LeaseLost, StorageError."""
         keys = self.keys
-        answer, _ = await self._redis.together(
-            command_of(
-                scripts.START,
-                (keys.document, keys.events, keys.state, keys.ids),
-                (self.owner, turn.reply, turn.to, events.started(turn.reply, turn.to)),
-            ),
-            ring(self.conversation),
-            atomic=False,
+        answer = await self._redis.script(
+            scripts.START,
+            (keys.document, keys.events, keys.state, keys.ids, RINGS),
+            (self.conversation, self.owner, turn.reply, turn.to, events.started(turn.reply, turn.to)),
         )
         if answer == 0:
             raise LeaseLost("The reply was given to somebody else before it began.")
@@ -117,7 +113,7 @@ class Lease:
     async def finish(self, turn: Turn, finish_reason: str) -> None:
         """End the reply with the text that was shown. Raises LeaseLost, StorageError."""
         finished = finish_command(self.keys, owner=self.owner, turn=turn, finish_reason=finish_reason, ttl=self._ttl)
-        answer, _ = await self._redis.together(finished, ring(self.conversation), atomic=False)
+        answer = await self._redis.command(*finished)
         if answer == -1:
             raise LeaseLost("The reply was given to somebody else before it ended.")
         self.done = answer == 0
@@ -130,9 +126,7 @@ class Lease:
             *events.around_text(failure),
             *(b'""', events.failed_head(turn.to), self._ttl, QUIET_STREAM_SECONDS),
         )
-        answer, _ = await self._redis.together(
-            command_of(scripts.FINISH, finish_keys(self.keys), args), ring(self.conversation), atomic=False
-        )
+        answer = await self._redis.script(scripts.FINISH, telling_keys(self.keys), args)
         if answer < 0:
             raise LeaseLost("The reply was given to somebody else before it failed.")
         self.done = answer == 0
@@ -146,11 +140,6 @@ class Lease:
         path = f"$.messages[{max(0, index + 1 - TURNS_READ)}:{index + 1}]"
         messages: list[Message] = orjson.loads(await self._redis.command("JSON.GET", self.keys.document, path))
         return messages
-
-
-def finish_keys(keys: ConversationKeys) -> tuple[str, ...]:
-    """The keys of the finish script, in its order."""
-    return (keys.document, keys.events, keys.state, keys.ids, keys.partial, keys.open)
 
 
 def finish_command(
@@ -180,7 +169,7 @@ def finish_command(
         *events.around_text(message),
         *(orjson.dumps(empty), events.FINISHED_HEAD, ttl, QUIET_STREAM_SECONDS),
     )
-    return command_of(scripts.FINISH, finish_keys(keys), args)
+    return command_of(scripts.FINISH, telling_keys(keys), args)
 
 
 async def renew(redis: RedisClient, leases: Iterable[Lease]) -> None:

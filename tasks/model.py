@@ -205,7 +205,9 @@ class Model:
         try:
             async with (
                 Silence(self._settings.model_read_timeout, reply.patience) as silence,
-                self._session.post(self.url, data=self._endpoint.body(prompt, limit), allow_redirects=False) as response,
+                self._session.post(
+                    self.url, data=self._endpoint.body(prompt, limit), allow_redirects=False
+                ) as response,
             ):
                 await _check(response)
                 answer = Answer(self._endpoint.protocol, response.headers.get("content-type", ""), text, limit)

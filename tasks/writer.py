@@ -11,7 +11,7 @@ import orjson
 
 from tasks import events, scripts
 from tasks.errors import LeaseLost, StorageError
-from tasks.keys import RINGS, RINGS_KEPT
+from tasks.keys import RINGS
 from tasks.lease import Lease
 from tasks.redis_client import RedisClient, command_of
 
@@ -120,7 +120,6 @@ class Writer:
 
     async def drain(self, strand: Strand) -> None:
         """Wait until all of a reply stands in Redis. Raises LeaseLost."""
-        self._due.set()
         while not strand.lease.lost and (strand in self._unsent or strand in self._sending):
             await self._flushed.wait()
         if strand.lease.lost:
@@ -197,7 +196,7 @@ class Writer:
 def _packed(batch: Iterable[tuple[Strand, str | Note]]) -> tuple[list[str], list[Any]]:
     """Keys and arguments of the publish script."""
     keys: list[str] = [RINGS]
-    args: list[Any] = [RINGS_KEPT]
+    args: list[Any] = []
     ahead: dict[Strand, int] = {}
     for strand, item in batch:
         lease = strand.lease

@@ -40,6 +40,44 @@ async def let_lapse(steps: Steps) -> None:
     await steps.redis.command("HSET", steps.keys.state, "until", 1)
 
 
+async def news(steps: Steps) -> list[bytes]:
+    """What rang in the conversation, oldest first."""
+    rings = await steps.redis.command("XRANGE", RINGS, "-", "+")
+    pairs = [pair for _, fields in rings for pair in zip(fields[::2], fields[1::2], strict=True)]
+    return [said for conversation, said in pairs if conversation.decode() == steps.id]
+
+
+class TestTell:
+    async def test_every_event_rings_with_itself_and_where_it_belongs(self, steps: Steps) -> None:
+        await steps.say("hello")
+        await steps.answer("so", " be it")
+        await steps.say("and now?")
+        lease, turn = await steps.begin()
+        await lease.fail(turn, "code", "detail", True)
+        await conversations.delete(steps.redis, steps.id)
+        entries = await steps.redis.command("XRANGE", steps.keys.events, "-", "+")
+        cursors = [b"0-0", *(cursor for cursor, _ in entries)]
+        assert len(entries) == 9
+        assert await news(steps) == [
+            b" ".join((before, cursor, event)) for before, (cursor, (_, event)) in zip(cursors, entries, strict=False)
+        ]
+
+    async def test_a_long_event_rings_without_itself(self, steps: Steps) -> None:
+        await steps.say("x" * 5000)
+        assert await news(steps) == [b""]
+
+    async def test_a_step_that_changes_nothing_does_not_ring(self, steps: Steps) -> None:
+        for _ in range(2):
+            await messages.accept(steps.redis, steps.id, reply_id("x"), "hello", TTL)
+        lease, turn = await steps.begin()
+        assert await lease.start(turn)
+        rung = await news(steps)
+        assert len(rung) == len(await steps.events()) == 2
+
+    async def test_as_many_rings_are_kept_as_the_tails_are_told(self, steps: Steps) -> None:
+        assert f"'MAXLEN', '~', '{RINGS_KEPT}'".encode() in scripts.PUBLISH.text
+
+
 class TestAccept:
     async def test_a_message_is_in_document_stream_queue_and_index_at_once(self, steps: Steps) -> None:
         id = await steps.say("hello")
@@ -144,7 +182,7 @@ class TestPublish:
     async def sent(self, steps: Steps, lease: Lease, offset: int, text: str) -> int:
         """Send text as the writer does; 1 if it was taken."""
         keys = (RINGS, steps.keys.state, steps.keys.events, steps.keys.partial)
-        args = (RINGS_KEPT, lease.conversation, lease.owner, offset, text.encode(), events.delta("r", text), b"")
+        args = (lease.conversation, lease.owner, offset, text.encode(), events.delta("r", text), b"")
         (done,) = await steps.redis.script(scripts.PUBLISH, keys, args)
         assert isinstance(done, int)
         return done
@@ -193,7 +231,7 @@ class TestPublish:
                 *(other.id, "nobody", 0, "no", events.delta("r", "no"), ""),
                 *(steps.id, lease.owner, 0, "yes", events.delta("r", "yes"), ""),
             ]
-            assert await redis.script(scripts.PUBLISH, [RINGS, *keys], [RINGS_KEPT, *args]) == [0, 1]
+            assert await redis.script(scripts.PUBLISH, [RINGS, *keys], args) == [0, 1]
             assert await self.deltas(other) == []
             assert await self.deltas(steps) == ["yes"]
 

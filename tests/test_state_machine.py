@@ -20,7 +20,7 @@ from tasks import conversations, events, scripts
 from tasks.conversations import Message, View
 from tasks.embedded_redis import EmbeddedRedis
 from tasks.errors import LeaseLost
-from tasks.keys import RINGS, RINGS_KEPT, ConversationKeys, conversation_id
+from tasks.keys import RINGS, ConversationKeys, conversation_id
 from tasks.lease import LEASE_MS, Lease, Turn, renew
 from tasks.redis_client import Command, RedisClient
 from tasks.sweep import revive
@@ -319,7 +319,7 @@ class Machine(RuleBasedStateMachine):
         owner, before = self._state(talk).get("owner"), self._partial(talk)
         keys = (RINGS, talk.keys.state, talk.keys.events, talk.keys.partial)
         delta = events.delta(hand.turn.reply, text)
-        args = (RINGS_KEPT, talk.id, hand.lease.owner, offset, text.encode(), delta, b"")
+        args = (talk.id, hand.lease.owner, offset, text.encode(), delta, b"")
         (done,) = self._run(self._redis.script(scripts.PUBLISH, keys, args))
         assert not done or owner == hand.lease.owner, "somebody wrote without the lease"
         wanted = before[:offset] + text.encode() if done else before

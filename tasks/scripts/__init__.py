@@ -16,21 +16,21 @@ class Script:
     sha: str
 
 
-def _load(name: str) -> Script:
-    text = (Path(__file__).parent / f"{name}.lua").read_bytes()
+def _load(*names: str) -> Script:
+    text = b"".join((Path(__file__).parent / f"{name}.lua").read_bytes() for name in names)
     return Script(text, hashlib.sha1(text, usedforsecurity=False).hexdigest())
 
 
-ACCEPT = _load("accept")
+ACCEPT = _load("tell", "accept")
 BEAT = _load("beat")
 CLAIM = _load("claim")
-DELETE = _load("delete")
-FINISH = _load("finish")
-PUBLISH = _load("publish")
+DELETE = _load("tell", "delete")
+FINISH = _load("tell", "finish")
+PUBLISH = _load("tell", "publish")
 RELEASE = _load("release")
 RENEW = _load("renew")
 RETRY = _load("retry")
-START = _load("start")
+START = _load("tell", "start")
 TAKE = _load("take")
 
 ALL = (ACCEPT, BEAT, CLAIM, DELETE, FINISH, PUBLISH, RELEASE, RENEW, RETRY, START, TAKE)

@@ -1,9 +1,9 @@
 -- Accepts a person's message: into the document, the stream and the index of open conversations, at once.
--- KEYS document, events, state, ids, partial, open
+-- KEYS document, events, state, ids, partial, open, rings
 -- ARGV conversation, message id, message (JSON), event, ttl (s), patience (ms) before a sweep looks,
 --      messages that fit (0: any number)
 -- Returns {"gone"}, {"known", cursor}, {"full"} or {"accepted", cursor}.
-local document, events, state, ids, open = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[6]
+local document, events, state, ids, partial, open, rings = unpack(KEYS)
 local conversation, id, message, event, ttl, patience, most = unpack(ARGV)
 
 if redis.call('EXISTS', document) == 0 then
@@ -20,7 +20,8 @@ end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 redis.call('JSON.ARRAPPEND', document, '$.messages', message)
-local cursor = redis.call('XADD', events, 'MAXLEN', '~', '2000', '*', 'e', event)
+local cursor, news = append(events, event)
+ring(rings, conversation, news)
 redis.call('HSET', ids, id, cursor)
 redis.call('HINCRBY', state, 'count', 1)
 if redis.call('HINCRBY', state, 'pending', 1) == 1 then
@@ -28,9 +29,7 @@ if redis.call('HINCRBY', state, 'pending', 1) == 1 then
   redis.call('HDEL', state, 'failed')
 end
 redis.call('ZADD', open, 'NX', now + patience, conversation)
-for _, key in ipairs(KEYS) do
-  if key ~= open then
-    redis.call('EXPIRE', key, ttl)
-  end
+for _, key in ipairs({document, events, state, ids, partial}) do
+  redis.call('EXPIRE', key, ttl)
 end
 return {'accepted', cursor}

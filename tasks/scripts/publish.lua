@@ -1,13 +1,13 @@
 -- Adds to many replies in one go, and rings with what was added; each item names the lease that allows it and the
 -- place it belongs. Safe to send again after a lost answer: text that is there already is not added twice.
 -- KEYS rings, then per item: state, events, partial
--- ARGV rings kept, then per item: conversation, owner, offset (bytes already written), text, event,
+-- ARGV per item: conversation, owner, offset (bytes already written), text, event,
 --      waiting ('' leaves it, '-' ends it, else JSON)
 -- Returns per item 1, or 0 if the lease is lost or the text would leave a gap.
-local rings, result, news = KEYS[1], {}, {}
+local rings, result, all = KEYS[1], {}, {}
 for i = 1, (#KEYS - 1) / 3 do
   local state, events, partial = KEYS[i * 3 - 1], KEYS[i * 3], KEYS[i * 3 + 1]
-  local a = i * 6 - 4
+  local a = i * 6 - 5
   local text, event, waiting = ARGV[a + 3], ARGV[a + 4], ARGV[a + 5]
   local ok = redis.call('HGET', state, 'owner') == ARGV[a + 1]
   local fresh = true
@@ -24,10 +24,9 @@ for i = 1, (#KEYS - 1) / 3 do
     end
   end
   if ok and fresh then
-    local last = redis.call('XREVRANGE', events, '+', '-', 'COUNT', 1)[1]
-    local cursor = redis.call('XADD', events, 'MAXLEN', '~', '2000', '*', 'e', event)
-    news[#news + 1] = ARGV[a]
-    news[#news + 1] = (last and last[1] or '0-0') .. ' ' .. cursor .. ' ' .. event
+    local _, news = append(events, event)
+    all[#all + 1] = ARGV[a]
+    all[#all + 1] = news
     if waiting == '-' then
       redis.call('HSET', state, 'phase', 'writing')
       redis.call('HDEL', state, 'waiting')
@@ -37,7 +36,7 @@ for i = 1, (#KEYS - 1) / 3 do
   end
   result[i] = ok and 1 or 0
 end
-if #news > 0 then
-  redis.call('XADD', rings, 'MAXLEN', '~', ARGV[1], '*', unpack(news))
+if #all > 0 then
+  ring(rings, unpack(all))
 end
 return result

@@ -1,9 +1,9 @@
 -- Begins a reply, once: who takes a begun reply over goes on without a second beginning.
--- KEYS document, events, state, ids
--- ARGV owner, reply id, id of the message it answers, event
+-- KEYS document, events, state, ids, rings
+-- ARGV conversation, owner, reply id, id of the message it answers, event
 -- Returns 0 if the lease is lost, 2 if the reply was stopped before its turn, else 1.
-local document, events, state, ids = unpack(KEYS)
-local owner, reply, to, event = unpack(ARGV)
+local document, events, state, ids, rings = unpack(KEYS)
+local conversation, owner, reply, to, event = unpack(ARGV)
 
 local s = redis.call('HMGET', state, 'owner', 'reply', 'failed', 'count', 'pending', 'replaces')
 if s[1] ~= owner then
@@ -24,7 +24,8 @@ if s[3] then
   redis.call('HDEL', state, 'failed')
 end
 redis.call('HSET', state, 'reply', reply, 'phase', 'writing')
-redis.call('XADD', events, 'MAXLEN', '~', '2000', '*', 'e', event)
+local _, news = append(events, event)
+ring(rings, conversation, news)
 -- The stream of a quiet conversation is gone and begins anew here; it must not outlive the rest.
 redis.call('EXPIRE', events, redis.call('TTL', state))
 return 1
