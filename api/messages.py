@@ -20,7 +20,7 @@ from tasks.conversations import (
     reply_id,
 )
 from tasks.errors import ConversationGone
-from tasks.keys import ConversationKeys, telling_keys
+from tasks.keys import ConversationKeys
 from tasks.lease import TURNS_READ, Turn, finish_command
 from tasks.redis_client import RedisClient, command_of
 
@@ -74,7 +74,7 @@ async def accept(redis: RedisClient, conversation: str, id: str, text: str, ttl:
     answer, *_ = await redis.together(
         command_of(
             scripts.ACCEPT,
-            telling_keys(keys),
+            keys.all,
             (conversation, id, orjson.dumps(message), events.accepted(message), ttl, PATIENCE_MS, most),
         ),
         *enqueue_commands(conversation),
@@ -107,7 +107,7 @@ async def retry(redis: RedisClient, conversation: str, to: str, id: str, ttl: in
             answer, *_ = await redis.together(
                 command_of(
                     scripts.RETRY,
-                    (keys.document, keys.events, keys.state, keys.ids, keys.partial, keys.open),
+                    keys.all,
                     (conversation, id, progress.count, replaces, ttl, PATIENCE_MS, to),
                 ),
                 *enqueue_commands(conversation),

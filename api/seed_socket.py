@@ -142,7 +142,7 @@ class SeedSocket:
         services = self._services
         view = await look(services.redis, self._conversation, services.settings.session_ttl_seconds)
         busy = view.progress.pending > 0
-        await services.tail.begin(self._conversation, self._reader, view.cursor, busy=busy)
+        services.tail.begin(self._conversation, self._reader, view.cursor, busy=busy)
         for message in view.messages():
             failed = message.get("failed")
             if message.get("to") in self._owed:

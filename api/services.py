@@ -157,7 +157,7 @@ class Services:
         while True:
             try:
                 reader.restart()
-                await self.tail.begin(canary.CANARY, reader, await canary.prepare(self.redis), busy=True)
+                self.tail.begin(canary.CANARY, reader, await canary.prepare(self.redis), busy=True)
                 async for _ in reader:
                     if self.state == NO_WORKER or not self.presence.workers():
                         await self.presence.beat()

@@ -1,8 +1,8 @@
 """Follows the streams of all conversations that somebody here watches.
 
-One read blocks on the rings, which say in which conversations something has happened, and mostly what. An event that
-follows the last one known is passed on as it is; all else is read from the streams themselves, in one go. So the
-cost is that of what happens, not of the open tabs, nor of who else is talking.
+The bell says in which conversations something has happened, and mostly what. An event that follows the last one known
+is passed on as it is; all else is read from the streams themselves, which alone are the truth. So the cost is that of
+what happens, not of the open tabs, nor of who else is talking.
 """
 
 import asyncio
@@ -10,22 +10,19 @@ import logging
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
+from api.bell import Bell
 from tasks import events
-from tasks.conversations import ring
 from tasks.errors import StorageError
-from tasks.keys import RINGS, ConversationKeys
-from tasks.redis_client import Line, RedisClient
+from tasks.keys import ConversationKeys
+from tasks.redis_client import RedisClient
 
 log = logging.getLogger("parley.tail")
 
-#: Milliseconds that one read blocks; below every idle limit on the way.
-BLOCK_MS = 5000
-#: Two reads so close (seconds) are followed by a rest as long, so that a busy moment is read in one go.
-PACE = 0.002
 #: Entries of one stream in one read.
 COUNT = 500
 #: Characters that may wait for one slow reader.
@@ -34,9 +31,10 @@ MOST_BEHIND = 256_000
 CHECKED = 200
 #: Streams in one read.
 STREAMS = 500
-#: Seconds, at least, between two looks at all conversations in which something is going on, should a ring be missed;
-#: at most those and BLOCK_MS.
+#: Seconds between two looks at all conversations in which something is going on, should a ring be missed.
 LOOK = 2.0
+#: Seconds between tries while Redis is away.
+RETRY_SECONDS = 0.25
 
 Cursor = tuple[int, int]
 #: Where a reader stands that has not said yet from where it wants to read on: after everything.
@@ -118,153 +116,173 @@ class Subscription:
 class _Followed:
     """A conversation that somebody here watches."""
 
-    conversation: str
     key: bytes
     readers: set[Subscription] = field(default_factory=set)
-    #: Up to where it was read; None until its first reader knows where it begins.
+    #: Up to where it was read, also as Redis writes it; None until its first reader knows where it begins.
     position: Cursor | None = None
-    #: The position that the read in progress goes on from.
-    asked: Cursor | None = None
+    cursor: bytes = b""
     #: Something happened before its first reader knew where to begin.
     rung: bool = False
     #: Something is going on in it: its last event was not the end of a reply.
     open: bool = False
+
+    def stand(self, position: Cursor | None, cursor: bytes) -> None:
+        """It was read up to there."""
+        self.position, self.cursor = position, cursor
 
 
 class Tail:
     """One per process; `run` has to run beside the sockets."""
 
     def __init__(self, url: str, commands: RedisClient) -> None:
-        self._reading = Line(url, timeout=BLOCK_MS / 1000 * 2)
+        self._bell = Bell(url)
         self._commands = commands
-        self._followed: dict[str, _Followed] = {}
-        #: What is to be read next.
+        self._followed: dict[bytes, _Followed] = {}
+        #: What is to be read next, and whether there is any.
         self._due: dict[bytes, _Followed] = {}
+        self._some_due = asyncio.Event()
         #: When a worker's work last came through, and whether it ever did.
         self.heard_at = time.monotonic()
         self.heard = False
-        #: Redis could not be read, and nobody has looked yet at what it still knows.
+        #: Redis could not be heard, and nobody has looked yet at what it still knows.
         self._away = False
 
     def join(self, conversation: str) -> Subscription:
         """Begin to listen, before the conversation is looked at; `begin` then says from where."""
-        followed = self._followed.get(conversation)
+        name = conversation.encode()
+        followed = self._followed.get(name)
         if followed is None:
-            key = ConversationKeys(conversation).events.encode()
-            followed = self._followed[conversation] = _Followed(conversation, key)
+            followed = self._followed[name] = _Followed(ConversationKeys(conversation).events.encode())
         reader = Subscription()
         followed.readers.add(reader)
         return reader
 
-    async def begin(self, conversation: str, reader: Subscription, cursor: str, *, busy: bool) -> None:
+    def begin(self, conversation: str, reader: Subscription, cursor: str, *, busy: bool) -> None:
         """The reader knows everything up to `cursor`; `busy` if there may be more in the stream already."""
-        followed = self._followed[conversation]
+        followed = self._followed[conversation.encode()]
         reader.cursor = at = parse_cursor(cursor)
         behind = followed.position is not None and at < followed.position
-        followed.position = at if followed.position is None else min(at, followed.position)
+        if followed.position is None or behind:
+            followed.stand(at, cursor.encode())
         followed.open = followed.open or busy
         if busy or behind or followed.rung:
             followed.rung = False
-            await self._commands.command(*ring(conversation))
+            self._add(followed)
 
     def leave(self, conversation: str, reader: Subscription) -> None:
         """Stop listening."""
-        followed = self._followed.get(conversation)
+        followed = self._followed.get(conversation.encode())
         if followed:
             followed.readers.discard(reader)
             if not followed.readers:
-                del self._followed[conversation]
+                del self._followed[conversation.encode()]
                 self._due.pop(followed.key, None)
 
     async def aclose(self) -> None:
         """Close the connection."""
-        await self._reading.aclose()
+        await self._bell.aclose()
 
     async def run(self) -> None:
-        """Read, for ever. After Redis was away, whoever saw more than it still knows gets a Resync."""
+        """Listen and read, for ever. After Redis was away, whoever saw more than it still knows gets a Resync."""
+        async with asyncio.TaskGroup() as group:
+            for part in (self._listen_on, self._read_on, self._look_on):
+                group.create_task(part())
+
+    async def _listen_on(self) -> None:
         while True:
             try:
-                await self._follow()
+                await self._listen()
             except StorageError as error:
                 if not self._away:
                     log.warning("the tail waits for Redis: %s", error)
                 self._away = True
-                await asyncio.sleep(0.25)
+                await asyncio.sleep(RETRY_SECONDS)
 
-    async def _follow(self) -> None:
-        last = await self._reading.command("XREVRANGE", RINGS, "+", "-", "COUNT", 1)
-        heard = last[0][0] if last else b"0-0"
+    async def _listen(self) -> None:
+        """Pass on what rings."""
+        async with aclosing(self._bell.listen()) as pieces:
+            async for piece in pieces:
+                if piece:
+                    for news in piece.split(b"\n"):
+                        self._hear(*news.split(b" ", 3))
+                else:
+                    await self._catch_up()
+
+    async def _catch_up(self) -> None:
+        """Nothing is missed from now on; read what was before."""
         if self._away:
             await self._check_all()
             log.warning("the tail goes on")
             self._away = False
         for followed in self._followed.values():
             self._add(followed)
-        looked = read = time.monotonic()
-        while True:
-            heard = await self._listen(heard)
-            if time.monotonic() - looked > LOOK:
-                looked = time.monotonic()
-                for followed in self._followed.values():
-                    if followed.open:
-                        self._add(followed)
-            await self._read()
-            before, read = read, time.monotonic()
-            if read - before < PACE:
-                await asyncio.sleep(PACE)
 
-    async def _listen(self, heard: bytes) -> bytes:
-        """Wait for rings, unless there is something to read anyway; returns up to where they are heard."""
-        wait = () if self._due else ("BLOCK", BLOCK_MS)
-        answer = await self._reading.command("XREAD", "COUNT", COUNT, *wait, "STREAMS", RINGS, heard)
-        for cursor, fields in answer[0][1] if answer else ():
-            heard = cursor
-            for conversation, news in zip(fields[::2], fields[1::2], strict=True):
-                if followed := self._followed.get(conversation.decode()):
-                    self._hear(followed, news)
-        return heard
-
-    def _hear(self, followed: _Followed, news: bytes) -> None:
+    def _hear(self, conversation: bytes, before: bytes = b"", cursor: bytes = b"", event: bytes = b"") -> None:
         """Pass on an event that is the next one; anything else means that there is something to read."""
-        if news and followed.position and followed.key not in self._due:
-            before, cursor, event = news.split(b" ", 2)
-            if parse_cursor(before) == followed.position:
-                self._pass_on(followed, cursor, event)
-                return
-        self._add(followed)
-
-    async def _read(self) -> None:
-        """Read what is due, and pass it on."""
-        some = dict(islice(self._due.items(), STREAMS))
-        if not some:
+        followed = self._followed.get(conversation)
+        if followed is None:
             return
-        cursors = []
-        for key, followed in some.items():
-            del self._due[key]
-            followed.asked = followed.position
-            cursors.append(b"%d-%d" % (followed.position or (0, 0)))
-        for key, entries in await self._reading.command("XREAD", "COUNT", COUNT, "STREAMS", *some, *cursors) or ():
-            self._deliver(some[key], entries)
-
-    def _deliver(self, followed: _Followed, entries: list[Any]) -> None:
-        if followed.position != followed.asked or len(entries) == COUNT:
-            # There is more, or a reader who knows less has joined meanwhile: the next read begins where it stands.
-            self._add(followed)
-        if followed.position != followed.asked:
-            return
-        for cursor, (_, event) in entries:
+        if before and before == followed.cursor:
             self._pass_on(followed, cursor, event)
+            if not event.startswith(_ACCEPTED):
+                self.heard_at, self.heard = time.monotonic(), True
+        else:
+            self._add(followed)
+
+    async def _look_on(self) -> None:
+        """Read now and then all conversations in which something is going on, should a ring be missed."""
+        while True:
+            await asyncio.sleep(LOOK)
+            for followed in self._followed.values():
+                if followed.open:
+                    self._add(followed)
+
+    async def _read_on(self) -> None:
+        """Read what is due, and pass it on."""
+        while True:
+            await self._some_due.wait()
+            try:
+                await self._read(dict(islice(self._due.items(), STREAMS)))
+            except StorageError as error:
+                if not self._away:
+                    log.warning("the tail reads again: %s", error)
+                await asyncio.sleep(RETRY_SECONDS)
+            if not self._due:
+                self._some_due.clear()
+
+    async def _read(self, some: dict[bytes, _Followed]) -> None:
+        asked = {key: (followed.cursor, followed.position) for key, followed in some.items()}
+        for key in some:
+            del self._due[key]
+        try:
+            cursors = (cursor for cursor, _ in asked.values())
+            found = some and await self._commands.command("XREAD", "COUNT", COUNT, "STREAMS", *some, *cursors)
+        except StorageError:
+            for followed in some.values():
+                self._add(followed)
+            raise
+        for key, entries in found or ():
+            self._deliver(some[key], asked[key][1], entries)
+
+    def _deliver(self, followed: _Followed, asked: Cursor | None, entries: list[Any]) -> None:
+        if len(entries) == COUNT:
+            self._add(followed)
+        for cursor, (_, event) in entries:
+            if followed.position is None or asked is None or followed.position < asked:
+                # A reader who knows less has joined meanwhile; for it all of this is read again.
+                return
+            if parse_cursor(cursor) > followed.position:
+                self._pass_on(followed, cursor, event)
 
     def _pass_on(self, followed: _Followed, cursor: bytes, event: bytes) -> None:
         """Give an event to those who do not have it yet."""
-        followed.position = position = parse_cursor(cursor)
+        position = parse_cursor(cursor)
+        followed.stand(position, cursor)
         frame = events.frame(cursor, event)
         for reader in followed.readers:
             if position > reader.cursor:
                 reader.cursor = position
                 reader.push(frame)
-        if not event.startswith(_ACCEPTED):
-            self.heard_at, self.heard = time.monotonic(), True
         followed.open = not event.startswith(_ENDS)
 
     def _add(self, followed: _Followed) -> None:
@@ -272,6 +290,7 @@ class Tail:
             followed.rung = True
         elif followed.readers:
             self._due[followed.key] = followed
+            self._some_due.set()
 
     async def _check_all(self) -> None:
         """Find the readers that saw more than Redis still knows."""
@@ -281,12 +300,11 @@ class Tail:
             found = await self._commands.together(*map(_look_up, some))
             for followed, entries in zip(some, found, strict=True):
                 if not entries and followed.position != (0, 0):
-                    followed.position = None
+                    followed.stand(None, b"")
                     self._due.pop(followed.key, None)
                     for reader in followed.readers:
                         reader.interrupt(Resync)
 
 
 def _look_up(followed: _Followed) -> tuple[Any, ...]:
-    cursor = b"%d-%d" % (followed.position or (0, 0))
-    return ("XRANGE", followed.key, cursor, cursor, "COUNT", 1)
+    return ("XRANGE", followed.key, followed.cursor, followed.cursor, "COUNT", 1)

@@ -88,7 +88,7 @@ class Socket:
         services = self._services
         view = await look(services.redis, self._conversation, services.settings.session_ttl_seconds)
         busy = view.progress.pending > 0
-        await self._services.tail.begin(self._conversation, self._reader, view.cursor, busy=busy)
+        self._services.tail.begin(self._conversation, self._reader, view.cursor, busy=busy)
         await self._websocket.send_text(protocol.snapshot(view, services.model, services.text_limits))
         if busy and not view.progress.leased:
             await revive(services.redis, self._conversation)
@@ -110,7 +110,7 @@ class Socket:
             return False
         progress = progress_of(state, partial, clock)
         busy = progress.pending > 0 or last[0][0].decode() != cursor
-        await self._services.tail.begin(self._conversation, self._reader, cursor, busy=busy)
+        self._services.tail.begin(self._conversation, self._reader, cursor, busy=busy)
         if progress.pending and not progress.leased:
             await revive(redis, self._conversation)
         return True

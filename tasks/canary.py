@@ -15,6 +15,8 @@ OWNER = "canary"
 #: Seconds between two canaries, however many processes send them.
 EVERY = 5
 EVENT = encode({"type": "canary"})
+#: Canaries that are kept; no reply begins there that would trim the stream.
+KEPT = 100
 
 
 async def prepare(redis: RedisClient) -> str:
@@ -29,4 +31,5 @@ async def prepare(redis: RedisClient) -> str:
 async def send(redis: RedisClient) -> None:
     """Send a canary, unless one was sent just now; every tail follows its stream anyway. Raises StorageError."""
     if await redis.command("SET", CANARY_LOCK, 1, "NX", "PX", EVERY * 1000 - 100):
-        await redis.together(*enqueue_commands(CANARY), atomic=False)
+        trim = ("XTRIM", ConversationKeys(CANARY).events, "MAXLEN", "~", KEPT)
+        await redis.together(*enqueue_commands(CANARY), trim, atomic=False)

@@ -10,7 +10,7 @@ import orjson
 
 from tasks import events, scripts
 from tasks.errors import ConversationGone
-from tasks.keys import RINGS, RINGS_KEPT, ConversationKeys, conversation_id, telling_keys
+from tasks.keys import ConversationKeys, conversation_id
 from tasks.redis_client import Command, RedisClient
 
 #: Cursor of a conversation whose stream is empty: everything that comes is later.
@@ -137,9 +137,4 @@ def progress_of(state: list[bytes | None], partial: bytes | None, clock: Any) ->
 async def delete(redis: RedisClient, conversation: str) -> bool:
     """Forget a conversation; True if there was one. Raises StorageError."""
     keys = ConversationKeys(conversation)
-    return bool(await redis.script(scripts.DELETE, telling_keys(keys), (conversation, events.DELETED)))
-
-
-def ring(conversation: str) -> Command:
-    """Has every tail look at a conversation."""
-    return ("XADD", RINGS, "MAXLEN", "~", RINGS_KEPT, "*", conversation, b"")
+    return bool(await redis.script(scripts.DELETE, keys.all, (conversation, events.DELETED)))

@@ -8,7 +8,6 @@
 | parley:{<shard>}:<id>:ids      | hash   | as the document      | accept, retry, stop    | accept, start    |
 | parley:{<shard>}:<id>:partial  | string | as the document      | publish                | snapshot, finish |
 | parley:{<shard>}:open          | zset   | while not empty      | accept, take, finish   | sweep            |
-| parley:{bell}:rings            | stream | the last 500         | who writes an event    | tail             |
 | parley:{processes}:alive       | zset   | a member a process   | presence               | presence, readyz |
 | parley:{processes}:figures     | hash   | for ever             | figures                | metrics          |
 | parley:{processes}:sockets     | hash   | a field a process    | web processes          | metrics          |
@@ -41,10 +40,9 @@ import hashlib
 from dataclasses import dataclass, field
 
 SHARDS = 64
-#: What has happened, by conversation: `<cursor before> <cursor> <event>`, or nothing where it is to be read.
-RINGS = "parley:{bell}:rings"
-#: A tail that misses more finds out by a gap, or by its next look at everything. So says `scripts/tell.lua`, too.
-RINGS_KEPT = 500
+#: The channel on which `scripts/tell.lua` says what has happened, a line each: `<conversation> <cursor of the event
+#: before> <cursor> <event>`, or the conversation alone where the event is to be read.
+BELL = "parley:bell"
 ALIVE = "parley:{processes}:alive"
 FIGURES = "parley:{processes}:figures"
 SOCKETS = "parley:{processes}:sockets"
@@ -80,7 +78,7 @@ class ConversationKeys:
             object.__setattr__(self, name, f"parley:{{{shard:02x}}}:{self.conversation}:{name}")
         object.__setattr__(self, "open", open_key(shard))
 
-
-def telling_keys(keys: ConversationKeys) -> tuple[str, ...]:
-    """The keys of the scripts that change a conversation and tell so, in their order."""
-    return (keys.document, keys.events, keys.state, keys.ids, keys.partial, keys.open, RINGS)
+    @property
+    def all(self) -> tuple[str, ...]:
+        """In the order in which the scripts take them."""
+        return (self.document, self.events, self.state, self.ids, self.partial, self.open)

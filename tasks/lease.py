@@ -11,7 +11,7 @@ import orjson
 from tasks import events, scripts
 from tasks.conversations import QUIET_STREAM_SECONDS, Message, now_iso, reply_id
 from tasks.errors import LeaseLost
-from tasks.keys import RINGS, ConversationKeys, telling_keys
+from tasks.keys import ConversationKeys
 from tasks.redis_client import Command, RedisClient, command_of
 
 #: How long a lease outlives its last prolonging: the pause that a killed worker makes, less the look for it.
@@ -103,7 +103,7 @@ class Lease:
         keys = self.keys
         answer = await self._redis.script(
             scripts.START,
-            (keys.document, keys.events, keys.state, keys.ids, RINGS),
+            (keys.document, keys.events, keys.state, keys.ids),
             (self.conversation, self.owner, turn.reply, turn.to, events.started(turn.reply, turn.to)),
         )
         if answer == 0:
@@ -126,7 +126,7 @@ class Lease:
             *events.around_text(failure),
             *(b'""', events.failed_head(turn.to), self._ttl, QUIET_STREAM_SECONDS),
         )
-        answer = await self._redis.script(scripts.FINISH, telling_keys(self.keys), args)
+        answer = await self._redis.script(scripts.FINISH, self.keys.all, args)
         if answer < 0:
             raise LeaseLost("The reply was given to somebody else before it failed.")
         self.done = answer == 0
@@ -169,7 +169,7 @@ def finish_command(
         *events.around_text(message),
         *(orjson.dumps(empty), events.FINISHED_HEAD, ttl, QUIET_STREAM_SECONDS),
     )
-    return command_of(scripts.FINISH, telling_keys(keys), args)
+    return command_of(scripts.FINISH, keys.all, args)
 
 
 async def renew(redis: RedisClient, leases: Iterable[Lease]) -> None:

@@ -92,6 +92,17 @@ class Line:
                 await self.aclose()
                 return _accepted(await self._ask((*_LESSONS, *commands)))[len(_LESSONS) :]
 
+    async def send(self, *command: Any) -> None:
+        """Send one command, whose answers `receive` takes. Raises StorageError."""
+        with translated():
+            async with asyncio.timeout(self._timeout):
+                await self._connection.send_packed_command(hiredis.pack_command(command), check_health=False)
+
+    async def receive(self) -> Any:
+        """Wait for the next answer, however long. Raises StorageError."""
+        with translated():
+            return await self._connection.read_response(timeout=math.inf)
+
     async def aclose(self) -> None:
         """Close the connection."""
         await self._connection.disconnect()

@@ -11,7 +11,6 @@ import orjson
 
 from tasks import events, scripts
 from tasks.errors import LeaseLost, StorageError
-from tasks.keys import RINGS
 from tasks.lease import Lease
 from tasks.redis_client import RedisClient, command_of
 
@@ -20,7 +19,7 @@ log = logging.getLogger("parley.writer")
 #: Seconds that text waits for company, between these bounds: until as many texts have come. Each trip to Redis costs
 #: nearly the same whatever it carries. The first words of a reply do not wait, nor does text that stays alone anyway.
 SHORTEST, LONGEST = 0.004, 0.024
-COMPANY = 24
+COMPANY = 12
 #: Characters of one reply that may be unsent; past that its model stream is read no further.
 MOST_UNSENT = 16_000
 #: Texts and notes in one trip; Lua passes on a few thousand values at once.
@@ -195,7 +194,7 @@ class Writer:
 
 def _packed(batch: Iterable[tuple[Strand, str | Note]]) -> tuple[list[str], list[Any]]:
     """Keys and arguments of the publish script."""
-    keys: list[str] = [RINGS]
+    keys: list[str] = []
     args: list[Any] = []
     ahead: dict[Strand, int] = {}
     for strand, item in batch:

@@ -1,19 +1,23 @@
 """The steps that change a conversation: each whole or not at all, only by whom it belongs to, and only once."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
 
 import pytest
 
 from api import messages
+from api.bell import Bell
 from api.protocol import Refused
 from tasks import conversations, events, scripts
 from tasks.conversations import PATIENCE_MS, reply_id
 from tasks.errors import ConversationGone, LeaseLost
-from tasks.keys import RINGS, RINGS_KEPT, ConversationKeys
+from tasks.keys import BELL, ConversationKeys
 from tasks.lease import Lease, renew
 from tasks.redis_client import RedisClient
 from tests.steps import TTL, Steps
+
+Heard = Callable[[], Awaitable[list[bytes]]]
 
 
 @pytest.fixture
@@ -40,15 +44,27 @@ async def let_lapse(steps: Steps) -> None:
     await steps.redis.command("HSET", steps.keys.state, "until", 1)
 
 
-async def news(steps: Steps) -> list[bytes]:
-    """What rang in the conversation, oldest first."""
-    rings = await steps.redis.command("XRANGE", RINGS, "-", "+")
-    pairs = [pair for _, fields in rings for pair in zip(fields[::2], fields[1::2], strict=True)]
-    return [said for conversation, said in pairs if conversation.decode() == steps.id]
+@pytest.fixture
+async def heard(redis_url: str, steps: Steps) -> AsyncIterator[Heard]:
+    """Tells what has rung since the test began, in order."""
+    bell = Bell(redis_url)
+
+    async def up_to_now() -> list[bytes]:
+        await steps.redis.command("PUBLISH", BELL, "now")
+        found: list[bytes] = []
+        async for piece in pieces:
+            if piece == b"now":
+                break
+            found += piece.split(b"\n")
+        return found
+
+    async with aclosing(bell.listen()) as pieces:
+        assert await anext(pieces) == b""
+        yield up_to_now
 
 
 class TestTell:
-    async def test_every_event_rings_with_itself_and_where_it_belongs(self, steps: Steps) -> None:
+    async def test_every_event_rings_with_itself_and_where_it_belongs(self, steps: Steps, heard: Heard) -> None:
         await steps.say("hello")
         await steps.answer("so", " be it")
         await steps.say("and now?")
@@ -56,26 +72,38 @@ class TestTell:
         await lease.fail(turn, "code", "detail", True)
         await conversations.delete(steps.redis, steps.id)
         entries = await steps.redis.command("XRANGE", steps.keys.events, "-", "+")
-        cursors = [b"0-0", *(cursor for cursor, _ in entries)]
         assert len(entries) == 9
-        assert await news(steps) == [
-            b" ".join((before, cursor, event)) for before, (cursor, (_, event)) in zip(cursors, entries, strict=False)
+        cursors = [b"0-0", *(cursor for cursor, _ in entries)]
+        said = await heard()
+        assert said == [
+            b" ".join((steps.id.encode(), before, cursor, event))
+            for before, (cursor, (_, event)) in zip(cursors, entries, strict=False)
         ]
+        assert steps.token not in str(said)
 
-    async def test_a_long_event_rings_without_itself(self, steps: Steps) -> None:
+    async def test_many_texts_of_one_trip_ring_at_once(self, steps: Steps, heard: Heard) -> None:
+        async with Steps(steps.redis) as other:
+            for talk in (steps, other):
+                await talk.say("hello")
+                await talk.begin()
+            args: list[object] = []
+            for talk in (steps, other):
+                owner = (await talk.state())["owner"]
+                args += (talk.id, owner, 0, "yes", events.delta("r", "yes"), "")
+            keys = [getattr(talk.keys, name) for talk in (steps, other) for name in ("state", "events", "partial")]
+            assert await steps.redis.script(scripts.PUBLISH, keys, args) == [1, 1]
+            assert [news.split()[0].decode() for news in (await heard())[-2:]] == [steps.id, other.id]
+
+    async def test_a_long_event_rings_without_itself(self, steps: Steps, heard: Heard) -> None:
         await steps.say("x" * 5000)
-        assert await news(steps) == [b""]
+        assert await heard() == [steps.id.encode()]
 
-    async def test_a_step_that_changes_nothing_does_not_ring(self, steps: Steps) -> None:
+    async def test_a_step_that_changes_nothing_does_not_ring(self, steps: Steps, heard: Heard) -> None:
         for _ in range(2):
             await messages.accept(steps.redis, steps.id, reply_id("x"), "hello", TTL)
         lease, turn = await steps.begin()
         assert await lease.start(turn)
-        rung = await news(steps)
-        assert len(rung) == len(await steps.events()) == 2
-
-    async def test_as_many_rings_are_kept_as_the_tails_are_told(self, steps: Steps) -> None:
-        assert f"'MAXLEN', '~', '{RINGS_KEPT}'".encode() in scripts.PUBLISH.text
+        assert len(await heard()) == len(await steps.events()) == 2
 
 
 class TestAccept:
@@ -177,11 +205,22 @@ class TestStart:
             await old.start(turn)
         assert [event["type"] for event in await steps.events()] == ["message.accepted"]
 
+    async def test_what_a_long_conversation_has_told_is_forgotten_but_for_the_latest(self, steps: Steps) -> None:
+        await steps.redis.together(
+            *(("XADD", steps.keys.events, "*", events.FIELD, events.encode({"number": n})) for n in range(2500))
+        )
+        await steps.say("hello")
+        await steps.begin()
+        kept = await steps.events()
+        assert 2000 <= len(kept) <= 2200
+        assert [event["type"] for event in kept[-2:]] == ["message.accepted", "reply.started"]
+        assert [event["number"] for event in kept[:-2]] == list(range(2500 - len(kept[:-2]), 2500))
+
 
 class TestPublish:
     async def sent(self, steps: Steps, lease: Lease, offset: int, text: str) -> int:
         """Send text as the writer does; 1 if it was taken."""
-        keys = (RINGS, steps.keys.state, steps.keys.events, steps.keys.partial)
+        keys = (steps.keys.state, steps.keys.events, steps.keys.partial)
         args = (lease.conversation, lease.owner, offset, text.encode(), events.delta("r", text), b"")
         (done,) = await steps.redis.script(scripts.PUBLISH, keys, args)
         assert isinstance(done, int)
@@ -231,7 +270,7 @@ class TestPublish:
                 *(other.id, "nobody", 0, "no", events.delta("r", "no"), ""),
                 *(steps.id, lease.owner, 0, "yes", events.delta("r", "yes"), ""),
             ]
-            assert await redis.script(scripts.PUBLISH, [RINGS, *keys], args) == [0, 1]
+            assert await redis.script(scripts.PUBLISH, keys, args) == [0, 1]
             assert await self.deltas(other) == []
             assert await self.deltas(steps) == ["yes"]
 

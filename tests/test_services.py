@@ -6,7 +6,8 @@ import pytest
 
 from api.services import Services
 from tasks.broker import QUEUE_KEY
-from tasks.keys import CANARY_LOCK
+from tasks.canary import CANARY, KEPT
+from tasks.keys import CANARY_LOCK, ConversationKeys
 from tasks.presence import WORKER, Presence
 from tasks.redis_client import RedisClient
 from tasks.settings import Settings
@@ -36,6 +37,13 @@ async def test_without_workers_canaries_do_not_pile_up_and_pass_for_people_who_w
 ) -> None:
     assert await look(services, redis, 5) == 1
     assert services.queued == 1
+
+
+async def test_of_all_canaries_only_the_latest_are_kept(services: Services, redis: RedisClient) -> None:
+    stream = ConversationKeys(CANARY).events
+    await redis.together(*(("XADD", stream, "*", "e", "a canary") for _ in range(1000)))
+    await look(services, redis, 1)
+    assert await redis.command("XLEN", stream) <= 2 * KEPT
 
 
 async def test_with_a_worker_each_look_sends_a_canary_whatever_is_queued(

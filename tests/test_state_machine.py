@@ -20,7 +20,7 @@ from tasks import conversations, events, scripts
 from tasks.conversations import Message, View
 from tasks.embedded_redis import EmbeddedRedis
 from tasks.errors import LeaseLost
-from tasks.keys import RINGS, ConversationKeys, conversation_id
+from tasks.keys import ConversationKeys, conversation_id
 from tasks.lease import LEASE_MS, Lease, Turn, renew
 from tasks.redis_client import Command, RedisClient
 from tasks.sweep import revive
@@ -317,7 +317,7 @@ class Machine(RuleBasedStateMachine):
         assert hand.sent
         offset, text = hand.sent
         owner, before = self._state(talk).get("owner"), self._partial(talk)
-        keys = (RINGS, talk.keys.state, talk.keys.events, talk.keys.partial)
+        keys = (talk.keys.state, talk.keys.events, talk.keys.partial)
         delta = events.delta(hand.turn.reply, text)
         args = (talk.id, hand.lease.owner, offset, text.encode(), delta, b"")
         (done,) = self._run(self._redis.script(scripts.PUBLISH, keys, args))

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from api.tail import MOST_BEHIND, Behind, Resync, Subscription, Tail, parse_cursor
+from api import tail as tail_module
+from api.tail import COUNT, MOST_BEHIND, Behind, Resync, Subscription, Tail, parse_cursor
 from tasks import events
 from tasks.embedded_redis import EmbeddedRedis
 from tasks.processes import wait_until
@@ -34,7 +35,7 @@ async def follow(tail: Tail, steps: Steps, cursor: str | None = None, *, busy: b
     reader = tail.join(steps.id)
     view = await steps.look()
     pending = view.progress.pending > 0
-    await tail.begin(steps.id, reader, cursor or view.cursor, busy=pending if busy is None else busy)
+    tail.begin(steps.id, reader, cursor or view.cursor, busy=pending if busy is None else busy)
     return reader
 
 
@@ -114,6 +115,113 @@ async def test_messages_in_quick_succession_are_all_heard(tail: Tail, redis: Red
         while not frames or frames[-1].get("message", {}).get("text") != "the end":
             frames += await read(reader, "reply.finished")
         assert frames == await steps.events()
+
+
+@pytest.fixture
+def _no_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the tail does not find at once, it does not find."""
+    monkeypatch.setattr(tail_module, "LOOK", 3600)
+
+
+class Held(RedisClient):
+    """Whose reads are answered, once `holding`, not before `let_go` is set."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url, max_connections=4)
+        self.holding = False
+        self.held, self.let_go = asyncio.Event(), asyncio.Event()
+
+    async def command(self, *command: Any) -> Any:
+        answer = await super().command(*command)
+        if self.holding and command[0] == "XREAD":
+            self.held.set()
+            await self.let_go.wait()
+        return answer
+
+
+@pytest.mark.usefixtures("_no_look")
+async def test_more_than_one_read_can_bring_is_read_at_once(tail: Tail, redis: RedisClient) -> None:
+    async with Steps(redis) as steps:
+        many = 2 * COUNT + 10
+        await redis.together(
+            *(("XADD", steps.keys.events, "*", events.FIELD, events.encode({"type": "old"})) for _ in range(many))
+        )
+        await happens_unheard(steps)
+        reader = await follow(tail, steps, "0-0", busy=True)
+        assert await read(reader, "unheard") == await steps.events()
+
+
+@pytest.mark.usefixtures("_no_look")
+async def test_who_knows_less_than_the_tail_is_told_the_rest_though_nothing_more_happens(
+    tail: Tail, redis: RedisClient
+) -> None:
+    async with Steps(redis) as steps:
+        early = await follow(tail, steps)
+        await steps.say("hello")
+        seen = await read(early, "message.accepted")
+        late = await follow(tail, steps, "0-0", busy=False)
+        assert await read(late, "message.accepted") == seen
+
+
+@pytest.mark.usefixtures("_no_look")
+async def test_who_joins_or_is_told_more_while_a_read_is_under_way_misses_nothing(
+    redis_url: str, redis: RedisClient
+) -> None:
+    held = Held(redis_url)
+    tail = Tail(redis_url, held)
+    running = asyncio.create_task(tail.run())
+    async with Steps(redis) as steps:
+        await steps.say("hello")
+        lease, turn = await steps.begin()
+        await steps.write(lease, turn, "one")
+        first, *_ = written = await steps.events()
+        early = await follow(tail, steps, busy=False)
+        held.holding = True
+        late = await follow(tail, steps, first["cursor"], busy=True)
+        await held.held.wait()
+        # The answer to the read is on its way, without these.
+        latest = await follow(tail, steps, "0-0", busy=True)
+        await steps.write(lease, turn, "two", "three")
+        held.let_go.set()
+        everything = await steps.events()
+        assert await read(latest, "three") == everything
+        assert await read(late, "three") == everything[1:]
+        assert await read(early, "three") == everything[len(written) :]
+    running.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await running
+    await tail.aclose()
+    await held.aclose()
+
+
+@pytest.mark.usefixtures("_no_look")
+async def test_what_only_a_read_brought_is_kept_though_more_was_heard_meanwhile(
+    redis_url: str, redis: RedisClient
+) -> None:
+    held = Held(redis_url)
+    tail = Tail(redis_url, held)
+    running = asyncio.create_task(tail.run())
+    async with Steps(redis) as steps:
+        await steps.say("hello")
+        lease, turn = await steps.begin()
+        reader = await follow(tail, steps, busy=False)
+        await steps.write(lease, turn, "one")
+        seen = await read(reader, "one")
+        held.holding = True
+        tail._add(tail._followed[steps.id.encode()])
+        await held.held.wait()
+        await steps.write(lease, turn, "two")
+        seen += await read(reader, "two")
+        await happens_unheard(steps)
+        held.let_go.set()
+        await steps.write(lease, turn, "three")
+        seen += await read(reader, "three")
+        assert seen == (await steps.events())[2:]
+    running.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await running
+    await tail.aclose()
+    await held.aclose()
 
 
 async def happens_unheard(steps: Steps) -> None:
@@ -209,7 +317,7 @@ async def test_a_reader_who_saw_more_than_redis_still_knows_needs_a_snapshot(rea
             await read(reader, "never")
         reader.restart()
         view = await steps.look()
-        await tail.begin(steps.id, reader, view.cursor, busy=False)
+        tail.begin(steps.id, reader, view.cursor, busy=False)
         await steps.say("again")
         await steps.answer("Hi again")
         assert [frame["type"] for frame in await read(reader, "reply.finished")][-1] == "reply.finished"

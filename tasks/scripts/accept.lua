@@ -1,9 +1,9 @@
 -- Accepts a person's message: into the document, the stream and the index of open conversations, at once.
--- KEYS document, events, state, ids, partial, open, rings
+-- KEYS document, events, state, ids, partial, open
 -- ARGV conversation, message id, message (JSON), event, ttl (s), patience (ms) before a sweep looks,
 --      messages that fit (0: any number)
 -- Returns {"gone"}, {"known", cursor}, {"full"} or {"accepted", cursor}.
-local document, events, state, ids, partial, open, rings = unpack(KEYS)
+local document, events, state, ids, partial, open = unpack(KEYS)
 local conversation, id, message, event, ttl, patience, most = unpack(ARGV)
 
 if redis.call('EXISTS', document) == 0 then
@@ -20,8 +20,8 @@ end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 redis.call('JSON.ARRAPPEND', document, '$.messages', message)
-local cursor, news = append(events, event)
-ring(rings, conversation, news)
+local cursor, news = append(conversation, events, event)
+ring(news)
 redis.call('HSET', ids, id, cursor)
 redis.call('HINCRBY', state, 'count', 1)
 if redis.call('HINCRBY', state, 'pending', 1) == 1 then

@@ -1,12 +1,12 @@
 -- Ends the reply in turn: into the document and the stream at once, with exactly the text that was shown.
 -- The holder of the lease ends it as finished or failed; with no owner it is a person who stops it,
 -- and whoever was writing has lost the lease from then on.
--- KEYS document, events, state, ids, partial, open, rings
+-- KEYS document, events, state, ids, partial, open
 -- ARGV conversation, owner ('' to stop), pending and count that the caller saw ('' for any), reply id,
 --      'finished' or 'failed', head and tail of the JSON around the text, JSON string to use if no text was shown,
 --      head of the event, ttl (s), ttl of the stream once nothing is pending (s)
 -- Returns -1 if the lease is lost, -2 if the conversation changed, else how many messages still wait.
-local document, events, state, ids, partial, open, rings = unpack(KEYS)
+local document, events, state, ids, partial, open = unpack(KEYS)
 local conversation, owner, seen, reply, outcome, head, tail, empty, event, ttl, quiet = unpack(ARGV)
 
 local s = redis.call('HMGET', state, 'owner', 'pending', 'count', 'replaces', 'last', 'failed')
@@ -42,8 +42,8 @@ else
 end
 -- A failure's fields stand in the event itself, a message in its own object.
 local payload = outcome == 'failed' and event .. string.sub(body, 2) or event .. body .. '}'
-local _, news = append(events, payload)
-ring(rings, conversation, news)
+local _, news = append(conversation, events, payload)
+ring(news)
 
 pending = redis.call('HINCRBY', state, 'pending', -1)
 redis.call('HSET', state, 'last', reply)

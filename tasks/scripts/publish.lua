@@ -1,12 +1,12 @@
 -- Adds to many replies in one go, and rings with what was added; each item names the lease that allows it and the
 -- place it belongs. Safe to send again after a lost answer: text that is there already is not added twice.
--- KEYS rings, then per item: state, events, partial
+-- KEYS per item: state, events, partial
 -- ARGV per item: conversation, owner, offset (bytes already written), text, event,
 --      waiting ('' leaves it, '-' ends it, else JSON)
 -- Returns per item 1, or 0 if the lease is lost or the text would leave a gap.
-local rings, result, all = KEYS[1], {}, {}
-for i = 1, (#KEYS - 1) / 3 do
-  local state, events, partial = KEYS[i * 3 - 1], KEYS[i * 3], KEYS[i * 3 + 1]
+local result, all = {}, {}
+for i = 1, #KEYS / 3 do
+  local state, events, partial = KEYS[i * 3 - 2], KEYS[i * 3 - 1], KEYS[i * 3]
   local a = i * 6 - 5
   local text, event, waiting = ARGV[a + 3], ARGV[a + 4], ARGV[a + 5]
   local ok = redis.call('HGET', state, 'owner') == ARGV[a + 1]
@@ -24,8 +24,7 @@ for i = 1, (#KEYS - 1) / 3 do
     end
   end
   if ok and fresh then
-    local _, news = append(events, event)
-    all[#all + 1] = ARGV[a]
+    local _, news = append(ARGV[a], events, event)
     all[#all + 1] = news
     if waiting == '-' then
       redis.call('HSET', state, 'phase', 'writing')
@@ -37,6 +36,6 @@ for i = 1, (#KEYS - 1) / 3 do
   result[i] = ok and 1 or 0
 end
 if #all > 0 then
-  ring(rings, unpack(all))
+  ring(table.concat(all, '\n'))
 end
 return result

@@ -1,8 +1,8 @@
 -- Begins a reply, once: who takes a begun reply over goes on without a second beginning.
--- KEYS document, events, state, ids, rings
+-- KEYS document, events, state, ids
 -- ARGV conversation, owner, reply id, id of the message it answers, event
 -- Returns 0 if the lease is lost, 2 if the reply was stopped before its turn, else 1.
-local document, events, state, ids, rings = unpack(KEYS)
+local document, events, state, ids = unpack(KEYS)
 local conversation, owner, reply, to, event = unpack(ARGV)
 
 local s = redis.call('HMGET', state, 'owner', 'reply', 'failed', 'count', 'pending', 'replaces')
@@ -24,8 +24,10 @@ if s[3] then
   redis.call('HDEL', state, 'failed')
 end
 redis.call('HSET', state, 'reply', reply, 'phase', 'writing')
-local _, news = append(events, event)
-ring(rings, conversation, news)
+-- Once a reply is enough: it brings some hundred events, and none of its own writes has to count them.
+redis.call('XTRIM', events, 'MAXLEN', '~', '2000')
+local _, news = append(conversation, events, event)
+ring(news)
 -- The stream of a quiet conversation is gone and begins anew here; it must not outlive the rest.
 redis.call('EXPIRE', events, redis.call('TTL', state))
 return 1

@@ -1,18 +1,19 @@
 -- What every script begins with that has something to tell: an event goes into its conversation's stream, and rings.
 
--- Returns the event's cursor and its news: the cursor before it, its own, and the event. A tail that stands at the one
--- before passes it on without reading the stream. Of a long event there is no news, and it is read.
-local function append(events, event)
+-- Returns the event's cursor and its news: conversation, cursor of the event before it, its own, and the event. A tail
+-- that stands at the one before passes it on without reading the stream. Of a long event it hears the conversation
+-- alone, and reads it.
+local function append(conversation, events, event)
   local last = redis.call('XREVRANGE', events, '+', '-', 'COUNT', 1)[1]
-  local cursor = redis.call('XADD', events, 'MAXLEN', '~', '2000', '*', 'e', event)
+  local cursor = redis.call('XADD', events, '*', 'e', event)
   if #event > 4096 then
-    return cursor, ''
+    return cursor, conversation
   end
-  return cursor, (last and last[1] or '0-0') .. ' ' .. cursor .. ' ' .. event
+  return cursor, conversation .. ' ' .. (last and last[1] or '0-0') .. ' ' .. cursor .. ' ' .. event
 end
 
--- Rings for pairs of conversation and news.
-local function ring(rings, ...)
-  redis.call('XADD', rings, 'MAXLEN', '~', '500', '*', ...)
+-- Tells every tail; a line for each news.
+local function ring(news)
+  redis.call('PUBLISH', 'parley:bell', news)
 end
 

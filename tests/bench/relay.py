@@ -31,7 +31,7 @@ SNAPSHOT = '{"type":"snapshot"}'
 @asynccontextmanager
 async def lifespan(app: Starlette) -> AsyncIterator[None]:
     """One client for all sockets, with as many connections as they need."""
-    limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=20)
     async with httpx.AsyncClient(limits=limits, timeout=60, trust_env=False) as client:
         app.state.client = client
         yield

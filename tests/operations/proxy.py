@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Self
 
 #: What only the tail's connection asks.
-TAIL = b"\r\nXREAD\r\n"
+TAIL = b"\r\nSUBSCRIBE\r\n"
 
 
 class DeafProxy:

@@ -65,7 +65,7 @@ async def test_a_web_process_goes_on_when_one_of_its_tasks_is_killed(services: S
     await conversations.create(services.redis, TOKEN, "Ada", TTL)
     conversation = conversation_id(TOKEN)
     reader = services.tail.join(conversation)
-    await services.tail.begin(conversation, reader, "0-0", busy=False)
+    services.tail.begin(conversation, reader, "0-0", busy=False)
     await killed_and_back(name)
     await messages.accept(services.redis, conversation, "0b0e7d1c-1111-4222-8333-444455556666", "Hello", TTL)
     async with asyncio.timeout(10):
