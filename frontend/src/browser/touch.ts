@@ -1,3 +1,6 @@
 // Whether the person writes on glass: there Enter breaks the line, and focus brings up a keyboard.
 
-export const isTouch = (): boolean => window.matchMedia('(pointer: coarse)').matches;
+/** Asked for once: a browser keeps every list of media queries for as long as the page lives. */
+const coarse = window.matchMedia('(pointer: coarse)');
+
+export const isTouch = (): boolean => coarse.matches;
