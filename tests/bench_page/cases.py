@@ -14,7 +14,7 @@ from tests.bench.report import Row
 from tests.bench_page.assets import MOST_JAVASCRIPT, Requests, gzipped_javascript
 from tests.bench_page.novelist import Novelist, sentence
 from tests.bench_page.tab import Tab, new_tab
-from tests.bench_page.trace import LONG
+from tests.bench_page.trace import LONG, Trace
 from tests.client import history, new_token
 from tests.stack import Stack
 
@@ -24,6 +24,8 @@ READY = "document.querySelector('textarea') && document.querySelector('.line')?.
 
 #: After how many replies the page has all that it will have for ever: its caches, its compiled code.
 WARM = 3
+#: Messages of a conversation that has nothing to hide.
+FEW = 20
 #: The last few exchanges are laid out wherever one is; those above them only when they come near.
 LAID_OUT = 5
 
@@ -160,19 +162,18 @@ async def memory(bench: Bench) -> list[Row]:
 
 async def length(bench: Bench) -> list[Row]:
     """A long conversation: opened in tabs that never saw it, then scrolled through."""
-    token = await _long_conversation(bench)
+    few = min(FEW, bench.messages)
+    token = await _conversation(bench, few)
+    async with new_tab(bench.browser, WATCH_OPENING) as tab:
+        short = await _open(bench, tab, token, few)
+    token = await _conversation(bench, bench.messages)
     shown: list[float] = []
     filled: list[float] = []
     for _ in range(bench.openings):
         async with new_tab(bench.browser, WATCH_OPENING) as tab:
-            async with tab.recorded(from_here=False) as opening:
-                await tab.page.goto(f"{bench.stack.url}/chat/{token}")
-                await tab.until("performance.getEntriesByName('bench:filled').length")
+            opening = await _open(bench, tab, token, bench.messages)
             shown.append(await _marked(tab, "shown"))
             filled.append(await _marked(tab, "filled"))
-            count = await tab.evaluate("document.querySelectorAll('article').length")
-            if count != bench.messages:
-                raise RuntimeError(f"The page has {count} of {bench.messages} messages")
             if len(shown) == bench.openings:
                 async with tab.recorded() as scrolling:
                     await _scroll_through(bench, tab)
@@ -187,11 +188,17 @@ async def length(bench: Bench) -> list[Row]:
         ),
         Row(f"{what}: until all are in the document", statistics.median(filled), unit="ms"),
         Row(
-            f"{what}: longest frame while opening",
-            opening.trace.longest_frame,
+            f"{what}: the first drawing, nothing to be seen before",
+            opening.longest_frame,
+            unit="ms",
+            note=f"the longest frame of the opening; of {few} messages {short.longest_frame:.0f} ms",
+        ),
+        Row(
+            f"{what}: longest frame once the end is shown",
+            opening.longest_frame_since("bench:shown"),
             LONG,
             unit="ms",
-            note=opening.trace.note(),
+            note=opening.note(),
         ),
         Row(
             f"{what}: longest frame, scrolling",
@@ -231,11 +238,22 @@ async def _check_reply(bench: Bench, tab: Tab, token: str) -> None:
         raise RuntimeError(f"Of {len(bench.model.text)} characters {len(kept)} were kept and {drawn} drawn")
 
 
-async def _long_conversation(bench: Bench) -> str:
+async def _open(bench: Bench, tab: Tab, token: str, messages: int) -> Trace:
+    """Open a conversation until all of it is in the document. Raises RuntimeError if it is not."""
+    async with tab.recorded(from_here=False) as opening:
+        await tab.page.goto(f"{bench.stack.url}/chat/{token}")
+        await tab.until("performance.getEntriesByName('bench:filled').length")
+    count = await tab.evaluate("document.querySelectorAll('article').length")
+    if count != messages:
+        raise RuntimeError(f"The page has {count} of {messages} messages")
+    return opening.trace
+
+
+async def _conversation(bench: Bench, messages: int) -> str:
     """Write one straight into Redis; returns its token."""
     token = await new_token(bench.stack.url)
     talk: list[dict[str, str]] = []
-    for number in range(bench.messages // 2):
+    for number in range(messages // 2):
         asked = {"id": str(uuid.uuid4()), "role": "human", "text": f"What of night {number}?", "timestamp": now_iso()}
         text = f"{sentence(number)} {sentence(number + 1)}\n\n- {sentence(number + 2)}\n- {sentence(number + 3)}"
         reply = {"id": str(uuid.uuid4()), "role": "bot", "text": text, "timestamp": now_iso()}

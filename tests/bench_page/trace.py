@@ -45,6 +45,7 @@ class Trace:
         ]
         #: Milliseconds of each frame that the main thread made: from the first thing done for it to its last paint.
         self.frames = [(end - begin) / 1e3 for begin, end, _ in self._pairs("AnimationFrame")]
+        self._marks = {event["name"]: event["ts"] for event in self._events if "blink.user_timing" in event["cat"]}
 
     def _covers(self, event: Event) -> bool:
         return bool(self._begin <= event["ts"] and event["ts"] + event.get("dur", 0) <= self._end)
@@ -65,6 +66,12 @@ class Trace:
     def longest_frame(self) -> float:
         """Milliseconds."""
         return max(self.frames, default=0.0)
+
+    def longest_frame_since(self, mark: str) -> float:
+        """Milliseconds; of the frames that begin after one of the page's marks. Raises KeyError if it is not there."""
+        since = self._marks[mark]
+        later = [end - begin for begin, end, _ in self._pairs("AnimationFrame") if begin > since]
+        return max(later, default=0) / 1e3
 
     @property
     def long_tasks(self) -> int:
