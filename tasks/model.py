@@ -39,8 +39,8 @@ ERROR_LIMIT = 1 << 16
 #: Seconds that a finished answer has for its last bytes, so that its connection can be used again.
 DRAIN = 0.25
 
-#: What the transport raises.
-TRANSPORT_ERRORS = (aiohttp.ClientError, OSError)
+#: What the transport raises; RuntimeError is aiohttp's word for a connection that broke a moment ago.
+TRANSPORT_ERRORS = (aiohttp.ClientError, OSError, RuntimeError)
 
 EMPTY = Trouble("model_empty", "The model answered without a single word.", "retrying")
 

@@ -9,7 +9,7 @@ import ssl
 import subprocess
 import time
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -224,6 +224,19 @@ async def test_closing_the_iterator_closes_the_request_at_once(protocol: str) ->
         await events.aclose()
         await eventually(lambda: server.stats.cancelled == 1)
         assert server.stats.open == 0
+
+
+async def test_a_connection_that_breaks_before_anybody_was_told_is_one_that_broke() -> None:
+    async with (
+        raw_server(sends(STREAM_HEAD, tgi(" One", end=None), then="wait")) as server,
+        model(server.url) as client,
+    ):
+        async with aclosing(client.reply("Ada", [Turn("human", "Hi")], "", Rest())) as events:
+            assert await anext(events) == Text("One")
+            connector: Any = client._session.connector
+            (connection,) = connector._acquired
+            connection.transport.abort()
+            assert isinstance(await anext(events), Waiting)
 
 
 async def test_cancelling_the_task_closes_the_request_even_before_the_first_token() -> None:
