@@ -188,10 +188,14 @@ class Answering:
         self._watch_until = self.loop.time() + WATCH
 
     async def _close(self) -> None:
-        tasks = list(self._tasks)
-        for lease in list(self._tasks.values()):
-            lease.lose()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        while self._tasks:
+            # One that was begun just now, or is while others hand over, has to have its first step behind it: what is
+            # cancelled before hands nothing over.
+            await asyncio.sleep(0)
+            tasks = dict(self._tasks)
+            for lease in tasks.values():
+                lease.lose()
+            await asyncio.gather(*tasks, return_exceptions=True)
         self._check.cancel()
         await self._background.stop()
         with contextlib.suppress(StorageError):

@@ -1,6 +1,7 @@
 """Each background task is killed in turn: it is started again and does its work, or its process ends."""
 
 import asyncio
+import json
 import subprocess
 import sys
 import threading
@@ -15,7 +16,7 @@ from api import messages
 from api.services import Services
 from tasks import conversations
 from tasks.answering import Answering
-from tasks.broker import ACTOR, QUEUE, WaitingBroker, enqueue_commands
+from tasks.broker import ACTOR, QUEUE, QUEUE_KEY, WaitingBroker, enqueue_commands
 from tasks.embedded_redis import EmbeddedRedis
 from tasks.keys import conversation_id
 from tasks.lease import Lease
@@ -105,6 +106,28 @@ def test_a_worker_goes_on_when_one_of_its_tasks_is_killed(answering: Answering, 
     assert answering.places.wait(10)
     answering.begin(conversation_id(TOKEN))
     assert answering.answered.wait(10)  # type: ignore[attr-defined]
+
+
+def test_a_message_that_comes_while_a_worker_hands_over_is_handed_over_too(url: str) -> None:
+    begun = threading.Event()
+
+    async def story(answering: Answering, lease: Lease) -> None:
+        try:
+            begun.set()
+            await asyncio.Event().wait()
+        finally:
+            # Dramatiq's threads go on with what they have.
+            if lease.conversation == conversation_id("first"):
+                answering._begin(conversation_id("second"))
+
+    answering = Answering(Settings(redis_url=url), story)
+    answering.start()
+    answering.begin(conversation_id("first"))
+    assert begun.wait(60)
+    answering.stop()
+    with redis.Redis.from_url(url) as client:
+        queued = [json.loads(message)["args"] for message in client.hvals(f"{QUEUE_KEY}.msgs")]
+    assert sorted(queued) == sorted([[conversation_id("first")], [conversation_id("second")]])
 
 
 def test_a_worker_whose_event_loop_has_ended_ends_as_well(url: str) -> None:
