@@ -18,7 +18,7 @@ from tasks.redis_client import Command, RedisClient, command_of
 LEASE_MS = 4500
 #: Messages that are read for a prompt, at any length of the conversation; of very short ones a context could hold
 #: more.
-TURNS_READ = 48
+TURNS_READ = 32
 
 _numbers = itertools.count()
 
