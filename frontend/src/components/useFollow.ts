@@ -7,8 +7,7 @@ const NEAR_PX = 3;
 /** From farther away than this many screens one is taken to the end at once: all in between would have to be drawn. */
 const FAR_SCREENS = 4;
 
-/** Asked for once: a browser keeps every list of media queries for as long as the page lives. */
-const reducedMotion = window.matchMedia('(prefers-reduced-motion: reduce)');
+const reducedMotion = () => window.matchMedia('(prefers-reduced-motion: reduce)').matches;
 
 const page = () => document.documentElement;
 
@@ -28,7 +27,7 @@ export function useFollow(anything: boolean): Follow {
     following.current = true;
     setAtEnd(true);
     const near = gapBelow() < FAR_SCREENS * window.innerHeight;
-    const behavior = smoothly && near && !reducedMotion.matches ? 'smooth' : 'instant';
+    const behavior = smoothly && near && !reducedMotion() ? 'smooth' : 'instant';
     window.scrollTo({ top: page().scrollHeight, behavior });
   }, []);
 
