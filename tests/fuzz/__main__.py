@@ -15,8 +15,6 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -144,10 +142,9 @@ class Fuzz:
         return self._report()
 
     async def _round(self, name: str) -> None:
-        async with a_neighbour():
-            self._others.take()
-            await asyncio.sleep(QUIET)
-            quiet = self._others.take()
+        self._others.take()
+        await asyncio.sleep(QUIET)
+        quiet = self._others.take()
         # Examples are to be carried out, not to run into limits: they have a web process without any.
         port = self._stack.ports[name in GENERATED]
         done = await in_a_process(name, f"http://127.0.0.1:{port}", self._random.randrange(1_000_000))
@@ -192,18 +189,6 @@ def memory(stack: Stack) -> int:
     """Bytes of all processes of web and worker."""
     parents = [psutil.Process(child.pid) for child in stack.processes.children if child.alive]
     return sum(p.memory_info().rss for parent in parents for p in (parent, *parent.children(recursive=True)))
-
-
-@asynccontextmanager
-async def a_neighbour() -> AsyncIterator[None]:
-    """Somebody who keeps a core as busy as an attacker does, and attacks nobody: an attacker on a machine of its own
-    would not slow this one, so what it takes from others here just by running must be in both figures."""
-    process = await asyncio.create_subprocess_exec(sys.executable, "-c", "import os\nos.nice(19)\nwhile True: pass")
-    try:
-        yield
-    finally:
-        process.kill()
-        await process.wait()
 
 
 async def in_a_process(name: str, url: str, start: int) -> Counter[str]:
