@@ -139,6 +139,20 @@ class Held(RedisClient):
         return answer
 
 
+@contextlib.asynccontextmanager
+async def holding(url: str) -> AsyncIterator[tuple[Tail, Held]]:
+    """A tail that runs, and what it reads with."""
+    held = Held(url)
+    tail = Tail(url, held)
+    running = asyncio.create_task(tail.run())
+    yield tail, held
+    running.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await running
+    await tail.aclose()
+    await held.aclose()
+
+
 @pytest.mark.usefixtures("_no_look")
 async def test_more_than_one_read_can_bring_is_read_at_once(tail: Tail, redis: RedisClient) -> None:
     async with Steps(redis) as steps:
@@ -167,10 +181,7 @@ async def test_who_knows_less_than_the_tail_is_told_the_rest_though_nothing_more
 async def test_who_joins_or_is_told_more_while_a_read_is_under_way_misses_nothing(
     redis_url: str, redis: RedisClient
 ) -> None:
-    held = Held(redis_url)
-    tail = Tail(redis_url, held)
-    running = asyncio.create_task(tail.run())
-    async with Steps(redis) as steps:
+    async with holding(redis_url) as (tail, held), Steps(redis) as steps:
         await steps.say("hello")
         lease, turn = await steps.begin()
         await steps.write(lease, turn, "one")
@@ -187,21 +198,13 @@ async def test_who_joins_or_is_told_more_while_a_read_is_under_way_misses_nothin
         assert await read(latest, "three") == everything
         assert await read(late, "three") == everything[1:]
         assert await read(early, "three") == everything[len(written) :]
-    running.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await running
-    await tail.aclose()
-    await held.aclose()
 
 
 @pytest.mark.usefixtures("_no_look")
 async def test_what_only_a_read_brought_is_kept_though_more_was_heard_meanwhile(
     redis_url: str, redis: RedisClient
 ) -> None:
-    held = Held(redis_url)
-    tail = Tail(redis_url, held)
-    running = asyncio.create_task(tail.run())
-    async with Steps(redis) as steps:
+    async with holding(redis_url) as (tail, held), Steps(redis) as steps:
         await steps.say("hello")
         lease, turn = await steps.begin()
         reader = await follow(tail, steps, busy=False)
@@ -217,11 +220,6 @@ async def test_what_only_a_read_brought_is_kept_though_more_was_heard_meanwhile(
         await steps.write(lease, turn, "three")
         seen += await read(reader, "three")
         assert seen == (await steps.events())[2:]
-    running.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await running
-    await tail.aclose()
-    await held.aclose()
 
 
 async def happens_unheard(steps: Steps) -> None:
