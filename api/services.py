@@ -48,6 +48,8 @@ class Services:
         self.figures = Figures()
         self.state = OK
         self._trouble = ""
+        #: Until then silence says nothing: those who are alive had no Redis to say so.
+        self._excused_until = 0.0
         self._told_sockets = -1
         self.queued = 0
         self.readers: set[Subscription] = set()
@@ -129,14 +131,20 @@ class Services:
 
     async def _watch(self) -> None:
         while True:
-            try:
-                with translated():
-                    async with asyncio.timeout(PATIENCE):
-                        await self._look()
-                self._say(OK if self.presence.workers() and self._heard_lately() else NO_WORKER)
-            except StorageError as error:
-                self._say(STORAGE_AWAY, str(error))
+            await self._watch_once()
             await asyncio.sleep(WATCH)
+
+    async def _watch_once(self) -> None:
+        try:
+            with translated():
+                async with asyncio.timeout(PATIENCE):
+                    await self._look()
+        except StorageError as error:
+            self._excused_until = time.monotonic() + OVERDUE
+            self._say(STORAGE_AWAY, str(error))
+        else:
+            excused = time.monotonic() < self._excused_until
+            self._say(OK if excused or (self.presence.workers() and self._heard_lately()) else NO_WORKER)
 
     async def _look(self) -> None:
         await self.presence.beat()

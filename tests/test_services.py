@@ -4,9 +4,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from api.services import Services
+from api.services import NO_WORKER, OK, OVERDUE, STORAGE_AWAY, Services
 from tasks.broker import QUEUE_KEY
 from tasks.canary import CANARY, KEPT
+from tasks.errors import StorageAway
 from tasks.keys import CANARY_LOCK, ConversationKeys
 from tasks.presence import WORKER, Presence
 from tasks.redis_client import RedisClient
@@ -51,3 +52,23 @@ async def test_with_a_worker_each_look_sends_a_canary_whatever_is_queued(
 ) -> None:
     await Presence(redis, f"{WORKER}:1:a").beat()
     assert await look(services, redis, 3) == 3
+
+
+async def test_after_redis_was_away_those_who_could_not_be_heard_are_not_called_dead_at_once(
+    services: Services, redis: RedisClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await services._watch_once()
+    assert services.state == NO_WORKER
+
+    async def away() -> None:
+        raise StorageAway("Redis cannot be reached.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(services, "_look", away)
+        await services._watch_once()
+        assert services.state == STORAGE_AWAY
+    await services._watch_once()
+    assert services.state == OK
+    services._excused_until -= OVERDUE
+    await services._watch_once()
+    assert services.state == NO_WORKER
