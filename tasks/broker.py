@@ -9,6 +9,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, Protocol
 
 import redis
@@ -17,6 +18,7 @@ from dramatiq.broker import Consumer, MessageProxy
 from dramatiq.brokers.redis import RedisBroker
 from dramatiq.common import dq_name
 
+from tasks import scripts
 from tasks.keys import QUEUE_NAMESPACE
 from tasks.redis_client import Command, sync_client
 
@@ -24,6 +26,7 @@ log = logging.getLogger("parley.broker")
 
 QUEUE = "replies"
 QUEUE_KEY = f"{QUEUE_NAMESPACE}:{QUEUE}"
+MESSAGES_KEY = f"{QUEUE_KEY}.msgs"
 ACTOR = "answer"
 #: Seconds that a consumer blocks in Redis before it asks again; below every proxy's idle limit.
 BLOCK = 8
@@ -53,19 +56,17 @@ def enqueue_commands(conversation: str) -> tuple[Command, Command]:
         kwargs={},
         options={"redis_message_id": entry},
     )
-    return ("HSET", f"{QUEUE_KEY}.msgs", entry, message.encode()), ("RPUSH", QUEUE_KEY, entry)
+    return ("HSET", MESSAGES_KEY, entry, message.encode()), ("RPUSH", QUEUE_KEY, entry)
 
 
 class WaitingConsumer(Consumer):
     """Takes messages one at a time: first room for it, then a message, both waited for without polling."""
 
-    def __init__(self, broker: "WaitingBroker", queue_name: str) -> None:
+    def __init__(self, broker: "WaitingBroker") -> None:
         self._broker = broker
-        self._queue = queue_name
-        self._key = f"{broker.namespace}:{queue_name}"
         self._has_room = False
-        #: The last look found something, so the next one need not wait first.
-        self._busy = False
+        #: There were more behind the last one, so the next look need not wait for them first.
+        self._more = False
         self._away = False
 
     def __next__(self) -> MessageProxy | None:
@@ -77,23 +78,20 @@ class WaitingConsumer(Consumer):
         return self._guarded(self._fetch) if self._has_room else None
 
     def ack(self, message: MessageProxy) -> None:
-        """The message was handed on; from here the conversation's own state says what is left to do."""
-        self._guarded(lambda: self._broker.do_ack(self._queue, message.options["redis_message_id"]))
+        """The message was handed on; it left the queue when it was taken."""
 
     def nack(self, message: MessageProxy) -> None:
-        """The message makes no sense to us."""
-        self._guarded(lambda: self._broker.do_nack(self._queue, message.options["redis_message_id"]))
+        """The message makes no sense to us; nor would it to others."""
 
     def requeue(self, messages: Iterable[MessageProxy]) -> None:
-        """Put back what was fetched and not begun."""
-        ids = [message.options["redis_message_id"] for message in messages]
-        if ids:
-            self._guarded(lambda: self._broker.do_requeue(self._queue, *ids))
+        """Put back what was taken and not begun."""
+        for message in messages:
+            self._guarded(partial(self._broker.enqueue, message.copy()))
 
     def _fetch(self) -> MessageProxy | None:
-        fetched = self._broker.do_fetch(self._queue, 1) if self._busy or self._wait() else None
-        self._busy = bool(fetched)
-        if not fetched or fetched[0] is None:
+        fetched = self._broker.fetch() if self._more or self._wait() else None
+        self._more = bool(fetched and fetched[1])
+        if not fetched:
             return None
         self._has_room = False
         return MessageProxy(Message.decode(fetched[0]))
@@ -101,7 +99,7 @@ class WaitingConsumer(Consumer):
     def _wait(self) -> bool:
         """Block until the queue is not empty: moving its head onto itself changes nothing."""
         began = time.monotonic()
-        head = self._broker.waiting_client.blmove(self._key, self._key, BLOCK, "LEFT", "LEFT")
+        head = self._broker.waiting_client.blmove(QUEUE_KEY, QUEUE_KEY, BLOCK, "LEFT", "LEFT")
         if head is None and time.monotonic() - began < PAUSE:
             # A server that does not block (fakeredis over TCP) must not make us spin.
             time.sleep(PAUSE / 5)
@@ -110,7 +108,7 @@ class WaitingConsumer(Consumer):
     def _guarded(self, step: Callable[[], Any]) -> Any:
         """Redis gone is no reason to end: say it once, and try again until it is back.
 
-        A message that was fetched or not acknowledged meanwhile is no loss: the sweep finds its conversation.
+        A message that was taken and never arrived is no loss: the sweep finds its conversation.
         """
         try:
             result = step()
@@ -147,12 +145,22 @@ class WaitingBroker(RedisBroker):
         self.room = room
         self.closing = threading.Event()
         self.waiting_client = sync_client(url, max_connections=1, timeout=BLOCK * 2, retries=0)
+        self._fetch = self.client.register_script(scripts.FETCH.text)
 
     def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 5000) -> Consumer:
         """A consumer for a queue of ours."""
         if queue_name == dq_name(QUEUE):
             return _IdleConsumer(self.closing)
-        return WaitingConsumer(self, queue_name)
+        return WaitingConsumer(self)
+
+    def fetch(self) -> tuple[bytes, int] | None:
+        """Take the first message off the queue; with it, how many are left.
+
+        Stock Dramatiq takes two steps and keeps a list of who has what. The loss that this guards against is made good
+        sooner by what stands in the conversation's own state.
+        """
+        fetched: tuple[bytes, int] | None = self._fetch(keys=(QUEUE_KEY, MESSAGES_KEY))
+        return fetched
 
     def close_consumers(self) -> None:
         """Take nothing more, and wake the consumer that blocks in Redis."""

@@ -162,15 +162,15 @@ def test_a_consumer_that_fails_is_started_again(url: str, monkeypatch: pytest.Mo
     def answer(conversation: str) -> None:
         got.set()
 
-    fetch = broker.do_fetch
+    fetch = broker.fetch
 
-    def fails_once(*args: object) -> object:
+    def fails_once() -> tuple[bytes, int] | None:
         if not failed.is_set():
             failed.set()
             raise ValueError("not a trouble of Redis'")
-        return fetch(*args)
+        return fetch()
 
-    monkeypatch.setattr(broker, "do_fetch", fails_once, raising=False)
+    monkeypatch.setattr(broker, "fetch", fails_once)
     running = dramatiq.Worker(broker, worker_threads=1, worker_timeout=100)
     running.start()
     try:
