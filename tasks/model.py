@@ -211,7 +211,7 @@ class Model:
             ):
                 await _check(response)
                 answer = Answer(self._endpoint.protocol, response.headers.get("content-type", ""), text, limit)
-                async for chunk in response.content.iter_any():
+                while chunk := await response.content.readany():
                     silence.end()
                     if piece := answer.feed(chunk):
                         yield reply.show(piece, prompt)
