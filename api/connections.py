@@ -11,6 +11,7 @@ from typing import Any
 from uvicorn._types import ASGIReceiveEvent, ASGISendEvent
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.protocol import State
 
 #: Bytes of a request's first line and headers; browsers and proxies send a few thousand.
 MOST_HEADERS = 65_536
@@ -130,6 +131,17 @@ class Socket(WebSocketsSansIOProtocol):
             self.writable.set()
         await super().send(message)
 
+    def send_now(self, text: str) -> bool:
+        """Send a text frame without waiting; False if it would have to, or cannot be sent any more.
+
+        The application finds it in its scope, as `parley.send_now`.
+        """
+        if not self.writable.is_set() or self.disconnected or self.conn.state is not State.OPEN:
+            return False
+        self.conn.send_text(text.encode())
+        self.transport.write(b"".join(self.conn.data_to_send()))
+        return True
+
     async def receive(self) -> ASGIReceiveEvent:
         """The next event for the application."""
         message = await self.queue.get()
@@ -139,6 +151,7 @@ class Socket(WebSocketsSansIOProtocol):
 
     async def run_asgi(self) -> None:
         """Run the application; when it is through with this socket, so are we."""
+        self.scope["parley.send_now"] = self.send_now  # type: ignore[typeddict-unknown-key]
         try:
             await super().run_asgi()
         finally:

@@ -71,6 +71,10 @@ class Subscription:
         self._size = 0
         self._trouble: type[Behind] | type[Resync] | None = None
         self._something = asyncio.Event()
+        #: Everything it was given has been taken and sent.
+        self._idle = False
+        #: Sends a frame to who has got all before it; False if that is not possible at once.
+        self.send_now: Callable[[str], bool] = lambda frame: False
         #: Called when the reader falls too far behind; by then it is stuck in sending.
         self.on_behind: Callable[[], object] = lambda: None
 
@@ -80,7 +84,9 @@ class Subscription:
         return self._trouble is Behind
 
     def push(self, frame: str) -> None:
-        """Put a frame behind those that wait."""
+        """Send a frame, or put it behind those that wait."""
+        if self._idle and not self._frames and self._trouble is None and self.send_now(frame):
+            return
         self._size += len(frame)
         if self._size > MOST_BEHIND:
             self.interrupt(Behind)
@@ -103,7 +109,9 @@ class Subscription:
 
     async def __aiter__(self) -> AsyncIterator[list[str]]:
         while True:
+            self._idle = True
             await self._something.wait()
+            self._idle = False
             self._something.clear()
             if self._trouble:
                 raise self._trouble

@@ -24,6 +24,8 @@ log = logging.getLogger("parley.websocket")
 
 #: Seconds that a close frame may take.
 CLOSE_TIMEOUT = 2.0
+#: How the last frame of a deleted conversation ends.
+DELETED = ',"type":"conversation.deleted"}'
 UNAVAILABLE = "This cannot be stored right now. It is kept here and sent again."
 
 
@@ -76,6 +78,7 @@ class Socket:
         try:
             if not (after and await self._resume(after)):
                 await self._snapshot()
+            self._reader.send_now = self._send_now
             services.readers.add(self._reader)
             if services.state != OK:
                 self._reader.push(protocol.service(services.state))
@@ -115,13 +118,17 @@ class Socket:
             await revive(redis, self._conversation)
         return True
 
+    def _send_now(self, frame: str) -> bool:
+        """Without waking anybody, which costs more than the sending; whatever needs more care is for `_send`."""
+        return not frame.endswith(DELETED) and self._websocket.scope["parley.send_now"](frame)
+
     async def _send(self) -> None:
         while True:
             try:
                 async for frames in self._reader:
                     for frame in frames:
                         await self._websocket.send_text(frame)
-                        if frame.endswith(',"type":"conversation.deleted"}'):
+                        if frame.endswith(DELETED):
                             raise ConversationGone("This conversation was deleted.")
             except Resync:
                 self._reader.restart()
