@@ -136,7 +136,7 @@ class Socket(WebSocketsSansIOProtocol):
 
         The application finds it in its scope, as `parley.send_now`.
         """
-        if not self.writable.is_set() or self.disconnected or self.conn.state is not State.OPEN:
+        if not self.writable.is_set() or self.transport.is_closing() or self.conn.state is not State.OPEN:
             return False
         self.conn.send_text(text.encode())
         self.transport.write(b"".join(self.conn.data_to_send()))
