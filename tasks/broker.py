@@ -91,7 +91,8 @@ class WaitingConsumer(Consumer):
     def _fetch(self) -> MessageProxy | None:
         fetched = self._broker.fetch() if self._more or self._wait() else None
         self._more = bool(fetched and fetched[1])
-        if not fetched:
+        if not fetched or fetched[0] is None:
+            # A message that was enqueued twice, for the first answer was lost, is there once.
             return None
         self._has_room = False
         return MessageProxy(Message.decode(fetched[0]))
@@ -153,13 +154,13 @@ class WaitingBroker(RedisBroker):
             return _IdleConsumer(self.closing)
         return WaitingConsumer(self)
 
-    def fetch(self) -> tuple[bytes, int] | None:
+    def fetch(self) -> tuple[bytes | None, int] | None:
         """Take the first message off the queue; with it, how many are left.
 
         Stock Dramatiq takes two steps and keeps a list of who has what. The loss that this guards against is made good
         sooner by what stands in the conversation's own state.
         """
-        fetched: tuple[bytes, int] | None = self._fetch(keys=(QUEUE_KEY, MESSAGES_KEY))
+        fetched: tuple[bytes | None, int] | None = self._fetch(keys=(QUEUE_KEY, MESSAGES_KEY))
         return fetched
 
     def close_consumers(self) -> None:

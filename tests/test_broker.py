@@ -123,6 +123,17 @@ def test_messages_come_in_their_order_each_once(client: redis_py.Redis, consumer
         consumer.ack(message)
 
 
+def test_a_message_that_was_enqueued_twice_by_a_resent_command_is_taken_once(
+    client: redis_py.Redis, consumer: WaitingConsumer
+) -> None:
+    store, push = enqueue_commands("c1")
+    execute: Callable[..., Any] = client.execute_command
+    for command in (store, push, push):
+        execute(*command)
+    enqueue(client, "c2")
+    assert [take(consumer).args for _ in range(2)] == [("c1",), ("c2",)]
+
+
 def test_without_room_nothing_is_taken_from_others(
     client: redis_py.Redis, consumer: WaitingConsumer, room: Room
 ) -> None:

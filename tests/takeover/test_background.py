@@ -164,7 +164,7 @@ def test_a_consumer_that_fails_is_started_again(url: str, monkeypatch: pytest.Mo
 
     fetch = broker.fetch
 
-    def fails_once() -> tuple[bytes, int] | None:
+    def fails_once() -> tuple[bytes | None, int] | None:
         if not failed.is_set():
             failed.set()
             raise ValueError("not a trouble of Redis'")
