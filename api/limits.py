@@ -2,9 +2,6 @@
 
 import math
 import time
-from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from limits import RateLimitItem, RateLimitItemPerHour, RateLimitItemPerMinute
 from limits.aio.storage import RedisStorage
@@ -20,10 +17,6 @@ CONNECTIONS = 1
 CROWDED = 30.0
 
 
-class TooManySockets(Exception):
-    """This session or address has as many sockets open as it may."""
-
-
 class Limits:
     """The limits of `settings`; 0 means none."""
 
@@ -37,7 +30,6 @@ class Limits:
         )
         self._counter = MovingWindowRateLimiter(storage)
         self._settings = settings
-        self._sockets: Counter[str] = Counter()
         #: When what was refused may happen again.
         self._closed: dict[str, float] = {}
 
@@ -63,24 +55,6 @@ class Limits:
         """Count a new session of an address; returns the seconds to wait, 0 if it is allowed. Raises StorageError."""
         most = self._settings.limit_sessions_per_hour
         return await self._hit(RateLimitItemPerHour(most), "sessions", address) if most else 0
-
-    @contextmanager
-    def socket(self, conversation: str, address: str) -> Iterator[None]:
-        """Count an open socket of this process while it is open. Raises TooManySockets."""
-        names = {
-            f"session {conversation}": self._settings.limit_sockets_per_session,
-            f"address {address}": self._settings.limit_sockets_per_address,
-        }
-        if any(most and self._sockets[name] >= most for name, most in names.items()):
-            raise TooManySockets
-        self._sockets.update(names.keys())
-        try:
-            yield
-        finally:
-            self._sockets.subtract(names.keys())
-            for name in names:
-                if not self._sockets[name]:
-                    del self._sockets[name]
 
     async def aclose(self) -> None:
         """Close the connections."""

@@ -13,7 +13,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from api import messages
 from api.address import address_of
 from api.halves import Pace, run_both
-from api.limits import TooManySockets
+from api.open_sockets import TooManySockets
 from api.protocol import Refused, check_text
 from api.services import Services
 from api.sessions import conversation_of
@@ -41,7 +41,7 @@ async def serve(websocket: WebSocket, services: Services, token: str) -> None:
     with contextlib.suppress(WebSocketDisconnect, RuntimeError, asyncio.CancelledError):
         try:
             conversation = conversation_of(token)
-            with services.limits.socket(conversation, address):
+            async with services.sockets.one_more(conversation, address):
                 await SeedSocket(websocket, services, conversation, address).run()
         except (ConversationGone, TooManySockets, StorageError, Behind):
             await websocket.close(POLICY_VIOLATION)

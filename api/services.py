@@ -10,6 +10,7 @@ from typing import Any
 
 from api import protocol
 from api.limits import Limits
+from api.open_sockets import ALL, OpenSockets
 from api.tail import Resync, Subscription, Tail
 from tasks import canary, figures
 from tasks.broker import QUEUE_KEY
@@ -43,14 +44,14 @@ class Services:
         self.settings = settings
         self.redis = RedisClient(settings.redis_url, max_connections=CONNECTIONS)
         self.tail = Tail(settings.redis_url, self.redis)
-        self.limits = Limits(settings)
         self.presence = Presence(self.redis, f"{WEB}:{os.getpid()}:{uuid.uuid4().hex[:8]}")
+        self.sockets = OpenSockets(settings, self.redis, self.presence.process)
+        self.limits = Limits(settings)
         self.figures = Figures()
         self.state = OK
         self._trouble = ""
         #: Until then silence says nothing: those who are alive had no Redis to say so.
         self._excused_until = 0.0
-        self._told_sockets = -1
         self.queued = 0
         self.readers: set[Subscription] = set()
         self._background = Background()
@@ -71,6 +72,7 @@ class Services:
         self._check = asyncio.create_task(refuse_unfit(self.settings.redis_url, CONNECTIONS + 2))
         self._keep("the tail", self.tail.run)
         self._keep("the watch", self._watch)
+        self._keep("the open sockets", self.sockets.run)
         self._keep("the canary", lambda: self._hear_canaries(reader))
 
     async def stop(self) -> None:
@@ -79,8 +81,8 @@ class Services:
         await self._background.stop()
         with contextlib.suppress(StorageError):
             await self.figures.send(self.redis)
-            await self.redis.command("HDEL", SOCKETS, self.presence.process)
             await self.presence.leave()
+            await self.sockets.leave()
         await self.tail.aclose()
         await self.limits.aclose()
         await self.redis.aclose()
@@ -104,14 +106,14 @@ class Services:
     async def gauges(self) -> dict[str, float]:
         """What is true at this moment, for `/metrics`. Raises StorageError."""
         began = time.perf_counter()
-        queued, sockets = await self.redis.together(("LLEN", QUEUE_KEY), ("HGETALL", SOCKETS), atomic=False)
-        alive = self.presence.alive()
-        by_process = dict(zip(sockets[::2], sockets[1::2], strict=True))
+        webs = [name for name in self.presence.alive() if name.startswith(WEB)]
+        held = (("HGET", SOCKETS + name, ALL) for name in webs)
+        queued, *sockets = await self.redis.together(("LLEN", QUEUE_KEY), *held, atomic=False)
         return {
             "redis_seconds": time.perf_counter() - began,
             "queue_depth": queued,
             "workers_alive": self.presence.workers(),
-            "sockets": sum(int(n) for name, n in by_process.items() if name.decode() in alive),
+            "sockets": sum(int(number or 0) for number in sockets),
         }
 
     async def totals(self) -> dict[str, float]:
@@ -153,9 +155,6 @@ class Services:
         if self.presence.workers() or not self.queued:
             await canary.send(self.redis)
         await self.figures.send(self.redis)
-        if self._told_sockets != len(self.readers):
-            self._told_sockets = len(self.readers)
-            await self.redis.command("HSET", SOCKETS, self.presence.process, self._told_sockets)
 
     def _heard_lately(self) -> bool:
         return time.monotonic() - self.tail.heard_at < OVERDUE

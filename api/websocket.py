@@ -9,12 +9,13 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from api import messages, protocol
 from api.address import address_of
 from api.halves import Pace, run_both
-from api.limits import TooManySockets
 from api.messages import Accepted
+from api.open_sockets import TooManySockets
 from api.protocol import MessageSend, Refused, ReplyRetry, ReplyStop, check_frame
 from api.services import OK, Services
 from api.sessions import conversation_of
 from api.tail import Behind, Resync, Subscription, parse_cursor
+from tasks import events
 from tasks.conversations import look, progress_commands, progress_of
 from tasks.errors import ConversationGone, StorageError
 from tasks.keys import ConversationKeys
@@ -25,7 +26,7 @@ log = logging.getLogger("parley.websocket")
 #: Seconds that a close frame may take.
 CLOSE_TIMEOUT = 2.0
 #: How the last frame of a deleted conversation ends.
-DELETED = ',"type":"conversation.deleted"}'
+DELETED = f",{events.DELETED.decode()}"
 UNAVAILABLE = "This cannot be stored right now. It is kept here and sent again."
 
 
@@ -35,7 +36,7 @@ async def serve(websocket: WebSocket, services: Services, token: str, after: str
     address = address_of(websocket, services.settings.trusted_proxies)
     try:
         conversation = conversation_of(token)
-        with services.limits.socket(conversation, address):
+        async with services.sockets.one_more(conversation, address):
             await Socket(websocket, services, conversation, address).run(after)
     except (WebSocketDisconnect, RuntimeError, asyncio.CancelledError):
         # Only a server that ends cancels, once its time is over; the socket was closed before.

@@ -10,7 +10,7 @@
 | parley:{<shard>}:open          | zset   | while not empty      | accept, take, finish   | sweep            |
 | parley:{processes}:alive       | zset   | a member a process   | presence               | presence, readyz |
 | parley:{processes}:figures     | hash   | for ever             | figures                | metrics          |
-| parley:{processes}:sockets     | hash   | a field a process    | web processes          | metrics          |
+| parley:{processes}:sockets:<p> | hash   | a process' life      | web process <p>        | limits, metrics  |
 | parley:{processes}:canary      | string | seconds              | canary                 | canary           |
 | parley:limits/…                |        | the limit's window   | limits (library)       | limits           |
 | parley:{queue}:…               |        | Dramatiq's own       | enqueue, Dramatiq      | Dramatiq         |
@@ -45,7 +45,7 @@ SHARDS = 64
 BELL = "parley:bell"
 ALIVE = "parley:{processes}:alive"
 FIGURES = "parley:{processes}:figures"
-SOCKETS = "parley:{processes}:sockets"
+SOCKETS = "parley:{processes}:sockets:"
 CANARY_LOCK = "parley:{processes}:canary"
 QUEUE_NAMESPACE = "parley:{queue}"
 

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
-from api.limits import Limits, TooManySockets
+from api.limits import Limits
 from api.protocol import Refused
 from tasks.redis_client import RedisClient
 from tasks.settings import Settings
@@ -63,22 +63,8 @@ async def test_sessions_are_counted_by_address(limits: Making) -> None:
     assert await some.session("b") == 0
 
 
-async def test_sockets_are_counted_while_they_are_open(limits: Making) -> None:
-    some = limits(limit_sockets_per_session=1, limit_sockets_per_address=2)
-    with some.socket("c1", "a"), some.socket("c2", "a"):
-        for conversation, address in (("c1", "b"), ("c3", "a")):
-            with pytest.raises(TooManySockets), some.socket(conversation, address):
-                pass
-        with some.socket("c3", "b"):
-            pass
-    with some.socket("c1", "a"):
-        pass
-
-
 async def test_zero_is_no_limit(limits: Making) -> None:
     none = limits()
     for _ in range(50):
         await none.message("c", "a", queued=10**6)
         assert await none.session("a") == 0
-    with none.socket("c", "a"), none.socket("c", "a"), none.socket("c", "a"):
-        pass

@@ -1,12 +1,13 @@
 """Limits: each is answered clearly, counts for its own only, and 0 means none."""
 
+import asyncio
 import json
 
 import httpx
 import pytest
 import websockets
 
-from tests.client import Chat, SeedChat, new_token
+from tests.client import PATIENCE, Chat, SeedChat, new_token
 from tests.stack import Stack
 
 
@@ -73,6 +74,26 @@ async def test_a_socket_too_many_is_closed_with_4429_and_a_closed_one_makes_room
                 pass
         while await refused(url, mine):
             pass
+
+
+async def test_sockets_are_counted_over_all_web_processes_and_those_of_a_killed_one_not_for_long(
+    own_stack: Stack,
+) -> None:
+    limit = {"LIMIT_SOCKETS_PER_SESSION": "1"}
+    killed = own_stack.start_web(**limit)
+    own_stack.start_worker()
+    own_stack.wait_ready()
+    own_stack.start_web(**limit)
+    there, here = [f"http://127.0.0.1:{port}" for port in own_stack.ports]
+    mine, other = await new_token(here), await new_token(here)
+    async with Chat(there, mine) as first:
+        await first.next()
+        await check_refused(here, mine)
+        assert not await refused(here, other)
+        own_stack.kill(killed)
+        async with asyncio.timeout(PATIENCE):
+            while await refused(here, mine):
+                await asyncio.sleep(0.1)
 
 
 async def test_the_limit_of_a_texts_length_is_told_in_the_snapshot_and_held(stack: Stack) -> None:
