@@ -81,7 +81,6 @@ describe('a connection', () => {
   it.each([
     [4401, 'gone'],
     [4403, 'forbidden'],
-    [4429, 'crowded'],
   ])('stays away after %i', (code, why) => {
     connection.connectNow();
     server.accepts();
@@ -104,6 +103,22 @@ describe('a connection', () => {
     expect(status()).toMatchObject({ state: 'waiting', cause });
     vi.advanceTimersByTime(3000);
     expect(server.sockets).toHaveLength(2);
+  });
+
+  it('comes back now and then while there is no room, and says so all the time', () => {
+    connection.connectNow();
+    for (let tries = 1; tries < 5; tries += 1) {
+      server.socket.onopen?.();
+      server.closes(4429);
+      expect(status()).toMatchObject({ state: 'waiting', cause: 'crowded', retryAt: Date.now() + 10_000 });
+      vi.advanceTimersByTime(9_999);
+      expect(server.sockets).toHaveLength(tries);
+      vi.advanceTimersByTime(1);
+      expect(status()).toMatchObject({ state: 'connecting', cause: 'crowded' });
+    }
+    server.accepts();
+    server.closes(1006);
+    expect(status()).toMatchObject({ state: 'waiting', cause: 'lost' });
   });
 
   it('goes on saying that the server restarts while handshakes fail', () => {

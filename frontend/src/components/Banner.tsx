@@ -17,13 +17,13 @@ const TROUBLE: Record<Trouble, string> = {
   restarting: 'The server is restarting. The page comes back by itself; what you write is kept.',
   behind: 'The page fell behind and is catching up.',
   too_big: 'The server refused a message that was too big.',
+  crowded: 'Too many connections are open. Close other tabs with this conversation; this one then connects by itself.',
   blocked:
     'The server answers, but live connections to it do not come through. A proxy or firewall in between may refuse them (it must let WebSockets pass).',
 };
 
 const REFUSED: Record<Exclude<Refusal, 'gone'>, string> = {
   forbidden: 'The server does not accept connections from this page’s address. Open it from the server’s own address.',
-  crowded: 'Too many connections are open. Close other tabs with this conversation, then connect again.',
 };
 
 const OFFLINE = 'You are offline. What you write is kept and goes out by itself.';
@@ -50,7 +50,8 @@ function sentenceFor(link: Status, online: boolean, loud: boolean): string | nul
       return link.why === 'gone' ? null : REFUSED[link.why];
     case 'connecting':
     case 'waiting':
-      if (!loud) return null;
+      // That there is no room is not over in a moment.
+      if (!loud && link.cause !== 'crowded') return null;
       return online ? TROUBLE[link.cause ?? 'lost'] : OFFLINE;
     case 'open':
     case 'idle':

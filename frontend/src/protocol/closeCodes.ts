@@ -1,10 +1,10 @@
 // What each close code of the socket asks of the page: come back, or stay away and say why.
 
 /** Why the page does not come back by itself. */
-export type Refusal = 'gone' | 'forbidden' | 'crowded';
+export type Refusal = 'gone' | 'forbidden';
 
 /** Why the line is down while the page comes back by itself. */
-export type Cause = 'lost' | 'restarting' | 'behind' | 'too_big';
+export type Cause = 'lost' | 'restarting' | 'behind' | 'too_big' | 'crowded';
 
 export type CloseMeaning = { stay: Refusal } | { comeBack: Cause };
 
@@ -16,7 +16,7 @@ export function meaningOf(code: number): CloseMeaning {
     case 4403:
       return { stay: 'forbidden' };
     case 4429:
-      return { stay: 'crowded' };
+      return { comeBack: 'crowded' };
     case 1009:
       return { comeBack: 'too_big' };
     case 1012:
