@@ -6,6 +6,7 @@ The Procfile names these two classes to uvicorn.
 import asyncio
 import logging
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 from uvicorn._types import ASGIReceiveEvent, ASGISendEvent
@@ -32,8 +33,34 @@ def worth_a_line(record: logging.LogRecord) -> bool:
 logging.getLogger("uvicorn.error").addFilter(worth_a_line)
 
 
+class Line:
+    """Steps that are taken one each time round the event loop, so that whoever has a socket comes in between."""
+
+    def __init__(self) -> None:
+        self._steps: deque[Callable[[], None]] = deque()
+
+    def join(self, step: Callable[[], None]) -> None:
+        """Take this step after those that wait."""
+        self._steps.append(step)
+        if len(self._steps) == 1:
+            asyncio.get_running_loop().call_soon(self._next)
+
+    def _next(self) -> None:
+        try:
+            self._steps[0]()
+        finally:
+            self._steps.popleft()
+            if self._steps:
+                asyncio.get_running_loop().call_soon(self._next)
+
+
 class Http(HttpToolsProtocol):
-    """HTTP whose requests have to come whole within ARRIVAL seconds, with at most MOST_HEADERS bytes of headers."""
+    """HTTP whose requests have to come whole within ARRIVAL seconds, with at most MOST_HEADERS bytes of headers.
+
+    Requests, handshakes among them, stand in one line: a thousand at once must not keep those waiting who talk.
+    """
+
+    _line = Line()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -43,6 +70,13 @@ class Http(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         self._expect()
+        self.transport.pause_reading()
+        self._line.join(lambda: self._take(data))
+
+    def _take(self, data: bytes) -> None:
+        if self.transport.is_closing():
+            return
+        self.transport.resume_reading()
         if self._headers_seen >= 0:
             self._headers_seen += len(data)
         super().data_received(data)
@@ -90,7 +124,8 @@ class Socket(WebSocketsSansIOProtocol):
         self._held: deque[bytes] = deque()
 
     def data_received(self, data: bytes) -> None:
-        if self.handshake_initiated and not self.close_sent and (self._held or len(data) > SLICE):
+        early = self.handshake_initiated and not self.handshake_complete
+        if early or (self.handshake_initiated and not self.close_sent and (self._held or len(data) > SLICE)):
             self._hold(data)
             return
         super().data_received(data)
@@ -101,7 +136,7 @@ class Socket(WebSocketsSansIOProtocol):
 
     def _hold(self, data: bytes) -> None:
         """Keep what came, take no more meanwhile, and parse the first of it unless that is under way."""
-        idle = not self._held and self.queue.empty()
+        idle = not self._held and self.queue.empty() and self.handshake_complete
         self._held.extend(data[start : start + SLICE] for start in range(0, len(data), SLICE))
         if not self.read_paused:
             self.read_paused = True
@@ -118,7 +153,9 @@ class Socket(WebSocketsSansIOProtocol):
             self._go_on()
 
     def _go_on(self) -> None:
-        """Everything that was parsed has been taken."""
+        """Everything that was parsed has been taken; what came before the handshake was answered waits for that."""
+        if not self.handshake_complete:
+            return
         if self._held:
             self.loop.call_soon(self._parse_more)
         elif self.read_paused and not self.transport.is_closing():
@@ -130,6 +167,8 @@ class Socket(WebSocketsSansIOProtocol):
         if message["type"] == "websocket.close":
             self.writable.set()
         await super().send(message)
+        if message["type"] == "websocket.accept":
+            self._go_on()
 
     def send_now(self, text: str) -> bool:
         """Send a text frame without waiting; False if it would have to, or cannot be sent any more.
