@@ -18,6 +18,7 @@ from api.routes import Sockets, router
 from api.services import Services
 from tasks.errors import StorageError
 from tasks.logs import set_up
+from tasks.memory import settle
 from tasks.settings import Settings, settings
 
 log = logging.getLogger("parley.app")
@@ -35,6 +36,7 @@ def create_app(settings: Settings) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.services = services = Services(settings)
         await services.start()
+        settle()
         yield
         await services.stop()
 

@@ -16,6 +16,7 @@ from tasks.broker import ACTOR, QUEUE, WaitingBroker
 from tasks.errors import LeaseLost, ModelError, StorageError
 from tasks.lease import Lease, Turn
 from tasks.logs import set_up
+from tasks.memory import settle
 from tasks.model import Finished, Text, Waiting
 from tasks.prompt import Turn as PromptTurn
 from tasks.redis_check import EXIT_UNFIT
@@ -93,6 +94,7 @@ class AnsweringMiddleware(Middleware):
                 stop(number, frame)
 
         signal.signal(signal.SIGTERM, once)
+        settle()
 
     def before_worker_boot(self, broker: Any, worker: Any) -> None:
         answering.start()
