@@ -18,6 +18,7 @@ from tasks.processes import Child
 from tasks.redis_client import RedisClient
 from tests.chaos.person import Person
 from tests.chaos.plan import Fault
+from tests.client import NO_TLS
 from tests.inside import pids
 from tests.proxy import Proxy
 from tests.stack import PATIENCE, Stack, answers
@@ -188,7 +189,7 @@ class Storm:
             "error": {"mode": "error", "after": rng.randrange(1, 30)},
             "unavailable": {"mode": "status", "status": 503},
         }
-        async with httpx.AsyncClient(timeout=PATIENCE) as http:
+        async with httpx.AsyncClient(timeout=PATIENCE, verify=NO_TLS) as http:
             await http.post(f"{self.stack.model_url}/faults", json={**faults[what], "count": BURST})
         return True
 
