@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import sys
 import traceback
 from collections import Counter
@@ -28,8 +27,6 @@ def in_short(error: Exception, seed: str) -> str:
 
 def main(name: str, url: str, seconds: str, seed: str) -> None:
     """Run one attack of either kind."""
-    # The attacker is meant to use up Parley's strength, not the machine's that others share with it.
-    os.nice(19)
     if name in GENERATED:
         try:
             done = GENERATED[name](url, float(seconds), int(seed))
