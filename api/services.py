@@ -9,6 +9,7 @@ import uuid
 from typing import Any
 
 from api import protocol
+from api.halves import Paces
 from api.limits import Limits
 from api.open_sockets import ALL, OpenSockets
 from api.tail import Resync, Subscription, Tail
@@ -47,6 +48,7 @@ class Services:
         self.presence = Presence(self.redis, f"{WEB}:{os.getpid()}:{uuid.uuid4().hex[:8]}")
         self.sockets = OpenSockets(settings, self.redis, self.presence.process)
         self.limits = Limits(settings)
+        self.paces = Paces(settings.limit_messages_per_address)
         self.figures = Figures()
         self.state = OK
         self._trouble = ""

@@ -72,6 +72,7 @@ class Socket:
         self._conversation = conversation
         self._reader: Subscription = services.tail.join(conversation)
         self._pace = Pace()
+        self._address_pace = services.paces.of(address)
 
     async def run(self, after: str | None) -> None:
         """Receive and send until the client goes, or one of both cannot go on."""
@@ -141,6 +142,7 @@ class Socket:
             if data["type"] == "websocket.disconnect":
                 return
             await self._pace.keep()
+            await self._address_pace.keep()
             text = data.get("text")
             try:
                 await self._carry_out(text if text is not None else data["bytes"])

@@ -1,4 +1,4 @@
-"""How fast one socket is read."""
+"""How fast one socket is read, and all of an address."""
 
 import asyncio
 from types import SimpleNamespace
@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from api import halves
-from api.halves import BURST, RATE, Pace
+from api.halves import BURST, RATE, SPURT, Pace, Paces
 
 
 class Clock:
@@ -61,3 +61,21 @@ def test_quiet_is_not_saved_up(clock: Clock) -> None:
     later = clock.now
     read(pace, BURST + 10)
     assert clock.now == pytest.approx(later + 10 / RATE)
+
+
+def test_all_sockets_of_an_address_are_read_at_one_pace_and_those_of_others_are_not(clock: Clock) -> None:
+    paces = Paces(a_minute=120)
+    first, second, other = paces.of("a"), paces.of("a"), paces.of("b")
+    for pace in (first, second):
+        read(pace, BURST // 2)
+    assert clock.now == pytest.approx(1000)
+    for pace in (first, second):
+        read(pace, 20)
+    assert clock.now == pytest.approx(later := 1000 + 40 / (SPURT * 120 / 60))
+    read(other, BURST)
+    assert clock.now == pytest.approx(later)
+
+
+def test_an_address_without_a_limit_is_read_as_fast_as_it_sends(clock: Clock) -> None:
+    read(Paces(a_minute=0).of("a"), 10_000)
+    assert clock.now == pytest.approx(1000)
