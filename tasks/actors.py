@@ -5,7 +5,6 @@ import logging
 import signal
 import sys
 import time
-from contextlib import aclosing
 from typing import Any
 
 import dramatiq
@@ -17,12 +16,11 @@ from tasks.errors import LeaseLost, ModelError, StorageError
 from tasks.lease import Lease, Turn
 from tasks.logs import set_up
 from tasks.memory import settle
-from tasks.model import Finished, Text, Waiting
 from tasks.prompt import Turn as PromptTurn
 from tasks.redis_check import EXIT_UNFIT
 from tasks.settings import settings
 from tasks.told import Told
-from tasks.writer import Strand
+from tasks.writer import Strand, Writer
 
 log = logging.getLogger("parley.actors")
 
@@ -62,20 +60,34 @@ async def pass_on(answering: Answering, strand: Strand, turn: Turn, told: Told) 
     Raises ModelError, LeaseLost, StorageError.
     """
     turns = [PromptTurn(message["role"], message["text"]) for message in turn.messages if message["text"]]
-    said = answering.model.reply(turn.person, turns, turn.partial, answering.places.resting)
-    async with aclosing(said):
-        async for event in said:
-            match event:
-                case Text(text):
-                    told.text()
-                    await answering.writer.write(strand, text)
-                case Waiting(reason, retry_in):
-                    told.waits(reason)
-                    answering.writer.pause(strand, reason, retry_in, time.time() + retry_in)
-                case Finished(finish_reason, tokens):
-                    await answering.writer.drain(strand)
-                    await strand.lease.finish(turn, finish_reason)
-                    told.finished(finish_reason, tokens)
+    passing = Passing(answering.writer, strand, told)
+    ended = await answering.model.reply(turn.person, turns, turn.partial, answering.places.resting, passing)
+    await answering.writer.drain(strand)
+    await strand.lease.finish(turn, ended.finish_reason)
+    told.finished(ended.finish_reason, ended.tokens)
+
+
+class Passing:
+    """Passes on what the model says of one reply, as it says it."""
+
+    def __init__(self, writer: Writer, strand: Strand, told: Told) -> None:
+        self._writer = writer
+        self._strand = strand
+        self._told = told
+
+    def text(self, text: str) -> bool:
+        """More of the reply; False if too much of it is unsent. Raises LeaseLost."""
+        self._told.text()
+        return self._writer.write(self._strand, text)
+
+    async def room(self) -> None:
+        """Wait until all of it is sent. Raises LeaseLost."""
+        await self._writer.drain(self._strand)
+
+    def waiting(self, reason: str, retry_in: float) -> None:
+        """The model lets us wait."""
+        self._told.waits(reason)
+        self._writer.pause(self._strand, reason, retry_in, time.time() + retry_in)
 
 
 class AnsweringMiddleware(Middleware):

@@ -201,5 +201,5 @@ class Answering:
         with contextlib.suppress(StorageError):
             await self.figures.send(self.redis)
             await self.presence.leave()
-        await self.model.aclose()
+        self.model.close()
         await self.redis.aclose()

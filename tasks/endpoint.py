@@ -65,8 +65,8 @@ def _address(url: str, protocol: str) -> str:
 
 def _has_host(parts: SplitResult) -> bool:
     try:
-        return bool(parts.hostname) and parts.port != 0
-    except ValueError:  # a port that is no number
+        return bool(parts.hostname and parts.hostname.encode("idna")) and parts.port != 0
+    except ValueError:  # a port that is no number, or a name that no name server knows
         return False
 
 
@@ -90,7 +90,10 @@ def _headers(settings: Settings) -> dict[str, str]:
         "User-Agent": "parley",
     }
     if settings.hf_token is not None:
-        headers["Authorization"] = f"Bearer {settings.hf_token.get_secret_value()}"
+        token = settings.hf_token.get_secret_value()
+        if not (token.isascii() and token.isprintable()):
+            raise SettingsError("HF_TOKEN holds a line end or other characters that no token has")
+        headers["Authorization"] = f"Bearer {token}"
     return headers
 
 

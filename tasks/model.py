@@ -2,18 +2,15 @@
 
 import asyncio
 import logging
-import os
-import ssl
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, aclosing, suppress
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-
-import aiohttp
-import certifi
+from typing import Protocol
 
 from tasks.answer import Answer
 from tasks.circuit import Attempt, Circuit
+from tasks.connection import Connection, NotHttp
 from tasks.decoder import FinishReason
 from tasks.endpoint import Endpoint
 from tasks.errors import SettingsError
@@ -24,42 +21,32 @@ from tasks.settings import Settings
 from tasks.silence import Silence
 from tasks.tokens import count_bytes, count_tokens
 from tasks.trouble import Reason, Trouble, from_exception, from_status, misfit
+from tasks.upstream import Upstream
 
 log = logging.getLogger("parley.model")
-
-#: Seconds to reach the server.
-CONNECT_TIMEOUT = 10.0
-
-#: Seconds that an unused connection is kept; less than the 5 after which uvicorn, and so vLLM, closes it.
-KEEP_ALIVE = 4.0
 
 #: Bytes read of an answer that is an error.
 ERROR_LIMIT = 1 << 16
 
-#: Seconds that a finished answer has for its last bytes, so that its connection can be used again.
-DRAIN = 0.25
-
-#: What the transport raises; RuntimeError is aiohttp's word for a connection that broke a moment ago.
-TRANSPORT_ERRORS = (aiohttp.ClientError, OSError, RuntimeError)
+#: What the transport raises.
+TRANSPORT_ERRORS = (OSError, NotHttp)
 
 EMPTY = Trouble("model_empty", "The model answered without a single word.", "retrying")
 
 Rest = Callable[[], AbstractAsyncContextManager[None]]
 
 
-@dataclass(slots=True)
-class Text:
-    """More of the reply; never withdrawn."""
+class Listener(Protocol):
+    """Whoever a reply is told to."""
 
-    text: str
+    def text(self, text: str) -> bool:
+        """More of the reply, never withdrawn; False if no more is wanted until `room`. May raise what it likes."""
 
+    async def room(self) -> None:
+        """Wait until more is wanted."""
 
-@dataclass(slots=True)
-class Waiting:
-    """The model cannot answer now; it is asked again in about `retry_in` seconds."""
-
-    reason: Reason
-    retry_in: float
+    def waiting(self, reason: Reason, retry_in: float) -> None:
+        """The model cannot answer now; it is asked again in about `retry_in` seconds."""
 
 
 @dataclass(slots=True)
@@ -72,8 +59,9 @@ class Finished:
 
 @dataclass(slots=True)
 class _Reply:
-    """One reply under way: what it answers, what was shown of it, and why it has to wait."""
+    """One reply under way: what it answers, what was shown of it and to whom, and why it has to wait."""
 
+    listener: Listener
     person: str
     turns: Sequence[Turn]
     shown: str
@@ -83,17 +71,17 @@ class _Reply:
     trouble: Trouble | None = None
     pause: float = 0.0
     attempt: Attempt | None = None
-    finished: bool = False
+    finished: Finished | None = None
 
-    def complete(self) -> bool:
-        """Whether the reply that just ended has any words; if not, it is asked for again.
+    def finish(self, reason: FinishReason, tokens: int) -> None:
+        """The model is done; a reply without any words is asked for again.
 
         Raises ModelError if that was done before.
         """
-        self.finished = bool(self.shown)
-        if not self.finished:
+        if self.shown:
+            self.finished = Finished(reason, self.tokens + tokens)
+        else:
             self.patience.came_empty(EMPTY)
-        return self.finished
 
     def failed(self, trouble: Trouble, *, broke_off: bool) -> None:
         """Plans the next try.
@@ -117,11 +105,12 @@ class _Reply:
             self.attempt.release()
         self.attempt = None
 
-    def show(self, text: str, prompt: Prompt) -> Text:
-        """`text` as the person sees it: the first of it after the notice that their message was shortened."""
+    def show(self, text: str, prompt: Prompt) -> bool:
+        """Tell `text`, the first of it after the notice that the message was shortened; False if that is enough."""
         notice = SHORTENED if prompt.shortened and not self.shown else ""
         self.shown += text
-        return Text(notice + text)
+        self.patience.renew()
+        return self.listener.text(notice + text)
 
 
 class Model:
@@ -138,45 +127,40 @@ class Model:
         if least_budget(settings.preamble, self._count) > settings.model_context - settings.max_new_tokens:
             raise SettingsError("PREAMBLE and MAX_NEW_TOKENS leave no room for a message in MODEL_CONTEXT")
         self.url = self._endpoint.url
-        self._session = _session(self._endpoint)
+        self._upstream = Upstream(self.url, self._endpoint.headers)
         log.info("model: POST %s (%s)", self.url, settings.model_protocol)
 
-    async def aclose(self) -> None:
+    def close(self) -> None:
         """Closes every connection."""
-        await self._session.close()
+        self._upstream.close()
 
-    async def reply(
-        self, person: str, turns: Sequence[Turn], partial: str, rest: Rest
-    ) -> AsyncGenerator[Text | Waiting | Finished]:
-        """The reply to the last of `turns`, or what is missing of it after `partial`.
+    async def reply(self, person: str, turns: Sequence[Turn], partial: str, rest: Rest, listener: Listener) -> Finished:
+        """Tell the reply to the last of `turns`, or what is missing of it after `partial`, to `listener`.
 
-        `rest()` is entered while the reply waits. Closing the iterator closes the request at once.
-        Raises ModelError.
+        `rest()` is entered while the reply waits. Whoever is cancelled here closes the request at once.
+        Raises ModelError, and what `listener` raises.
         """
         shown = partial.removeprefix(SHORTENED)
         # By words or by characters, for scripts without spaces: a reply taken over may get somewhat shorter or longer.
         tokens_left = self._settings.max_new_tokens - max(len(shown.split()), len(shown) // 8)
-        reply = _Reply(person, turns, shown, tokens_left, Patience(self._settings.model_patience))
+        reply = _Reply(listener, person, turns, shown, tokens_left, Patience(self._settings.model_patience))
         try:
             while not reply.finished:
-                async with aclosing(self._leave(reply, rest)) as waitings:
-                    async for waiting in waitings:
-                        yield waiting
-                async with aclosing(self._ask(reply)) as events:
-                    async for event in events:
-                        yield event
+                await self._leave(reply, rest)
+                await self._ask(reply)
                 reply.leave_to_others()
         finally:
             reply.leave_to_others()
+        return reply.finished
 
-    async def _leave(self, reply: _Reply, rest: Rest) -> AsyncGenerator[Waiting]:
+    async def _leave(self, reply: _Reply, rest: Rest) -> None:
         """Waits until the server may be asked; `reply.attempt` then holds the circuit's leave."""
         if not reply.pause and (attempt := self._circuit.enter()):
             reply.attempt = attempt
             return
         async with rest():
             if reply.trouble and reply.pause:
-                yield Waiting(reply.trouble.told, reply.pause)
+                reply.listener.waiting(reply.trouble.told, reply.pause)
                 await asyncio.sleep(reply.pause)
                 reply.pause = 0.0
             announced = 0.0
@@ -185,19 +169,18 @@ class Model:
                 left = reply.patience.left(trouble)
                 if time.monotonic() >= announced:
                     announced = time.monotonic() + wait
-                    yield Waiting(trouble.told, wait)
+                    reply.listener.waiting(trouble.told, wait)
                 await self._circuit.changed(min(wait, left))
             reply.attempt = attempt
 
-    async def _ask(self, reply: _Reply) -> AsyncGenerator[Text | Finished]:
-        """One request. Streams what it brings; `reply` is then finished or ready for the next try.
+    async def _ask(self, reply: _Reply) -> None:
+        """One request, told as it is answered; `reply` is then finished or ready for the next try.
 
         Raises ModelError if there is to be none.
         """
         limit = reply.tokens_left
         if limit <= 0:
-            reply.finished = True
-            yield Finished("length", reply.tokens)
+            reply.finished = Finished("length", reply.tokens)
             return
         prompt = self._prompt(reply)
         text = ReplyText(reply.shown, prompt.stop, limit)
@@ -205,31 +188,14 @@ class Model:
         try:
             async with (
                 Silence(self._settings.model_read_timeout, reply.patience) as silence,
-                self._session.post(
-                    self.url, data=self._endpoint.body(prompt, limit), allow_redirects=False
-                ) as response,
+                self._upstream.post(self._endpoint.body(prompt, limit)) as response,
             ):
                 await _check(response)
                 answer = Answer(self._endpoint.protocol, response.headers.get("content-type", ""), text, limit)
-                while chunk := await response.content.readany():
-                    silence.end()
-                    if piece := answer.feed(chunk):
-                        yield reply.show(piece, prompt)
-                        reply.patience.renew()
-                    if reply.attempt and answer.began:
-                        reply.succeeded()
-                    if answer.over:
-                        break
-                    silence.begin()
-                silence.end()
-                if piece := answer.close():
-                    yield reply.show(piece, prompt)
-                if answer.trouble:
-                    raise answer.trouble
-                reply.succeeded()
-                if answer.finish_reason and reply.complete():
-                    yield Finished(answer.finish_reason, reply.tokens + text.tokens)
-                    await _drain(response)
+                await _Telling(reply, prompt, answer, silence).tell(response)
+            reply.succeeded()
+            if answer.finish_reason:
+                reply.finish(answer.finish_reason, text.tokens)
         except Trouble as trouble:
             self._failed(reply, text, trouble)
         except TRANSPORT_ERRORS as error:
@@ -263,7 +229,42 @@ class Model:
         return False
 
 
-async def _check(response: aiohttp.ClientResponse) -> None:
+class _Telling:
+    """Tells what one answer brings, from the moment that its head has come."""
+
+    def __init__(self, reply: _Reply, prompt: Prompt, answer: Answer, silence: Silence) -> None:
+        self._reply = reply
+        self._prompt = prompt
+        self._answer = answer
+        self._silence = silence
+        self._enough = False
+
+    async def tell(self, response: Connection) -> None:
+        """All of it. Raises Trouble, what the transport raises and what the listener raises."""
+        while not (self._answer.over or response.ended):
+            self._silence.begin()
+            await response.read(self._take)
+            self._silence.end()
+            if self._enough:
+                await self._reply.listener.room()
+                self._enough = False
+        self._show(self._answer.close())
+        if self._answer.trouble:
+            raise self._answer.trouble
+
+    def _take(self, piece: bytes) -> bool:
+        self._show(self._answer.feed(piece))
+        if self._reply.attempt and self._answer.began:
+            self._reply.succeeded()
+        self._silence.begin()
+        return not (self._enough or self._answer.over)
+
+    def _show(self, text: str) -> None:
+        if text:
+            self._enough = not self._reply.show(text, self._prompt)
+
+
+async def _check(response: Connection) -> None:
     """Raises Trouble unless a reply may follow."""
     if response.status != 200:
         raise from_status(response.status, response.headers, await _beginning(response))
@@ -271,41 +272,18 @@ async def _check(response: aiohttp.ClientResponse) -> None:
         raise misfit("a web page")
 
 
-async def _beginning(response: aiohttp.ClientResponse) -> bytes:
+async def _beginning(response: Connection) -> bytes:
     """The body of an error, as far as it is worth reading."""
-    body = b""
-    async for chunk in response.content.iter_any():
-        body += chunk
-        if len(body) > ERROR_LIMIT:
-            break
-    return body
+    body = bytearray()
 
+    def take(piece: bytes) -> bool:
+        body.extend(piece)
+        return len(body) <= ERROR_LIMIT
 
-async def _drain(response: aiohttp.ClientResponse) -> None:
-    """Reads the last bytes of a finished answer, unless there are more than last bytes."""
-    with suppress(TimeoutError, *TRANSPORT_ERRORS):
-        async with asyncio.timeout(DRAIN):
-            async for _ in response.content.iter_any():
-                pass
+    await response.read(take)
+    return bytes(body)
 
 
 def _is_gpt_j(name: str) -> bool:
     """Whether a model of this name has GPT-J's vocabulary; of another, only the bytes are known."""
     return "gpt-j" in name.lower()
-
-
-def _session(endpoint: Endpoint) -> aiohttp.ClientSession:
-    """Connections, as many as there are replies and open as long as those: both are limited elsewhere."""
-    return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE, ssl=_trusted()),
-        cookie_jar=aiohttp.DummyCookieJar(),
-        headers=endpoint.headers,
-        timeout=aiohttp.ClientTimeout(sock_connect=CONNECT_TIMEOUT),
-        auto_decompress=False,
-    )
-
-
-def _trusted() -> ssl.SSLContext:
-    """Mozilla's list of who may vouch for a server, unless OpenSSL's own variables name others."""
-    file, folder = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
-    return ssl.create_default_context(cafile=file or (None if folder else certifi.where()), capath=folder)

@@ -5,17 +5,16 @@ import time
 from types import TracebackType
 from typing import Self
 
-import aiohttp
-
+from tasks.connection import Silent
 from tasks.patience import Patience
 
 
 class Silence:
-    """Limits the waits of the task that enters it, by raising aiohttp.SocketTimeoutError there.
+    """Limits the waits of the task that enters it, by raising Silent there.
 
     Bytes may be waited for up to `seconds`, a word as long and until all of `patience` is over: a server whose
     comments say that a request is in its queue is alive, but not for ever. The one timer is set anew when it is
-    due; aiohttp's own is set anew whenever bytes come, which costs an eighth of all reading.
+    due, not whenever bytes come.
     """
 
     def __init__(self, seconds: float, patience: Patience) -> None:
@@ -39,7 +38,7 @@ class Silence:
         self._timer.cancel()
         # Where somebody else cancelled the task as well, it stays cancelled.
         if self._ended and self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
-            raise aiohttp.SocketTimeoutError("The model is silent.") from error
+            raise Silent from error
 
     def begin(self) -> None:
         """Bytes are waited for from now on."""

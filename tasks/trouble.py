@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Literal
 
-import aiohttp
 import orjson
 
+from tasks.connection import NotHttp, Silent, Unreachable
 from tasks.decoder import Misfit, ServerError
 from tasks.errors import ModelError
 
@@ -138,23 +138,23 @@ def from_exception(error: Exception, *, streaming: bool) -> Trouble:
         return any(isinstance(cause, kinds) for cause in causes)
 
     if streaming:
-        if caused(aiohttp.SocketTimeoutError):
+        if caused(Silent):
             return Trouble("model_silent", "The model fell silent in the middle of its reply.", "retrying")
         return Trouble("model_cut", "The connection to the model broke in the middle of its reply.", "retrying")
-    if caused(ssl.SSLError, ssl.CertificateError, aiohttp.ClientSSLError):
+    if caused(ssl.SSLError, ssl.CertificateError):
         return Trouble(
             "model_tls", "No secure connection to the model server: check the https address in MODEL_URL "
             "and the server's certificate.", "retrying",
         )  # fmt: skip
-    if caused(socket.gaierror, aiohttp.ClientConnectorDNSError):
+    if caused(socket.gaierror):
         return Trouble("model_dns", "The model server's name is not known; check MODEL_URL.", "retrying")
     if caused(ConnectionRefusedError):
         return Trouble("model_refused", "Nothing answers at the model server's address; is it running?", "retrying")
-    if caused(aiohttp.SocketTimeoutError):
+    if caused(Silent):
         return Trouble("model_silent", "The model server does not answer.", "retrying")
-    if caused(TimeoutError, aiohttp.ClientConnectorError):
+    if caused(Unreachable):
         return Trouble("model_unreachable", "The model server's address cannot be reached.", "retrying")
-    if caused(aiohttp.ClientResponseError):
+    if caused(NotHttp):
         return misfit("something that is not HTTP")
     return Trouble("model_disconnected", "The model server closed the connection without an answer.", "retrying")
 

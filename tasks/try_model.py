@@ -5,10 +5,10 @@ import logging
 import sys
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import aclosing, asynccontextmanager
+from contextlib import asynccontextmanager
 
 from tasks.errors import ModelError, SettingsError
-from tasks.model import Finished, Model, Text, Waiting
+from tasks.model import Model
 from tasks.prompt import Turn
 from tasks.settings import Settings, load_settings
 
@@ -35,26 +35,44 @@ async def try_model(settings: Settings, question: str) -> None:
     """
     model = Model(settings)
     print(f"POST {model.url} ({settings.model_protocol})\n\nHuman: {question}\nBot: ", end="", flush=True)
-    started, first = time.monotonic(), 0.0
+    printer = Printer()
     try:
-        async with aclosing(model.reply("Human", [Turn("human", question)], "", _no_one_waits)) as events:
-            async for event in events:
-                first = first or time.monotonic() * isinstance(event, Text)
-                _show(event, started, first)
+        ended = await model.reply("Human", [Turn("human", question)], "", _no_one_waits, printer)
     finally:
-        await model.aclose()
+        model.close()
+    print(f"\n\nfirst token after {printer.waited:.2f} s, {printer.rate(ended.tokens)}", end="")
+    print(f", finish reason: {ended.finish_reason}")
 
 
-def _show(event: Text | Waiting | Finished, started: float, first: float) -> None:
-    match event:
-        case Text(text):
-            print(text, end="", flush=True)
-        case Waiting(reason, retry_in):
-            print(f"\n(waiting: {reason}; asking again in {retry_in:.1f} s)", file=sys.stderr)
-        case Finished(reason, tokens):
-            writing = time.monotonic() - first
-            rate = f"{(tokens - 1) / writing:.1f} tokens per second" if tokens > 1 and writing > 0 else "one token"
-            print(f"\n\nfirst token after {first - started:.2f} s, {rate}, finish reason: {reason}")
+class Printer:
+    """Prints a reply as it comes."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+        self._first = 0.0
+
+    @property
+    def waited(self) -> float:
+        """Seconds until the first words."""
+        return self._first - self._began
+
+    def rate(self, tokens: int) -> str:
+        """How fast they came after that."""
+        writing = time.monotonic() - self._first
+        return f"{(tokens - 1) / writing:.1f} tokens per second" if tokens > 1 and writing > 0 else "one token"
+
+    def text(self, text: str) -> bool:
+        """More of the reply."""
+        self._first = self._first or time.monotonic()
+        print(text, end="", flush=True)
+        return True
+
+    async def room(self) -> None:
+        """A terminal takes everything."""
+
+    def waiting(self, reason: str, retry_in: float) -> None:
+        """The model lets us wait."""
+        print(f"\n(waiting: {reason}; asking again in {retry_in:.1f} s)", file=sys.stderr)
 
 
 @asynccontextmanager

@@ -95,16 +95,15 @@ class Writer:
         #: Set, and followed by another, at the end of each flush.
         self._flushed = asyncio.Event()
 
-    async def write(self, strand: Strand, text: str) -> None:
-        """Add text to a reply; waits only while too much of it is unsent. Raises LeaseLost."""
+    def write(self, strand: Strand, text: str) -> bool:
+        """Add text to a reply; False if too much of it is unsent, and `drain` should come first. Raises LeaseLost."""
         if strand.lease.lost:
             # The holder was cancelled when it was lost; that it still writes means that this was swallowed.
             raise LeaseLost("The reply was given to somebody else while it was written.")
         strand.add(text)
         self._schedule(strand, urgent=strand.fresh)
         strand.fresh = False
-        if strand.size > MOST_UNSENT:
-            await self.drain(strand)
+        return strand.size <= MOST_UNSENT
 
     def pause(self, strand: Strand, reason: str, retry_in: float, until: float) -> None:
         """Say why a reply waits and for how long (seconds; `until` as a Unix time); the next text ends it."""

@@ -1,10 +1,12 @@
 """What tests share: Redis in both its forms, the processes of the Procfile, and clients for both contracts."""
 
+import asyncio
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
+import uvloop
 from hypothesis import HealthCheck, settings
 
 from tasks.embedded_redis import EmbeddedRedis, start_redis
@@ -15,6 +17,13 @@ from tests.stack import Stack, own_port
 # A machine that is busy with the other half of the tests is slow, and that is no failure.
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy")
+
+
+def pytest_asyncio_loop_factories(
+    config: pytest.Config, item: pytest.Item
+) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Transports of the two loops differ, so what works with them is tested on the one that it will meet."""
+    return {"loop": uvloop.new_event_loop if item.get_closest_marker("uvloop") else asyncio.new_event_loop}
 
 
 def missing(what: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from tasks.model import Finished, Model, Text, Waiting
+from tasks.model import Finished, Model
 from tasks.prompt import Turn
 from tasks.settings import Settings
 from tasks.standin.faults import Fault
@@ -141,6 +141,21 @@ class Rest:
 
 
 @dataclass
+class Text:
+    """More of a reply."""
+
+    text: str
+
+
+@dataclass
+class Waiting:
+    """A reply has to wait."""
+
+    reason: str
+    retry_in: float
+
+
+@dataclass
 class Heard:
     """What a reply brought, in order."""
 
@@ -160,6 +175,54 @@ class Heard:
         return last.finish_reason if isinstance(last, Finished) else None
 
 
+class Ear:
+    """Listens to a reply."""
+
+    def __init__(self, heard: Heard) -> None:
+        self.heard = heard
+        self._news = asyncio.Event()
+
+    def text(self, text: str) -> bool:
+        """More of it."""
+        self._keep(Text(text))
+        return True
+
+    async def room(self) -> None:
+        """There always is some."""
+
+    def waiting(self, reason: str, retry_in: float) -> None:
+        """It has to wait."""
+        self._keep(Waiting(reason, retry_in))
+
+    async def next(self) -> Text | Waiting | Finished:
+        """The next event that has not come yet."""
+        self._news.clear()
+        async with asyncio.timeout(20):
+            await self._news.wait()
+        return self.heard.events[-1]
+
+    def _keep(self, event: Text | Waiting) -> None:
+        self.heard.events.append(event)
+        self._news.set()
+
+
+class Full(Ear):
+    """Has had enough after each event, until told otherwise."""
+
+    def __init__(self, heard: Heard) -> None:
+        super().__init__(heard)
+        self.asked = asyncio.Event()
+        self.emptied = asyncio.Event()
+
+    def text(self, text: str) -> bool:
+        super().text(text)
+        return False
+
+    async def room(self) -> None:
+        self.asked.set()
+        await self.emptied.wait()
+
+
 def settings(url: str, **changes: Any) -> Settings:
     """Settings for a model at `url`; its limits are out of a slow machine's reach, unless a test is about them."""
     return Settings.model_validate({"model_url": url, "model_patience": 60, "model_read_timeout": 30} | changes)
@@ -172,7 +235,7 @@ async def model(url: str, **changes: Any) -> AsyncIterator[Model]:
     try:
         yield client
     finally:
-        await client.aclose()
+        client.close()
 
 
 async def hear(
@@ -185,9 +248,20 @@ async def hear(
     """Ada says something and hears the whole reply; `heard` has what came before a failure."""
     turns = [Turn("human", said)] if isinstance(said, str) else said
     heard = heard or Heard()
-    async for event in client.reply("Ada", turns, partial, rest or Rest()):
-        heard.events.append(event)
+    heard.events.append(await client.reply("Ada", turns, partial, rest or Rest(), Ear(heard)))
     return heard
+
+
+@asynccontextmanager
+async def listening(client: Model, ear: Ear | None = None) -> AsyncIterator[Ear]:
+    """Ada says something, listens for a while, and stops the reply if it has not ended by then."""
+    ear = ear or Ear(Heard())
+    task = asyncio.create_task(client.reply("Ada", [Turn("human", "Hi")], "", Rest(), ear))
+    try:
+        yield ear
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 async def eventually(condition: Callable[[], bool]) -> None:

@@ -83,7 +83,7 @@ class Steps:
         """A worker shows some words of a reply, each in an event of its own. Raises LeaseLost."""
         strand = self.strand(lease, turn)
         for text in texts:
-            await self.writer.write(strand, text)
+            self.writer.write(strand, text)
             await self.writer.drain(strand)
 
     def strand(self, lease: Lease, turn: Turn) -> Strand:

@@ -43,6 +43,7 @@ def test_a_base_address_or_a_full_path_will_do(protocol: str, given: str, called
         ("completions", "http://me:secret@h", "HF_TOKEN"),
         ("completions", "http://", "MODEL_URL"),
         ("completions", "http://h:port", "MODEL_URL"),
+        ("completions", f"http://{'h' * 64}.example", "MODEL_URL"),
     ],
 )
 def test_an_address_that_cannot_be_right_is_refused_at_start(protocol: str, given: str, named: str) -> None:
@@ -103,3 +104,10 @@ def test_the_token_is_a_bearer_token_and_nowhere_else() -> None:
     assert endpoint.headers["Authorization"] == "Bearer hf_secret"
     assert endpoint.without_token("no hf_secret here") == "no *** here"
     assert "Authorization" not in Endpoint(settings("http://h")).headers
+
+
+@pytest.mark.parametrize("token", ["hf_secret\n", "hf_secret\r\nX: y", "hf_sécret"])
+def test_a_token_that_cannot_be_one_is_refused_at_start_and_not_repeated(token: str) -> None:
+    with pytest.raises(SettingsError, match="HF_TOKEN") as error:
+        Endpoint(settings("http://h", hf_token=token))
+    assert "hf_s" not in str(error.value)

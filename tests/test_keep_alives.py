@@ -7,11 +7,25 @@ import pytest
 
 from tasks import patience, silence
 from tasks.errors import ModelError
-from tasks.model import Text, Waiting
 from tasks.patience import Patience
 from tasks.prompt import Turn
 from tasks.silence import Silence
-from tests.model_server import STREAM_HEAD, Behaviour, Rest, hear, model, raw_server, sends, tgi
+from tests.model_server import (
+    STREAM_HEAD,
+    Behaviour,
+    Ear,
+    Full,
+    Heard,
+    Rest,
+    Text,
+    Waiting,
+    hear,
+    listening,
+    model,
+    raw_server,
+    sends,
+    tgi,
+)
 
 #: Seconds without a byte, and without a word, after which the models of these tests are given up.
 LIMITS = {"model_read_timeout": 0.05, "model_patience": 0.2}
@@ -84,26 +98,30 @@ async def test_patience_is_whole_again_after_every_word(clock: Clock) -> None:
         writer.write(tgi("."))
         writer.close()
 
-    events = []
-    async with raw_server(slow) as server, model(server.url, **LIMITS) as client:
-        async for event in client.reply("Ada", [Turn("human", "Hi")], "", Rest()):
-            events.append(event)
+    class Slow(Ear):
+        def text(self, text: str) -> bool:
             clock.now += 0.15
-    assert not [event for event in events if isinstance(event, Waiting)]
+            return super().text(text)
+
+    heard = Heard()
+    async with raw_server(slow) as server, model(server.url, **LIMITS) as client:
+        await client.reply("Ada", [Turn("human", "Hi")], "", Rest(), Slow(heard))
+    assert (heard.text, heard.waits) == ("one two three four.", [])
     assert len(server.requests) == 1
 
 
 async def test_the_time_that_words_take_on_their_further_way_is_not_the_models(clock: Clock) -> None:
     says_one = sends(STREAM_HEAD + tgi(" one", end=None), then="wait")
     async with raw_server(says_one) as server, model(server.url, **LIMITS) as client:
-        events = client.reply("Ada", [Turn("human", "Hi")], "", Rest())
-        assert isinstance(await anext(events), Text)
-        clock.now += 60
-        await asyncio.sleep(0.2)
-        assert not server.closed_by_client.is_set()
-        asyncio.get_running_loop().call_later(0.1, setattr, clock, "now", clock.now + 60)
-        assert isinstance(await anext(events), Waiting)
-        await events.aclose()
+        ear = Full(Heard())
+        async with listening(client, ear):
+            assert isinstance(await ear.next(), Text)
+            clock.now += 60
+            await asyncio.sleep(0.2)
+            assert not server.closed_by_client.is_set()
+            ear.emptied.set()
+            asyncio.get_running_loop().call_later(0.1, setattr, clock, "now", clock.now + 60)
+            assert isinstance(await ear.next(), Waiting)
 
 
 async def test_who_is_stopped_in_the_moment_when_the_model_is_given_up_stays_stopped() -> None:

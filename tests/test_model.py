@@ -9,27 +9,30 @@ import ssl
 import subprocess
 import time
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import orjson
 import pytest
 
-from tasks import circuit, patience
-from tasks import model as model_module
+from tasks import circuit, patience, upstream
 from tasks.errors import ModelError, SettingsError
-from tasks.model import Finished, Model, Text, Waiting
+from tasks.model import Finished, Model
 from tasks.prompt import SHORTENED, Turn
 from tasks.settings import Settings
 from tasks.standin.server import Options, Standin
 from tests.model_server import (
     STREAM_HEAD,
     Behaviour,
+    Full,
     Heard,
     Rest,
+    Text,
+    Waiting,
     eventually,
     hear,
+    listening,
     model,
     raw_server,
     sends,
@@ -40,6 +43,8 @@ from tests.model_server import (
     vllm,
 )
 from tests.test_prompt import FORGERIES
+
+pytestmark = pytest.mark.uvloop
 
 BEARER = "hf_secret"
 PROTOCOLS = ["text-generation", "completions"]
@@ -115,11 +120,9 @@ async def test_a_reply_taken_over_goes_on_exactly_where_it_stopped(protocol: str
 
 async def test_connections_are_used_again(protocol: str) -> None:
     async with standin() as (_, url), model(url, model_protocol=protocol) as client:
-        await hear(client)
-        connector: Any = client._session.connector
-        for _ in range(5):
+        for _ in range(6):
             await hear(client)
-        assert sum(len(unused) for unused in connector._conns.values()) == 1
+        assert (len(client._upstream._open), len(client._upstream._idle)) == (1, 1)
 
 
 async def test_a_connection_whose_last_bytes_come_late_is_used_again() -> None:
@@ -133,11 +136,17 @@ async def test_a_connection_whose_last_bytes_come_late_is_used_again() -> None:
         writer.write(b"0\r\n\r\n")
 
     async with raw_server(late) as server, model(server.url) as client:
-        async for event in client.reply("Ada", [Turn("human", "Hi")], "", Rest()):
-            if isinstance(event, Finished):
-                finished.set()
-        connector: Any = client._session.connector
-        assert sum(len(unused) for unused in connector._conns.values()) == 1
+        assert (await hear(client)).end == "stop"
+        finished.set()
+        await eventually(lambda: len(client._upstream._idle) == 1)
+
+
+async def test_a_connection_whose_last_bytes_do_not_come_is_closed() -> None:
+    body = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: 9999\r\n\r\n" + tgi(" Hi.")
+    async with raw_server(sends(body, then="wait")) as server, model(server.url) as client:
+        assert (await hear(client)).end == "stop"
+        await server.closed_by_client.wait()
+        await eventually(lambda: not client._upstream._open)
 
 
 async def test_more_than_a_hundred_replies_stream_at_once() -> None:
@@ -217,11 +226,10 @@ async def test_the_preamble_is_the_setting() -> None:
 # stopping
 
 
-async def test_closing_the_iterator_closes_the_request_at_once(protocol: str) -> None:
+async def test_who_has_heard_enough_closes_the_request_at_once(protocol: str) -> None:
     async with standin(rate=20, stamped=100) as (server, url), model(url, model_protocol=protocol) as client:
-        events = client.reply("Ada", [Turn("human", "Hi")], "", Rest())
-        assert isinstance(await anext(events), Text)
-        await events.aclose()
+        async with listening(client) as ear:
+            assert isinstance(await ear.next(), Text)
         await eventually(lambda: server.stats.cancelled == 1)
         assert server.stats.open == 0
 
@@ -230,13 +238,36 @@ async def test_a_connection_that_was_closed_a_moment_ago_is_one_that_broke() -> 
     async with (
         raw_server(sends(STREAM_HEAD, tgi(" One", end=None), then="wait")) as server,
         model(server.url) as client,
-        aclosing(client.reply("Ada", [Turn("human", "Hi")], "", Rest())) as events,
+        listening(client) as ear,
     ):
-        assert await anext(events) == Text("One")
-        connector: Any = client._session.connector
-        (connection,) = connector._acquired
-        connection.close()
-        assert isinstance(await anext(events), Waiting)
+        assert await ear.next() == Text("One")
+        client._upstream.close()
+        assert isinstance(await ear.next(), Waiting)
+
+
+async def test_nothing_is_read_while_there_is_no_room_for_words() -> None:
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+    words = [b"%x\r\n%b\r\n" % (len(tgi(word, end=None)), tgi(word, end=None)) for word in (" one", " two", " three")]
+    ear = Full(Heard())
+    async with (
+        raw_server(sends(head + b"".join(words), then="wait")) as server,
+        model(server.url) as client,
+        listening(client, ear),
+    ):
+        await ear.asked.wait()
+        (connection,) = client._upstream._open
+        assert (ear.heard.text, connection._transport.is_reading()) == ("one", False)
+        ear.emptied.set()
+        await eventually(lambda: ear.heard.text == "one two three")
+        assert connection._transport.is_reading()
+
+
+async def test_a_server_that_closed_the_connection_of_the_reply_before_is_asked_anew() -> None:
+    said = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: %d\r\n\r\n" % len(tgi(" Hi."))
+    async with raw_server(sends(said + tgi(" Hi."))) as server, model(server.url) as client:
+        assert (await hear(client)).waits == []
+        await eventually(lambda: not client._upstream._open)
+        assert (await hear(client)).waits == []
 
 
 async def test_cancelling_the_task_closes_the_request_even_before_the_first_token() -> None:
@@ -378,20 +409,19 @@ async def test_a_server_that_comes_up_late_is_waited_for() -> None:
     async with AsyncExitStack() as stack:
         async with nobody() as url:
             client = await stack.enter_async_context(model(url))
-            events = client.reply("Ada", [Turn("human", "Hi")], "", Rest())
-            waiting = await anext(events)
+            ear = await stack.enter_async_context(listening(client))
+            waiting = await ear.next()
         assert isinstance(waiting, Waiting)
         assert (waiting.reason, waiting.retry_in > 0) == ("retrying", True)
         server = Standin(Options(rate=0, stamped=0, first_delay=0, token=""))
         await server.start(port=int(url.rpartition(":")[2]))
-        rest = [event async for event in events if not isinstance(event, Waiting)]
+        await eventually(lambda: ear.heard.text.startswith("Hello Ada!"))
         await server.aclose()
-    assert "".join(event.text for event in rest if isinstance(event, Text)).startswith("Hello Ada!")
 
 
 @pytest.mark.usefixtures("_little_patience")
 async def test_an_address_that_does_not_let_anyone_in(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(model_module, "CONNECT_TIMEOUT", 0.05)
+    monkeypatch.setattr(upstream, "CONNECT_TIMEOUT", 0.05)
     with socket.create_server(("127.0.0.1", 0), backlog=0) as full, contextlib.ExitStack() as waiting:
         for _ in range(3):
             client_socket = waiting.enter_context(socket.socket())
@@ -399,17 +429,6 @@ async def test_an_address_that_does_not_let_anyone_in(monkeypatch: pytest.Monkey
             client_socket.connect_ex(full.getsockname())
         async with model(f"http://127.0.0.1:{full.getsockname()[1]}", model_patience=0.1) as client:
             assert (await fails(client, code="model_unreachable")).retryable
-
-
-@pytest.mark.usefixtures("_little_patience")
-async def test_a_name_that_nobody_knows(monkeypatch: pytest.MonkeyPatch) -> None:
-    def unknown(*_: object, **__: object) -> NoReturn:
-        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
-
-    # What a resolver says, without the time that some networks' take to say it.
-    monkeypatch.setattr(socket, "getaddrinfo", unknown)
-    async with model("http://no-such-host.invalid", model_patience=0.1) as client:
-        assert (await fails(client, code="model_dns")).retryable
 
 
 @pytest.fixture(scope="module")
@@ -756,4 +775,4 @@ def test_patience_lasts_five_minutes_and_silence_a_minute_unless_set() -> None:
 
 
 def test_the_pause_that_keeps_a_connection_is_shorter_than_uvicorns() -> None:
-    assert model_module.KEEP_ALIVE < 5
+    assert upstream.KEEP_ALIVE < 5

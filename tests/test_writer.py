@@ -25,7 +25,7 @@ async def test_texts_that_come_together_leave_together(redis: RedisClient) -> No
         strand = Strand(lease, turn.reply)
         words = [f"word{n} " for n in range(200)]
         for word in words:
-            await steps.writer.write(strand, word)
+            steps.writer.write(strand, word)
         await steps.writer.drain(strand)
         sent = await deltas(steps)
         assert "".join(sent) == "".join(words)
@@ -44,7 +44,7 @@ async def test_many_replies_share_the_writer_and_keep_their_own_words(redis: Red
             strands.append(Strand(lease, turn.reply))
         for word in range(30):
             for number, strand in enumerate(strands):
-                await writer.write(strand, f"{number}.{word} ")
+                writer.write(strand, f"{number}.{word} ")
             await asyncio.sleep(0)
         for number, (steps, strand) in enumerate(zip(several, strands, strict=True)):
             await writer.drain(strand)
@@ -56,9 +56,9 @@ async def test_a_pause_stands_between_the_words_before_and_after_it(redis: Redis
         await steps.say("hello")
         lease, turn = await steps.begin()
         strand = Strand(lease, turn.reply)
-        await steps.writer.write(strand, "before")
+        steps.writer.write(strand, "before")
         steps.writer.pause(strand, "retrying", 1.0, 2e9)
-        await steps.writer.write(strand, " after")
+        steps.writer.write(strand, " after")
         await steps.writer.drain(strand)
         assert [event["type"] for event in (await steps.events())[2:]] == [
             "reply.delta",
@@ -80,7 +80,7 @@ async def test_a_lost_lease_stops_its_holder_and_nobody_elses_words(redis: Redis
         holder = asyncio.create_task(asyncio.Event().wait())
         strands[0].lease.held_by(holder)
         for strand in strands:
-            await steps.writer.write(strand, "words")
+            steps.writer.write(strand, "words")
         with pytest.raises(LeaseLost):
             await steps.writer.drain(strands[0])
         await steps.writer.drain(strands[1])
@@ -101,10 +101,10 @@ async def test_words_lost_in_a_failure_of_our_own_leave_no_gap(
         strand = Strand(lease, turn.reply)
 
         async def fails(*_: object) -> list[int]:
-            await steps.writer.write(strand, "three ")
+            steps.writer.write(strand, "three ")
             raise ValueError("a mistake of ours")
 
-        await steps.writer.write(strand, "two ")
+        steps.writer.write(strand, "two ")
         with monkeypatch.context() as broken:
             broken.setattr(steps.writer, "_publish", fails)
             with pytest.raises(ValueError, match="mistake"):
@@ -113,23 +113,23 @@ async def test_words_lost_in_a_failure_of_our_own_leave_no_gap(
         assert lease.lost
         assert await deltas(steps) == ["one "]
         with pytest.raises(LeaseLost):
-            await steps.writer.write(strand, "four ")
+            steps.writer.write(strand, "four ")
         await lease.release()
         assert (await steps.begin())[1].partial == "one "
 
 
-async def test_nobody_reads_on_while_too_much_of_a_reply_is_unsent(redis: RedisClient) -> None:
+async def test_whoever_writes_is_told_when_too_much_of_a_reply_is_unsent(redis: RedisClient) -> None:
     async with Steps(redis) as steps:
         await steps.say("hello")
         lease, turn = await steps.begin()
         idle = Writer(redis)
         strand = Strand(lease, turn.reply)
-        writing = asyncio.create_task(idle.write(strand, "x" * (MOST_UNSENT + 1)))
-        done, _ = await asyncio.wait([writing], timeout=0.05)
-        assert not done
+        assert idle.write(strand, "x" * MOST_UNSENT)
+        assert not idle.write(strand, "x")
         running = asyncio.create_task(idle.run())
-        await writing
+        await idle.drain(strand)
         assert lease.written == MOST_UNSENT + 1
+        assert idle.write(strand, "x")
         running.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await running
@@ -145,12 +145,12 @@ async def test_while_redis_is_away_words_are_kept_and_then_sent_once(real_redis:
             writer = Writer(through)
             running = asyncio.create_task(writer.run())
             strand = Strand(lease, turn.reply)
-            await writer.write(strand, "before")
+            writer.write(strand, "before")
             await writer.drain(strand)
             proxy.refusing = True
             proxy.cut()
             for word in (" while", " it", " was", " away"):
-                await writer.write(strand, word)
+                writer.write(strand, word)
                 await asyncio.sleep(0.02)
             proxy.refusing = False
             await writer.drain(strand)

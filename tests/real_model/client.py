@@ -5,10 +5,9 @@ import re
 import sys
 from asyncio.subprocess import PIPE
 
-from tasks.model import Text
 from tasks.processes import environment
-from tasks.prompt import SHORTENED, Turn
-from tests.model_server import Rest, hear, model
+from tasks.prompt import SHORTENED
+from tests.model_server import Text, hear, listening, model
 from tests.real_model.server import RealServer
 
 #: A reply of noise on a busy machine takes seconds.
@@ -46,9 +45,8 @@ async def fits(server: RealServer) -> str:
 async def lets_go(server: RealServer) -> str:
     """A reply whose reader leaves lets go at once, and the next one comes."""
     async with model(server.url, model_name=server.name, **QUICK) as client:
-        events = client.reply("Ada", [Turn("human", "Hi")], "", Rest())
-        assert isinstance(await anext(events), Text)
-        await events.aclose()
+        async with listening(client) as ear:
+            assert isinstance(await ear.next(), Text)
         heard = await hear(client, "Hello again")
     assert heard.end, heard
     return f"finish reason {heard.end}"
