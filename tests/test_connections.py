@@ -1,9 +1,13 @@
-"""Requests stand in one line, so that a crowd at the door does not keep those waiting who are inside."""
+"""Requests stand in one line, so that a crowd at the door does not keep those waiting who are inside; and what goes
+out to those are frames as the standard wants them."""
 
 import asyncio
 from functools import partial
 
-from api.connections import Line
+import pytest
+from websockets.frames import Frame, Opcode
+
+from api.connections import Line, text_frame
 
 
 async def test_others_come_in_between_the_steps_of_a_line() -> None:
@@ -39,3 +43,9 @@ async def test_a_step_that_fails_does_not_hold_up_the_line() -> None:
     served.clear()
     line.join(served.set)
     await asyncio.wait_for(served.wait(), 5)
+
+
+@pytest.mark.parametrize("size", [0, 1, 125, 126, 127, 65_535, 65_536, 300_000])
+def test_a_text_frame_is_what_websockets_would_make_of_it(size: int) -> None:
+    data = b"x" * size
+    assert text_frame(data) == Frame(Opcode.TEXT, data).serialize(mask=False)
