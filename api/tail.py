@@ -16,7 +16,7 @@ from itertools import islice
 from typing import Any
 
 from api.bell import Bell
-from tasks import events
+from tasks import canary, events
 from tasks.errors import StorageError
 from tasks.keys import ConversationKeys
 from tasks.redis_client import RedisClient
@@ -41,7 +41,8 @@ Cursor = tuple[int, int]
 NOWHERE: Cursor = (1 << 63, 0)
 
 _ACCEPTED = b'"type":"message.accepted"'
-_ENDS = (b'"type":"reply.finished"', b'"type":"reply.failed"', b'"type":"conversation.deleted"')
+#: What nothing else follows by itself.
+_ENDS = (b'"type":"reply.finished"', b'"type":"reply.failed"', b'"type":"conversation.deleted"', canary.EVENT)
 
 
 def parse_cursor(cursor: str | bytes) -> Cursor:
