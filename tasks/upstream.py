@@ -1,11 +1,13 @@
 """The way to the model server: its connections, each used again for as long as the server will have it."""
 
 import asyncio
+import math
 import os
 import socket
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 from urllib.parse import quote, urlsplit
 
 import certifi
@@ -17,6 +19,8 @@ from tasks.connection import Connection, Unreachable
 CONNECT_TIMEOUT = 10.0
 #: Seconds after which the next of a server's addresses is tried beside one that does not answer (RFC 8305).
 NEXT_ADDRESS = 0.25
+#: Seconds for which the addresses that a name server told are used; many replies may begin at once.
+KNOWN = 10.0
 #: Seconds that an unused connection is kept; less than the 5 after which uvicorn, and so vLLM, closes it.
 KEEP_ALIVE = 4.0
 #: Seconds that a finished answer has for its last bytes, so that its connection can be used again.
@@ -36,6 +40,8 @@ class Upstream:
         self._tls = _trusted() if parts.scheme == "https" else None
         self._port = parts.port or (443 if self._tls else 80)
         self._head = _head(parts.path, parts.query, {"Host": _authority(self._host, parts.port), **headers})
+        self._addresses: list[Any] = []
+        self._known_until = -math.inf
         self._open: set[Connection] = set()
         #: Those that nobody uses; the last one used is used first.
         self._idle: list[Connection] = []
@@ -69,8 +75,7 @@ class Upstream:
 
     async def _connected(self) -> Connection:
         loop = asyncio.get_running_loop()
-        addresses = await loop.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
-        reached = await start_connection(addresses, happy_eyeballs_delay=NEXT_ADDRESS)
+        reached = await start_connection(await self._where(), happy_eyeballs_delay=NEXT_ADDRESS)
         try:
             _, connection = await loop.create_connection(
                 lambda: Connection(self._free, self._lost),
@@ -83,6 +88,14 @@ class Upstream:
             raise
         self._open.add(connection)
         return connection
+
+    async def _where(self) -> list[Any]:
+        """The server's addresses, as `getaddrinfo` gives them."""
+        loop = asyncio.get_running_loop()
+        if loop.time() > self._known_until:
+            self._addresses = await loop.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
+            self._known_until = loop.time() + KNOWN
+        return self._addresses
 
     def _free(self, connection: Connection) -> None:
         self._idle.append(connection)

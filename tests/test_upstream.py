@@ -204,6 +204,27 @@ async def test_the_next_address_is_tried_where_one_does_not_answer(monkeypatch: 
             assert await ask(way) == b"Hello"
 
 
+async def test_a_name_is_looked_up_once_for_many_replies_and_anew_after_a_while(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[object] = []
+    lookup = socket.getaddrinfo
+
+    def count(*args: Any, **options: Any) -> Any:
+        asked.append(args)
+        return lookup(*args, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", count)
+    async with connected(sends(HELLO.replace(b"OK", b"OK\r\nConnection: close"))) as (way, _):
+        await asyncio.gather(ask(way), ask(way))
+        asked.clear()
+        await ask(way)
+        assert not asked
+        way._known_until = 0
+        await ask(way)
+        assert len(asked) == 1
+
+
 async def test_a_name_that_nobody_knows_is_why_a_server_cannot_be_reached(monkeypatch: pytest.MonkeyPatch) -> None:
     def unknown(*_: object, **__: object) -> NoReturn:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
