@@ -216,8 +216,8 @@ def _pauses(storm: Storm) -> list[Pause]:
 
 
 def _hindering(kinds: list[str]) -> list[str]:
-    """What of this makes a reply wait besides the death itself, which is one of them."""
-    hindering = [kind for kind in kinds if kind.partition(" ")[0] in ("worker", "redis", "model")]
+    """What of this makes a reply wait, or the person for it, besides the death itself, which is one of them."""
+    hindering = [kind for kind in kinds if not kind.startswith(("messages", "replies"))]
     hindering.remove("worker killed")
     return hindering
 
