@@ -88,14 +88,15 @@ class Connection(asyncio.Protocol):
         if self._complete:
             self._settle()
         elif seconds:
-            self._close_in(seconds)
+            self.close_in(seconds)
             self._transport.resume_reading()
         else:
             self._transport.abort()
 
-    def keep(self, seconds: float) -> None:
-        """Stay open for another request, so long at most."""
-        self._close_in(seconds)
+    def close_in(self, seconds: float) -> None:
+        """Hang up then, unless another request comes first."""
+        self._stop_timer()
+        self._timer = self._loop.call_later(seconds, self._transport.abort)
 
     def close(self) -> None:
         """Hang up at once."""
@@ -192,10 +193,6 @@ class Connection(asyncio.Protocol):
 
     def _has_length(self) -> bool:
         return "content-length" in self.headers or "chunked" in self.headers.get("transfer-encoding", "")
-
-    def _close_in(self, seconds: float) -> None:
-        self._stop_timer()
-        self._timer = self._loop.call_later(seconds, self._transport.abort)
 
     def _stop_timer(self) -> None:
         if self._timer:

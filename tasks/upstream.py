@@ -99,7 +99,7 @@ class Upstream:
 
     def _free(self, connection: Connection) -> None:
         self._idle.append(connection)
-        connection.keep(KEEP_ALIVE)
+        connection.close_in(KEEP_ALIVE)
 
     def _lost(self, connection: Connection) -> None:
         self._open.discard(connection)
