@@ -26,7 +26,7 @@ CASES: dict[str, Callable[[Bench], Awaitable[list[Row]]]] = {
 }
 
 #: What `--quick` changes: enough to see that everything works.
-QUICK = {"tokens": 600, "replies": 3, "messages": 400, "shapes": "mixed", "pixels": 10_000}
+QUICK = {"tokens": 600, "replies": 3, "messages": 400, "shapes": "mixed", "pixels": 10_000, "rounds": 1}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -69,6 +69,7 @@ async def measure(stack: Stack, options: argparse.Namespace) -> tuple[list[Row],
             replies_rate=options.replies_rate,
             messages=options.messages,
             pixels=options.pixels,
+            rounds=options.rounds,
         )
         for case in options.cases.split(","):
             print(f"measuring {case} …", file=sys.stderr, flush=True)
@@ -88,12 +89,11 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--tokens", type=int, default=4000, help="of a reply")
     parser.add_argument("--rate", type=float, default=200, help="tokens a second of a reply that is watched")
     parser.add_argument("--shapes", default="mixed,paragraph,code", help=f"kinds of text, some of: {','.join(SHAPES)}")
-    parser.add_argument(
-        "--replies", type=int, default=6, help="for memory: made anew, and then of their own; 200 for all"
-    )
+    parser.add_argument("--replies", type=int, default=200, help="made anew, for memory")
     parser.add_argument("--replies-rate", type=float, default=4000, help="tokens a second of those")
     parser.add_argument("--messages", type=int, default=2000, help="in the long conversation")
     parser.add_argument("--pixels", type=int, default=30_000, help="how far to scroll in it, there and back")
+    parser.add_argument("--rounds", type=int, default=3, help="of drawing, opening and scrolling; the median counts")
     parser.add_argument("--quick", action="store_true", help="small sizes, only to see that it works")
     return parser
 

@@ -1,8 +1,8 @@
 """What is measured of the page; every function returns its rows."""
 
-import statistics
 import uuid
 from dataclasses import dataclass
+from statistics import median
 
 import orjson
 import redis
@@ -22,12 +22,16 @@ from tests.stack import Stack
 QUIET = "!document.querySelector('.by-model[aria-busy=true]')"
 READY = "document.querySelector('textarea') && document.querySelector('.line')?.dataset.state === 'open'"
 
-#: After how many replies the page has all that it will have for ever: its caches, its compiled code.
+#: After how many replies the page has all that it will have for ever, but for compiled code.
 WARM = 3
+#: After how many the engine has compiled, each time better, all that is used often.
+COMPILED = 40
 #: Messages of a conversation that has nothing to hide.
 FEW = 20
 #: The last few exchanges are laid out wherever one is; those above them only when they come near.
 LAID_OUT = 5
+#: Replies that stay on the page, by which what one costs is told.
+STAYING = 20
 
 #: Marks when the last message is first seen whole in the window, and when all messages are in the document.
 WATCH_OPENING = """{
@@ -59,14 +63,15 @@ class Bench:
     rate: float
     #: Kinds of text, see `novelist`.
     shapes: list[str]
-    #: For memory, with their tokens a second.
+    #: Replies made anew, for memory, and their tokens a second.
     replies: int
     replies_rate: float
     #: In the long conversation.
     messages: int
     #: How far one scrolls in it, there and back.
     pixels: int
-    openings: int = 3
+    #: How often what has a moment is measured; the median counts, for the machine may stand still in any of them.
+    rounds: int
 
 
 async def size(bench: Bench) -> list[Row]:
@@ -100,17 +105,12 @@ async def drawing(bench: Bench) -> list[Row]:
     bench.model.tokens, bench.model.rate = bench.tokens, bench.rate
     for shape in bench.shapes:
         bench.model.shape = shape
-        async with new_tab(bench.browser) as tab:
-            token = await _begin(bench, tab)
-            async with tab.recorded() as recording:
-                await _reply(bench, tab, "Tell me a long story.")
-            await _check_reply(bench, tab, token)
-        trace = recording.trace
+        traces = [await _drawn(bench) for _ in range(bench.rounds)]
+        pace = f"{bench.tokens / bench.model.seconds:.0f} tokens/s; main thread busy {traces[-1].busy():.0%}"
         what = f"{bench.tokens:,} tokens, {shape}"
-        pace = f"{bench.tokens / bench.model.seconds:.0f} tokens/s"
         rows += [
-            Row(f"{what}: longest frame", trace.longest_frame, LONG, unit="ms", note=trace.note()),
-            Row(f"{what}: long tasks", trace.long_tasks, 0, note=f"{pace}; main thread busy {trace.busy():.0%}"),
+            _longest(f"{what}: longest frame", [trace.longest_frame for trace in traces], traces),
+            _long_tasks(f"{what}: long tasks", traces, pace),
         ]
     return rows
 
@@ -118,32 +118,42 @@ async def drawing(bench: Bench) -> list[Row]:
 async def memory(bench: Bench) -> list[Row]:
     """What the tab holds after many long replies, at a faster rate than anybody's.
 
-    First each takes the place of the one before: what the page holds of those that are gone must be nothing. Then
-    each answers a message of its own and stays to be scrolled back to: what that costs has no bar, but is told.
+    First each takes the place of the one before: what the page holds of those that are gone must be nothing. That is
+    told twice: what scripts hold, nearly from the start, and all of their memory, once the engine has compiled them.
+    Then each answers a message of its own and stays to be scrolled back to: what that costs has no bar, but is told.
     """
     bench.model.shape, bench.model.tokens, bench.model.rate = "mixed", bench.tokens, bench.replies_rate
     async with new_tab(bench.browser) as tab:
         await _begin(bench, tab)
         await _reply(bench, tab, "Tell me a long story.")
-        for number in range(WARM + bench.replies):
+        for number in range(COMPILED + bench.replies):
             if number == WARM:
+                early = await tab.heap()
+            if number == COMPILED:
                 before = await tab.heap()
             await _reply(bench, tab)
         after = await tab.heap()
-        for number in range(LAID_OUT + bench.replies):
+        staying = min(STAYING, bench.replies)
+        for number in range(LAID_OUT + staying):
             if number == LAID_OUT:
                 some = await tab.heap()
             await _reply(bench, tab, "Tell me another one.")
         more = await tab.heap()
-    growth = (more.scripts - some.scripts) / bench.replies / 1e3
-    whole = (more.document - some.document) / bench.replies / 1e3
+    growth = (more.scripts - some.scripts) / staying / 1e3
+    whole = (more.document - some.document) / staying / 1e3
     text = len(bench.model.text) / 1e3
     return [
         Row(
-            f"script memory, {WARM + bench.replies} replies made anew / after {WARM}",
+            f"script memory without compiled code, {COMPILED + bench.replies} replies made anew / after {WARM}",
+            after.held / early.held,
+            1.05,
+            note=f"{after.held / 1e6:.2f} / {early.held / 1e6:.2f} MB, after garbage collection",
+        ),
+        Row(
+            f"script memory, {COMPILED + bench.replies} replies / after {COMPILED}",
             after.scripts / before.scripts,
             1.05,
-            note=f"{after.scripts / 1e6:.2f} / {before.scripts / 1e6:.2f} MB, after garbage collection",
+            note=f"{after.scripts / 1e6:.2f} / {before.scripts / 1e6:.2f} MB; after {WARM}: {early.scripts / 1e6:.2f}",
         ),
         Row(
             "document memory, likewise",
@@ -155,7 +165,7 @@ async def memory(bench: Bench) -> list[Row]:
             "script memory of one more reply that stays on the page",
             growth,
             unit="KB",
-            note=f"over {bench.replies} replies of {text:.0f} KB of text; its document: {whole:.0f} KB",
+            note=f"over {staying} replies of {text:.0f} KB of text; its document: {whole:.0f} KB",
         ),
     ]
 
@@ -169,46 +179,44 @@ async def length(bench: Bench) -> list[Row]:
     token = await _conversation(bench, bench.messages)
     shown: list[float] = []
     filled: list[float] = []
-    for _ in range(bench.openings):
+    openings: list[Trace] = []
+    scrollings: list[Trace] = []
+    for _ in range(bench.rounds):
         async with new_tab(bench.browser, WATCH_OPENING) as tab:
-            opening = await _open(bench, tab, token, bench.messages)
+            openings.append(await _open(bench, tab, token, bench.messages))
             shown.append(await _marked(tab, "shown"))
             filled.append(await _marked(tab, "filled"))
-            if len(shown) == bench.openings:
-                async with tab.recorded() as scrolling:
-                    await _scroll_through(bench, tab)
+            async with tab.recorded() as scrolling:
+                await _scroll_through(bench, tab)
+            scrollings.append(scrolling.trace)
     what = f"{bench.messages:,} messages"
+    once = [opening.longest_frame_since("bench:shown") for opening in openings]
+    whole = [scrolling.longest_frame for scrolling in scrollings]
     jump = "the wheel up, a jump to the start, the wheel down"
     return [
-        Row(
-            f"{what}: until the end is shown",
-            statistics.median(shown),
-            unit="ms",
-            note=f"{len(shown)} openings, median",
-        ),
-        Row(f"{what}: until all are in the document", statistics.median(filled), unit="ms"),
+        Row(f"{what}: until the end is shown", median(shown), unit="ms", note=f"{bench.rounds} openings, median"),
+        Row(f"{what}: until all are in the document", median(filled), unit="ms"),
         Row(
             f"{what}: the first drawing, nothing to be seen before",
-            opening.longest_frame,
+            median(opening.longest_frame for opening in openings),
             unit="ms",
             note=f"the longest frame of the opening; of {few} messages {short.longest_frame:.0f} ms",
         ),
-        Row(
-            f"{what}: longest frame once the end is shown",
-            opening.longest_frame_since("bench:shown"),
-            LONG,
-            unit="ms",
-            note=opening.note(),
-        ),
-        Row(
-            f"{what}: longest frame, scrolling",
-            scrolling.trace.longest_frame,
-            LONG,
-            unit="ms",
-            note=scrolling.trace.note(),
-        ),
-        Row(f"{what}: long tasks, scrolling", scrolling.trace.long_tasks, 0, note=jump),
+        _longest(f"{what}: longest frame once the end is shown", once, openings),
+        _longest(f"{what}: longest frame, scrolling", whole, scrollings),
+        _long_tasks(f"{what}: long tasks, scrolling", scrollings, jump),
     ]
+
+
+def _longest(what: str, frames: list[float], traces: list[Trace]) -> Row:
+    """The longest frame of the middle round; all of them in the note."""
+    each = ", ".join(f"{frame:.0f}" for frame in frames)
+    return Row(what, median(frames), LONG, unit="ms", note=f"median of {each}; the last: {traces[-1].note()}")
+
+
+def _long_tasks(what: str, traces: list[Trace], note: str) -> Row:
+    each = ", ".join(f"{trace.long_tasks}" for trace in traces)
+    return Row(what, median(trace.long_tasks for trace in traces), 0, note=f"median of {each}; {note}")
 
 
 async def _begin(bench: Bench, tab: Tab) -> str:
@@ -228,6 +236,16 @@ async def _reply(bench: Bench, tab: Tab, text: str = "") -> None:
         await tab.evaluate("document.querySelector('.exchange:last-child .actions button:last-child').click()")
     await bench.model.said(said + 1)
     await tab.until(QUIET)
+
+
+async def _drawn(bench: Bench) -> Trace:
+    """What a tab did while one reply was written."""
+    async with new_tab(bench.browser) as tab:
+        token = await _begin(bench, tab)
+        async with tab.recorded() as recording:
+            await _reply(bench, tab, "Tell me a long story.")
+        await _check_reply(bench, tab, token)
+    return recording.trace
 
 
 async def _check_reply(bench: Bench, tab: Tab, token: str) -> None:
