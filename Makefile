@@ -44,14 +44,14 @@ else
 	$(PY) -m pytest $(ARGS)
 endif
 
-# Two halves at once, since the second mostly waits: the checks, the parts, and what they say to each other; and what
-# starts, stops, kills and looks at whole systems.
+# Two halves at once, since both mostly wait: the checks, the parts, what they say to each other, and what an operator
+# sees of them; and what looks at whole systems in a browser, attacks them and kills them.
 test-parts: check
 	cd frontend && npm test
-	$(PY) -m pytest $(wildcard tests/test_*.py) tests/scenarios
+	$(PY) -m pytest $(wildcard tests/test_*.py) tests/scenarios tests/operations
 
 test-whole: setup-dev
-	$(PY) -m pytest tests --ignore-glob='tests/test_*.py' --ignore=tests/scenarios
+	$(PY) -m pytest tests --ignore-glob='tests/test_*.py' --ignore=tests/scenarios --ignore=tests/operations
 
 check: setup-dev ## Formats, lint and types, of Python and of the page
 	$(PY) -m ruff check .
