@@ -44,14 +44,14 @@ else
 	$(PY) -m pytest $(ARGS)
 endif
 
-# Two halves at once, since both mostly wait: the checks, the parts, what they say to each other, and what an operator
-# sees of them; and what looks at whole systems in a browser, attacks them and kills them.
+# Two halves at once, since both mostly wait: the checks, the parts, what they say to each other, and how one goes on
+# where another dies; and what looks at whole systems in a browser, attacks them and runs them elsewhere.
 test-parts: check
 	cd frontend && npm test
-	$(PY) -m pytest $(wildcard tests/test_*.py) tests/scenarios tests/operations
+	$(PY) -m pytest $(wildcard tests/test_*.py) tests/scenarios tests/takeover
 
 test-whole: setup-dev
-	$(PY) -m pytest tests --ignore-glob='tests/test_*.py' --ignore=tests/scenarios --ignore=tests/operations
+	$(PY) -m pytest tests --ignore-glob='tests/test_*.py' --ignore=tests/scenarios --ignore=tests/takeover
 
 check: setup-dev ## Formats, lint and types, of Python and of the page
 	$(PY) -m ruff check .
