@@ -12,15 +12,15 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, Protocol
 
-import redis
 from dramatiq import Message
 from dramatiq.broker import Consumer, MessageProxy
 from dramatiq.brokers.redis import RedisBroker
 from dramatiq.common import dq_name
 
 from tasks import scripts
+from tasks.errors import StorageError
 from tasks.keys import QUEUE_NAMESPACE
-from tasks.redis_client import Command, sync_client
+from tasks.redis_client import Command, ThreadLine, command_of
 
 log = logging.getLogger("parley.broker")
 
@@ -32,8 +32,11 @@ ACTOR = "answer"
 BLOCK = 8
 #: Seconds between tries while Redis is away, and the least that an empty look may take.
 PAUSE = 0.25
-#: Redis connections of Dramatiq's threads: two for commands, one that blocks.
-BROKER_CONNECTIONS = 3
+#: Redis connections of Dramatiq's threads.
+BROKER_CONNECTIONS = 1
+
+
+_FETCH = command_of(scripts.FETCH, (QUEUE_KEY, MESSAGES_KEY), ())
 
 
 class Room(Protocol):
@@ -48,14 +51,18 @@ def enqueue_commands(conversation: str) -> tuple[Command, Command]:
 
     They are for the pipeline that also accepts the message, so that either both happen or neither.
     """
-    entry = str(uuid.uuid4())
     message: Message[None] = Message(
         queue_name=QUEUE,
         actor_name=ACTOR,
         args=(conversation,),
         kwargs={},
-        options={"redis_message_id": entry},
+        options={"redis_message_id": str(uuid.uuid4())},
     )
+    return _commands(message)
+
+
+def _commands(message: Message[None] | MessageProxy) -> tuple[Command, Command]:
+    entry = message.options["redis_message_id"]
     return ("HSET", MESSAGES_KEY, entry, message.encode()), ("RPUSH", QUEUE_KEY, entry)
 
 
@@ -86,7 +93,7 @@ class WaitingConsumer(Consumer):
     def requeue(self, messages: Iterable[MessageProxy]) -> None:
         """Put back what was taken and not begun."""
         for message in messages:
-            self._guarded(partial(self._broker.enqueue, message.copy()))
+            self._guarded(partial(self._broker.put_back, message))
 
     def _fetch(self) -> MessageProxy | None:
         fetched = self._broker.fetch() if self._more or self._wait() else None
@@ -100,7 +107,7 @@ class WaitingConsumer(Consumer):
     def _wait(self) -> bool:
         """Block until the queue is not empty: moving its head onto itself changes nothing."""
         began = time.monotonic()
-        head = self._broker.waiting_client.blmove(QUEUE_KEY, QUEUE_KEY, BLOCK, "LEFT", "LEFT")
+        head = self._broker.line.command("BLMOVE", QUEUE_KEY, QUEUE_KEY, "LEFT", "LEFT", BLOCK)
         if head is None and time.monotonic() - began < PAUSE:
             # A server that does not block (fakeredis over TCP) must not make us spin.
             time.sleep(PAUSE / 5)
@@ -113,7 +120,7 @@ class WaitingConsumer(Consumer):
         """
         try:
             result = step()
-        except (redis.ConnectionError, redis.TimeoutError, redis.ResponseError) as error:
+        except StorageError as error:
             if not self._away and not self._broker.closing.is_set():
                 log.warning("the queue waits for Redis: %s", error)
             self._away = True
@@ -140,13 +147,11 @@ class WaitingBroker(RedisBroker):
     """RedisBroker with consumers that wait; `room` says when the process may take another message."""
 
     def __init__(self, url: str, room: Room) -> None:
-        super().__init__(  # type: ignore[no-untyped-call]
-            client=sync_client(url, max_connections=BROKER_CONNECTIONS - 1), middleware=[], namespace=QUEUE_NAMESPACE
-        )
+        super().__init__(url=url, middleware=[], namespace=QUEUE_NAMESPACE)  # type: ignore[no-untyped-call]
         self.room = room
         self.closing = threading.Event()
-        self.waiting_client = sync_client(url, max_connections=1, timeout=BLOCK * 2, retries=0)
-        self._fetch = self.client.register_script(scripts.FETCH.text)
+        #: The consumer's own; Dramatiq's client is never used here, and so never connects.
+        self.line = ThreadLine(url, timeout=BLOCK * 2)
 
     def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 5000) -> Consumer:
         """A consumer for a queue of ours."""
@@ -158,12 +163,17 @@ class WaitingBroker(RedisBroker):
         """Take the first message off the queue; with it, how many are left.
 
         Stock Dramatiq takes two steps and keeps a list of who has what. The loss that this guards against is made good
-        sooner by what stands in the conversation's own state.
+        sooner by what stands in the conversation's own state. Raises StorageError.
         """
-        fetched: tuple[bytes | None, int] | None = self._fetch(keys=(QUEUE_KEY, MESSAGES_KEY))
+        fetched: tuple[bytes | None, int] | None = self.line.command(*_FETCH)
         return fetched
+
+    def put_back(self, message: MessageProxy) -> None:
+        """Enqueue again what was taken. Raises StorageError."""
+        for command in _commands(message):
+            self.line.command(*command)
 
     def close_consumers(self) -> None:
         """Take nothing more, and wake the consumer that blocks in Redis."""
         self.closing.set()
-        self.waiting_client.connection_pool.disconnect()
+        self.line.close()

@@ -11,10 +11,11 @@ import redis as redis_py
 from dramatiq.broker import MessageProxy
 from dramatiq.brokers.redis import RedisBroker
 from dramatiq.common import dq_name
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from tasks.broker import ACTOR, QUEUE, WaitingBroker, WaitingConsumer, enqueue_commands
 from tasks.keys import QUEUE_NAMESPACE
-from tasks.redis_client import sync_client
 
 
 class Room:
@@ -31,7 +32,8 @@ class Room:
 @pytest.fixture
 def client(redis_url: str) -> Iterator[redis_py.Redis]:
     """An empty Redis of each kind."""
-    client = sync_client(redis_url, max_connections=2)
+    # fakeredis hangs up after a refusal, and Dramatiq's scripts are refused at first.
+    client = redis_py.Redis.from_url(redis_url, protocol=2, retry=Retry(NoBackoff(), 1))
     client.flushall()
     yield client
     client.close()
@@ -50,8 +52,7 @@ def broker(redis_url: str, client: redis_py.Redis, room: Room) -> Iterator[Waiti
     yield broker
     broker.close_consumers()
     broker.close()
-    broker.client.close()
-    broker.waiting_client.close()
+    broker.line.close()
 
 
 @pytest.fixture

@@ -8,11 +8,11 @@ from typing import Any
 import httpx
 import pytest
 import websockets
+from redis import Redis
 
 from tasks.embedded_redis import EmbeddedRedis
 from tasks.keys import ConversationKeys, conversation_id
 from tasks.processes import wait_until
-from tasks.redis_client import sync_client
 from tests.client import Chat, SeedChat, history, new_token
 from tests.stack import Stack
 
@@ -199,7 +199,7 @@ def forgetful(stack: Stack) -> Iterator[str]:
 
 def gone(redis: EmbeddedRedis, token: str) -> None:
     """Wait until a conversation has expired."""
-    client = sync_client(redis.url, max_connections=1)
+    client = Redis.from_url(redis.url)
     key = ConversationKeys(conversation_id(token)).document
     wait_until(lambda: not client.exists(key), "the conversation to expire")
     client.close()
@@ -221,7 +221,7 @@ async def test_an_expired_conversation_is_unknown_to_every_call_and_socket(stack
 def expire(redis: EmbeddedRedis, token: str) -> None:
     """Have a conversation expire now."""
     keys = ConversationKeys(conversation_id(token))
-    with sync_client(redis.url, max_connections=1) as client:
+    with Redis.from_url(redis.url) as client:
         for key in (keys.document, keys.state, keys.ids, keys.events):
             # Not in a millisecond, in which somebody who looks would prolong its life.
             client.pexpire(key, 0)

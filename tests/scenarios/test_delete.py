@@ -3,10 +3,10 @@
 import httpx
 import pytest
 import websockets
+from redis import Redis
 
 from tasks.keys import ConversationKeys, conversation_id
 from tasks.processes import wait_until
-from tasks.redis_client import sync_client
 from tests.client import Chat, SeedChat, new_token
 from tests.stack import Stack
 
@@ -47,7 +47,7 @@ async def test_a_reply_that_is_being_written_ends_with_its_conversation(stack: S
     wait_until(lambda: stack.model_stats()["open"] == 0, "the model to be let go")
     assert stack.model_stats()["cancelled"]
     keys = ConversationKeys(conversation_id(token))
-    with sync_client(stack.redis.url, max_connections=1) as client:
+    with Redis.from_url(stack.redis.url) as client:
         assert not client.exists(keys.document, keys.state, keys.ids, keys.partial)
         assert client.zscore(keys.open, conversation_id(token)) is None
         assert 0 < client.ttl(keys.events) <= 60

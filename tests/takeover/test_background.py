@@ -182,5 +182,4 @@ def test_a_consumer_that_fails_is_started_again(url: str, monkeypatch: pytest.Mo
     finally:
         broker.close_consumers()
         running.stop(5000)
-        for client in (broker.client, broker.waiting_client):
-            client.connection_pool.disconnect()
+        broker.line.close()
