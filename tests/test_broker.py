@@ -71,9 +71,10 @@ def enqueue(client: redis_py.Redis, conversation: str) -> None:
 
 
 def take(consumer: WaitingConsumer) -> MessageProxy:
-    """The next message, however long it takes."""
+    """The next message, which is there or about to come."""
+    over = time.monotonic() + 20
     while (message := next(consumer)) is None:
-        pass
+        assert time.monotonic() < over, "nothing came"
     return message
 
 

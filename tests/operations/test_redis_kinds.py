@@ -131,7 +131,7 @@ async def test_a_redis_that_evicts_is_warned_of_and_used(tmp_path: Path) -> None
 
 def test_a_redis_whose_connections_run_short_is_warned_of(tmp_path: Path) -> None:
     with (
-        real(tmp_path, maxclients="6") as narrow,
+        real(tmp_path, maxclients="5") as narrow,
         started("worker", narrow.url) as worker,
     ):
         wait_until(lambda: says(worker, "start fewer processes, or choose a plan"), "the warning")
