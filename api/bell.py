@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator
 
 from tasks.errors import StorageError
 from tasks.keys import BELL
-from tasks.redis_client import Line
+from tasks.redis_line import Line
 from tasks.supervise import end
 
 #: Seconds after which a silent Redis is asked whether it is still there, and then has to answer; below every idle

@@ -8,7 +8,8 @@ from limits.aio.storage import RedisStorage
 from limits.aio.strategies import MovingWindowRateLimiter
 
 from api.protocol import Refused
-from tasks.redis_client import pool_for_library, translated
+from tasks.redis_client import pool_for_library
+from tasks.redis_line import translated
 from tasks.settings import Settings
 
 #: Redis connections for counting.
@@ -64,7 +65,7 @@ class Limits:
         """Seconds until this may happen again; 0 if it may now."""
         name, now = item.key_for(*names), time.time()
         if self._closed.get(name, 0.0) <= now:
-            with translated():
+            with translated:
                 if await self._counter.hit(item, *names):
                     return 0
                 again, _ = await self._counter.get_window_stats(item, *names)

@@ -22,7 +22,8 @@ from tasks.conversations import (
 from tasks.errors import ConversationGone
 from tasks.keys import ConversationKeys
 from tasks.lease import TURNS_READ, Turn, finish_command
-from tasks.redis_client import RedisClient, command_of
+from tasks.redis_client import RedisClient
+from tasks.redis_line import command_of
 
 log = logging.getLogger("parley.messages")
 

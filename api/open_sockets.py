@@ -13,7 +13,8 @@ from contextlib import asynccontextmanager
 from tasks import scripts
 from tasks.errors import StorageError
 from tasks.keys import ALIVE, SOCKETS
-from tasks.redis_client import COMMAND_TIMEOUT, Command, RedisClient, command_of, translated
+from tasks.redis_client import RedisClient
+from tasks.redis_line import COMMAND_TIMEOUT, Command, command_of, translated
 from tasks.settings import Settings
 
 #: The name that every socket is counted under.
@@ -134,7 +135,7 @@ class OpenSockets:
 
     @asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:
-        with translated():
+        with translated:
             async with asyncio.timeout(COMMAND_TIMEOUT):
                 await self._telling.acquire()
         try:

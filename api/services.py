@@ -20,7 +20,8 @@ from tasks.figures import Figures
 from tasks.keys import SOCKETS
 from tasks.presence import WEB, Presence
 from tasks.redis_check import refuse_unfit
-from tasks.redis_client import RedisClient, require_json, translated
+from tasks.redis_client import RedisClient, require_json
+from tasks.redis_line import translated
 from tasks.settings import Settings
 from tasks.supervise import Background, Run
 
@@ -92,7 +93,7 @@ class Services:
     async def missing(self) -> list[str]:
         """What a new message would lack, in sentences; empty if it would be answered."""
         try:
-            with translated():
+            with translated:
                 async with asyncio.timeout(PATIENCE):
                     await require_json(self.redis)
         except StorageError as error:
@@ -140,7 +141,7 @@ class Services:
 
     async def _watch_once(self) -> None:
         try:
-            with translated():
+            with translated:
                 async with asyncio.timeout(PATIENCE):
                     await self._look()
         except StorageError as error:

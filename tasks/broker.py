@@ -20,7 +20,7 @@ from dramatiq.common import dq_name
 from tasks import scripts
 from tasks.errors import StorageError
 from tasks.keys import QUEUE_NAMESPACE
-from tasks.redis_client import Command, ThreadLine, command_of
+from tasks.redis_line import Command, ThreadLine, command_of
 
 log = logging.getLogger("parley.broker")
 

@@ -11,7 +11,8 @@ import orjson
 from tasks import events, scripts
 from tasks.errors import ConversationGone
 from tasks.keys import ConversationKeys, conversation_id
-from tasks.redis_client import Command, RedisClient
+from tasks.redis_client import RedisClient
+from tasks.redis_line import Command
 
 #: Cursor of a conversation whose stream is empty: everything that comes is later.
 BEGINNING = "0-0"

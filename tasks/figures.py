@@ -5,7 +5,8 @@ from collections import defaultdict
 from typing import Any
 
 from tasks.keys import FIGURES
-from tasks.redis_client import Command, RedisClient
+from tasks.redis_client import RedisClient
+from tasks.redis_line import Command
 
 #: Upper bounds of the histograms' buckets, in seconds.
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)

@@ -12,7 +12,8 @@ from tasks import events, scripts
 from tasks.conversations import QUIET_STREAM_SECONDS, Message, now_iso, reply_id
 from tasks.errors import LeaseLost
 from tasks.keys import ConversationKeys
-from tasks.redis_client import Command, RedisClient, command_of
+from tasks.redis_client import RedisClient
+from tasks.redis_line import Command, command_of
 
 #: How long a lease outlives its last prolonging: the pause that a killed worker makes, less the look for it.
 LEASE_MS = 4500

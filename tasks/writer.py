@@ -12,14 +12,15 @@ import orjson
 from tasks import events, scripts
 from tasks.errors import LeaseLost, StorageError
 from tasks.lease import Lease
-from tasks.redis_client import RedisClient, command_of
+from tasks.redis_client import RedisClient
+from tasks.redis_line import command_of
 
 log = logging.getLogger("parley.writer")
 
 #: Seconds that text waits for company, between these bounds: until as many texts have come. Each trip to Redis costs
 #: nearly the same whatever it carries. The first words of a reply do not wait, nor does text that stays alone anyway.
 SHORTEST, LONGEST = 0.004, 0.024
-COMPANY = 12
+COMPANY = 14
 #: Characters of one reply that may be unsent; past that its model stream is read no further.
 MOST_UNSENT = 16_000
 #: Texts and notes in one trip; Lua passes on a few thousand values at once.

@@ -22,7 +22,8 @@ from tasks.embedded_redis import EmbeddedRedis
 from tasks.errors import LeaseLost
 from tasks.keys import ConversationKeys, conversation_id
 from tasks.lease import LEASE_MS, Lease, Turn, renew
-from tasks.redis_client import Command, RedisClient
+from tasks.redis_client import RedisClient
+from tasks.redis_line import Command
 from tasks.sweep import revive
 from tests.client import Frame, replay
 
