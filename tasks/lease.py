@@ -43,7 +43,7 @@ class Lease:
         self.conversation = conversation
         self.owner = f"{process}:{next(_numbers)}"
         self.keys = ConversationKeys(conversation)
-        #: Bytes of the current reply that stand in Redis.
+        #: Bytes of the current reply that stand in Redis, or are on their way there.
         self.written = 0
         self.taken = False
         self.lost = False

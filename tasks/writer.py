@@ -168,12 +168,11 @@ class Writer:
             self._timer = None
 
     async def _send(self, batch: list[tuple[Strand, str | Note]]) -> None:
-        keys, args = _packed(batch)
-        for (strand, item), done in zip(batch, await self._publish(keys, args), strict=True):
-            if not done:
-                strand.lease.lose()
-            elif isinstance(item, str):
-                strand.lease.written += len(item.encode())
+        done = await self._publish(*_packed(batch))
+        if not all(done):
+            for (strand, _), one in zip(batch, done, strict=True):
+                if not one:
+                    strand.lease.lose()
 
     async def _publish(self, keys: list[str], args: list[Any]) -> list[int]:
         publish = command_of(scripts.PUBLISH, keys, args)
@@ -193,21 +192,17 @@ class Writer:
 
 
 def _packed(batch: Iterable[tuple[Strand, str | Note]]) -> tuple[list[str], list[Any]]:
-    """Keys and arguments of the publish script."""
+    """Keys and arguments of the publish script; with them the texts count as written."""
     keys: list[str] = []
     args: list[Any] = []
-    ahead: dict[Strand, int] = {}
     for strand, item in batch:
         lease = strand.lease
-        keys += (lease.keys.state, lease.keys.events, lease.keys.partial)
         if isinstance(item, Note):
-            args += (lease.conversation, lease.owner, 0, b"", item.event, item.waiting)
-            strand.paused = bool(item.waiting)
-            continue
-        text = item.encode()
-        offset = ahead.get(strand, lease.written)
-        ahead[strand] = offset + len(text)
-        event, waiting = events.delta(strand.reply, item), b"-" if strand.paused else b""
-        args += (lease.conversation, lease.owner, offset, text, event, waiting)
-        strand.paused = False
+            text, event, waiting = b"", item.event, item.waiting
+        else:
+            text, event, waiting = item.encode(), events.delta(strand.reply, item), b"-" if strand.paused else b""
+        keys += (lease.keys.state, lease.keys.events, lease.keys.partial)
+        args += (lease.conversation, lease.owner, lease.written, text, event, waiting)
+        lease.written += len(text)
+        strand.paused = isinstance(item, Note) and bool(item.waiting)
     return keys, args
