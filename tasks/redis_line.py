@@ -191,16 +191,12 @@ class _Socket(asyncio.Protocol):
 
     def _take(self, count: int) -> list[Any]:
         taken, self._answers = self._answers[:count], self._answers[count:]
-        for answer in taken:
-            if isinstance(answer, redis.ConnectionError):
-                raise answer
         if self._trouble and len(taken) < count and not any(isinstance(answer, Exception) for answer in taken):
             raise self._trouble
         return taken
 
     def _fail(self, trouble: Exception) -> None:
         self._trouble = self._trouble or trouble
-        self._transport.abort()
         self._wake()
 
     def _wake(self) -> None:

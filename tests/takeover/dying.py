@@ -1,8 +1,8 @@
 """A web process's way from receiving a message to acknowledging it, in a process that kills itself on that way.
 
 Reads lines `token id whose last` from standard input: the token and id of a message, whose lines count (`ours` on the
-way of a message, or the Redis `client`'s) and at which one to die, 0 for never. Answers each with how many lines were
-passed, or with `killed`.
+way of a message, or those of the `line` to Redis) and at which one to die, 0 for never. Answers each with how many
+lines were passed, or with `killed`.
 """
 
 import asyncio
@@ -14,7 +14,6 @@ from collections import deque
 from types import FrameType
 from typing import Any, ClassVar
 
-import redis.asyncio
 from starlette.websockets import WebSocketDisconnect
 
 from api.services import Services
@@ -34,7 +33,7 @@ WATCHED = {
             "tasks/redis_client.py",
         )
     ),
-    "client": (os.path.dirname(redis.asyncio.__file__),),
+    "line": (str(ROOT / "tasks/redis_line.py"),),
 }
 
 
