@@ -19,7 +19,7 @@ log = logging.getLogger("parley.writer")
 
 #: Seconds that text waits for company, between these bounds: until as many texts have come. Each trip to Redis costs
 #: nearly the same whatever it carries. The first words of a reply do not wait, nor does text that stays alone anyway.
-SHORTEST, LONGEST = 0.004, 0.024
+SHORTEST, LONGEST = 0.002, 0.024
 COMPANY = 14
 #: Characters of one reply that may be unsent; past that its model stream is read no further.
 MOST_UNSENT = 16_000
