@@ -8,7 +8,7 @@ from tests.bench.systems import TOKENS, Direct, Ours, System, bench_stack
 
 #: Messages that each person says in one run: several, so that replies end and begin while others are written, as in
 #: any chat that goes on. A relay's first replies after its start, all new connections, are its cheapest.
-MESSAGES = {50: 3, 150: 3, 300: 3}
+MESSAGES = 3
 #: One worker process has room for all of them, as the relay's process has.
 ROOM = 512
 BARS_CPU = {150: 1.0, 50: 1.3}
@@ -67,7 +67,7 @@ def warm_up(system: System) -> None:
 
 def talk(system: System, size: int) -> Result:
     """One run at one number of conversations."""
-    return system.load(Plan("", conversations=size, messages=MESSAGES.get(size, 1), tokens=TOKENS))
+    return system.load(Plan("", conversations=size, messages=MESSAGES, tokens=TOKENS))
 
 
 def rows(totals: dict[int, tuple[Total, Total]]) -> list[Row]:
