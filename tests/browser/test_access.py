@@ -340,10 +340,7 @@ async def test_a_slow_script_leaves_no_empty_page(person: Person, url: str, mode
     await person.page.goto(f"{url}/chat/{'A' * 43}", wait_until="commit")
     await expect(person.page.get_by_role("heading", name="Parley")).to_be_visible()
     await expect(person.page.get_by_text("Opening…")).to_be_visible()
-    assert (
-        await person.page.locator("html").evaluate("(html) => getComputedStyle(html).backgroundColor")
-        == "rgb(247, 245, 239)"
-    )
+    await expect(person.page.locator("html")).to_have_css("background-color", "rgb(247, 245, 239)")
     arrived.set()
     await expect(person.page.get_by_role("heading", name="This conversation is over.")).to_be_visible()
     assert await person.page.evaluate("window.empty") == 0
