@@ -91,7 +91,7 @@ export class ConversationStore {
   send(text: string): string {
     const id = this.options.newId();
     this.show({ notice: null });
-    this.outbox.add({ id, text, at: new Date().toISOString() });
+    this.outbox.add(id, text);
     return id;
   }
 

@@ -4,7 +4,7 @@ import type { Storage } from '../src/browser/storage';
 import { ConversationStore } from '../src/store';
 import type { ClientFrame } from '../src/protocol/frames';
 import { FakeServer, human } from './fakeServer';
-import { memoryStorage } from './memoryStorage';
+import { lateView, memoryStorage } from './memoryStorage';
 
 let server: FakeServer;
 let storage: Storage;
@@ -91,7 +91,7 @@ describe('a message', () => {
 
   it('that the snapshot has already is not sent again', () => {
     server.messages = [human('id1', 'There')];
-    storage.write('parley:outbox:t', [{ id: 'id1', text: 'There', at: '' }]);
+    storage.write('parley:outbox:t:id1', { id: 'id1', text: 'There', at: '' });
     store = open();
     store.start();
     server.accepts();
@@ -189,9 +189,55 @@ describe('a message', () => {
 
   it('taken back in another tab is not sent from this one', () => {
     store.send('Regretted');
-    storage.write('parley:outbox:t', []);
+    storage.remove('parley:outbox:t:id1');
     server.accepts();
     expect(sent('message.send')).toEqual([]);
+  });
+
+  it('taken back in another tab while it was on its way is not there again when it is refused', () => {
+    server.accepts();
+    server.onSend = 'ignore';
+    store.send('Regretted');
+    storage.remove('parley:outbox:t:id1');
+    server.socket.says({ type: 'error', code: 'too_long', detail: 'It is too long.', id: 'id1' });
+    expect(unsent()).toEqual([]);
+  });
+
+  it('is not lost when another tab, which has not heard of it yet, has its own accepted', () => {
+    const kept = new Map<string, string>();
+    storage = memoryStorage(kept);
+    store = open();
+    store.start();
+    server.accepts();
+    const { socket } = server;
+    storage = lateView(kept);
+    const other = open();
+    other.start();
+    server.accepts();
+    server.onSend = 'ignore';
+    other.send('From the other tab');
+    store.send('From this tab');
+    server.onSend = 'accept';
+    socket.says(server.happens({ type: 'message.accepted', message: human('id1', 'From the other tab') }));
+    expect(server.messages.map(({ text }) => text)).toEqual(['From the other tab', 'From this tab']);
+  });
+
+  it('that another tab took off the list first lets the next one go', () => {
+    server.accepts();
+    server.onSend = 'ignore';
+    store.send('One');
+    storage.remove('parley:outbox:t:id1');
+    store.send('Two');
+    server.onSend = 'accept';
+    server.happens({ type: 'message.accepted', message: human('id1', 'One') });
+    expect(said()).toEqual(['One', 'Two']);
+  });
+
+  it('keeps its place when the clock is set back', () => {
+    store.send('One');
+    vi.setSystemTime(Date.now() - 60_000);
+    store.send('Two');
+    expect(unsent()).toEqual(['One', 'Two']);
   });
 });
 

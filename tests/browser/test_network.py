@@ -212,3 +212,28 @@ async def test_ten_tabs_end_equal_to_the_document(person: Person, network: Netwo
     for tab in tabs:
         await expect(tab.replies.locator(".prose")).to_have_text(["One two three.", "Half", "All."])
         await tab.sees_document()
+
+
+async def test_nothing_is_lost_of_what_slow_and_quick_tabs_say_at_once(
+    person: Person, url: str, model: Dictation
+) -> None:
+    await model.let_go()
+    await person.comes(url)
+    tabs = [person, *[Person(await person.page.context.new_page()) for _ in range(3)]]
+    for number, tab in enumerate(tabs):
+        session = await tab.page.context.new_cdp_session(tab.page)
+        await session.send("Emulation.setCPUThrottlingRate", {"rate": 1 if number % 2 else 10})
+        await tab.returns(url, person.token)
+    said = [[f"{name}{number}" for number in range(8)] for name in "ABCD"]
+
+    async def say(tab: Person, texts: list[str]) -> None:
+        for text in texts:
+            await tab.says(text)
+
+    await asyncio.gather(*map(say, tabs, said))
+    for tab in tabs:
+        await expect(tab.messages).to_have_count(32)
+        await tab.sees_accepted()
+        await tab.sees_document()
+    shown = await person.messages.locator(".plain").all_text_contents()
+    assert [[text for text in shown if text[0] == name] for name in "ABCD"] == said

@@ -1,6 +1,8 @@
 // The browser's own store. Where it is closed (private windows, full disks), what is written lives as long as the page.
 
 export interface Storage {
+  /** All keys that begin so, in no order. */
+  keys(prefix: string): string[];
   read(key: string): unknown;
   write(key: string, value: unknown): void;
   remove(key: string): void;
@@ -9,6 +11,9 @@ export interface Storage {
 const unstored = new Map<string, string>();
 
 export const browserStorage: Storage = {
+  keys(prefix) {
+    return [...new Set([...unstored.keys(), ...storedKeys()])].filter((key) => key.startsWith(prefix));
+  },
   read(key) {
     try {
       return JSON.parse(unstored.get(key) ?? localStorage.getItem(key) ?? 'null') as unknown;
@@ -34,3 +39,11 @@ export const browserStorage: Storage = {
     }
   },
 };
+
+function storedKeys(): string[] {
+  try {
+    return Object.keys(localStorage);
+  } catch {
+    return [];
+  }
+}

@@ -2,7 +2,7 @@
 import type { Storage } from '../browser/storage';
 import type { Entry } from '../conversation/exchanges';
 import type { ClientFrame, ErrorFrame } from '../protocol/frames';
-import { changeEntries, readEntries } from './entries';
+import { dropEntry, nextMoment, putEntry, readEntries } from './entries';
 
 /** Nothing is sent before `until` (ms of the clock); then it goes on by itself. It is shown until that try has its answer. */
 export interface Hold {
@@ -51,8 +51,8 @@ export class Outbox {
     return { entries: this.entries, hold: this.hold };
   }
 
-  add(entry: Entry): void {
-    this.change((entries) => [...entries, entry]);
+  add(id: string, text: string): void {
+    putEntry(this.options.storage, this.options.token, { id, text, at: nextMoment(this.entries) });
     this.pump();
   }
 
@@ -70,23 +70,24 @@ export class Outbox {
 
   /** The server has it: it is no more of the outbox's business. */
   accepted(ids: readonly string[]): void {
-    if (!this.entries.some((entry) => ids.includes(entry.id))) return;
+    const mine = ids.filter((id) => this.has(id));
+    if (mine.length === 0) return;
     this.showNoHold();
-    this.change((entries) => entries.filter((entry) => !ids.includes(entry.id)));
-    if (this.awaited !== null && ids.includes(this.awaited)) this.stopAwaiting();
+    for (const id of mine) dropEntry(this.options.storage, this.options.token, id);
+    if (this.awaited !== null && mine.includes(this.awaited)) this.stopAwaiting();
     this.pump();
   }
 
   /** Says whether the refusal was of a message from here. */
   refused({ id, code, detail, retry_in }: ErrorFrame): boolean {
-    if (!this.entries.some((entry) => entry.id === id)) return false;
+    if (id === undefined || !this.has(id)) return false;
     this.stopAwaiting();
     if (isHold(code)) {
       this.holdFor(code, retry_in ?? HOLD_S);
       return true;
     }
     this.showNoHold();
-    this.change((entries) => entries.map((entry) => (entry.id === id ? { ...entry, refused: detail } : entry)));
+    this.mark(id, detail);
     this.pump();
     return true;
   }
@@ -97,13 +98,13 @@ export class Outbox {
   }
 
   again(id: string): void {
-    this.change((entries) => entries.map(({ refused, ...entry }) => (entry.id === id ? entry : { ...entry, refused })));
+    this.mark(id, undefined);
     this.pump();
   }
 
   remove(id: string): void {
     this.showNoHold();
-    this.change((entries) => entries.filter((entry) => entry.id !== id));
+    dropEntry(this.options.storage, this.options.token, id);
     if (this.awaited === id) this.stopAwaiting();
     this.pump();
   }
@@ -116,8 +117,9 @@ export class Outbox {
   }
 
   private pump(): void {
-    // Another tab may have sent or taken back a message since.
+    // Another tab may have put something in, sent or taken back a message since.
     this.entries = readEntries(this.options.storage, this.options.token);
+    this.options.onChange(this.view);
     const next = this.entries.find((entry) => entry.refused === undefined);
     if (!this.ready || this.holding || this.awaited !== null || !next) return;
     this.awaited = next.id;
@@ -147,8 +149,14 @@ export class Outbox {
     this.awaited = null;
   }
 
-  private change(change: (entries: Entry[]) => Entry[]): void {
-    this.entries = changeEntries(this.options.storage, this.options.token, change);
-    this.options.onChange(this.view);
+  /** Another tab may have taken what was sent last off the list. */
+  private has(id: string): boolean {
+    return id === this.awaited || this.entries.some((entry) => entry.id === id);
+  }
+
+  private mark(id: string, refused: string | undefined): void {
+    const { storage, token } = this.options;
+    const entry = readEntries(storage, token).find((entry) => entry.id === id);
+    if (entry) putEntry(storage, token, { ...entry, refused });
   }
 }

@@ -9,11 +9,13 @@ import { CopyButton } from '../components/CopyButton';
 import { Line } from '../components/Line';
 import { NameForm } from '../components/NameForm';
 import { PageLink } from '../components/PageLink';
-import { changeEntries, readEntries } from '../outbox/entries';
+import type { Entry } from '../conversation/exchanges';
+import { dropEntry, readEntries } from '../outbox/entries';
 
 export function GonePage({ token }: { token: string }) {
   const [name] = useState(() => readRecents(browserStorage).find((recent) => recent.token === token)?.name ?? '');
-  const [kept] = useState(() => unsentWords(token));
+  const [unsent] = useState(() => readEntries(browserStorage, token));
+  const [kept] = useState(() => wordsOf(unsent, readDraft(browserStorage, token)));
   const heading = useRef<HTMLHeadingElement>(null);
   useEffect(() => {
     // The chat went from under the person's hands: they are told by being led here.
@@ -23,7 +25,9 @@ export function GonePage({ token }: { token: string }) {
   const start = async (newName: string) => {
     const session = await startSession(newName);
     keepDraft(browserStorage, session.token, kept);
-    clear(token);
+    keepDraft(browserStorage, token, '');
+    for (const { id } of unsent) dropEntry(browserStorage, token, id);
+    forget(browserStorage, token);
     navigate(pathOfChat(session.token));
   };
   return (
@@ -46,13 +50,5 @@ export function GonePage({ token }: { token: string }) {
   );
 }
 
-const unsentWords = (token: string): string =>
-  [...readEntries(browserStorage, token).map(({ text }) => text), readDraft(browserStorage, token)]
-    .filter((text) => text !== '')
-    .join('\n\n');
-
-function clear(token: string): void {
-  keepDraft(browserStorage, token, '');
-  changeEntries(browserStorage, token, () => []);
-  forget(browserStorage, token);
-}
+const wordsOf = (unsent: readonly Entry[], draft: string): string =>
+  [...unsent.map(({ text }) => text), draft].filter((text) => text !== '').join('\n\n');
