@@ -1,5 +1,6 @@
 // What is drawn again when words come: the reply that grows, and nothing else.
 import { renderHook, screen } from '@testing-library/react';
+import { Lexer } from 'marked';
 import { expect, it, vi } from 'vitest';
 import { BlockReader } from '../src/components/markdown/blocks';
 import { PersonMessage } from '../src/components/PersonMessage';
@@ -56,4 +57,11 @@ it('a reply that is not in progress does not even listen to the words', () => {
   expect(renderHook(() => useWords(false), { wrapper }).result.current).toBe('');
   expect(words.subscribe).not.toHaveBeenCalled();
   expect(renderHook(() => useWords(true), { wrapper }).result.current).toBe('words');
+});
+
+it('before anything is said, every kind of block has been read, so that no first words wait for that', async () => {
+  const lex = vi.spyOn(Lexer.prototype, 'lex');
+  await openChat();
+  const read = lex.mock.results.flatMap(({ value }) => value as ReturnType<Lexer['lex']>).map(({ type }) => type);
+  expect(read).toEqual(expect.arrayContaining(['heading', 'paragraph', 'list', 'blockquote', 'table', 'code']));
 });

@@ -20,6 +20,32 @@ const OPEN = 2;
 
 const read = (text: string): Token[] => new Lexer({ gfm: true, breaks: true }).lex(text);
 
+const SAMPLE = `# One
+
+Two *three* **four** \`five\` [six](seven)
+
+- eight
+
+> nine
+
+| ten |
+|---|
+| eleven |
+
+\`\`\`
+twelve
+\`\`\`
+`;
+
+/**
+ * Engines compile an expression when it is used for the first time, and again when for the second. Done while nobody
+ * waits, that does not hold up the first words of a first reply.
+ */
+export function warmUp(): void {
+  read(SAMPLE);
+  read(SAMPLE);
+}
+
 const lengthOf = (tokens: readonly Token[]) => tokens.reduce((sum, token) => sum + token.raw.length, 0);
 
 /**
