@@ -88,6 +88,20 @@ describe('recent conversations', () => {
     expect(screen.queryByText('On engines')).toBeNull();
   });
 
+  it('leave nothing in the browser once deleted, and nothing is taken from the others', async () => {
+    answers(() => new Response(null, { status: 204 }));
+    for (const token of ['one', 'two']) {
+      browserStorage.write(`parley:draft:${token}`, 'Half a thought');
+      browserStorage.write(`parley:outbox:${token}:id`, { id: 'id', text: 'Not sent yet', at: '' });
+    }
+    const { user } = two();
+    await user.click(remove('On engines'));
+    await user.click(screen.getByRole('button', { name: 'Delete for everyone' }));
+    expect(screen.queryByText('On engines')).toBeNull();
+    expect(Object.keys(localStorage).filter((key) => key.includes('one'))).toEqual([]);
+    expect(Object.keys(localStorage).filter((key) => key.includes('two'))).toHaveLength(2);
+  });
+
   it('stay listed when deleting did not work, with the reason', async () => {
     answers(() => new Response(null, { status: 503 }));
     const { user } = two();

@@ -1,6 +1,6 @@
 // Where a person says who they are.
 import { useEffect, useState } from 'react';
-import { deleteSession, startSession } from '../browser/http';
+import { startSession } from '../browser/http';
 import { navigate, pathOfChat } from '../browser/navigation';
 import { forget, readRecents } from '../browser/recents';
 import { browserStorage } from '../browser/storage';
@@ -8,6 +8,7 @@ import { Caution } from '../components/Caution';
 import { Line } from '../components/Line';
 import { NameForm } from '../components/NameForm';
 import { RecentList } from '../components/RecentList';
+import { deleteConversation } from './deleteConversation';
 
 export function HomePage() {
   const [recents, setRecents] = useState(() => readRecents(browserStorage));
@@ -17,8 +18,8 @@ export function HomePage() {
   const start = async (name: string) => navigate(pathOfChat((await startSession(name)).token));
   const drop = (token: string) => setRecents(forget(browserStorage, token));
   const remove = async (token: string) => {
-    await deleteSession(token);
-    drop(token);
+    await deleteConversation(token);
+    setRecents(readRecents(browserStorage));
   };
   return (
     <>

@@ -1,14 +1,12 @@
 // What the menu does with the conversation as a whole.
 import { useMemo, useState } from 'react';
 import { download } from '../browser/download';
-import { keepDraft } from '../browser/drafts';
-import { deleteSession, sentenceOf, startSession } from '../browser/http';
+import { sentenceOf, startSession } from '../browser/http';
 import { navigate, pathOfChat } from '../browser/navigation';
-import { forget } from '../browser/recents';
-import { browserStorage } from '../browser/storage';
 import type { ConversationActions } from '../components/Menu';
 import { asJson, asMarkdown } from '../conversation/exports';
 import type { ConversationStore } from '../store';
+import { deleteConversation } from './deleteConversation';
 
 export interface WholeActions {
   actions: ConversationActions;
@@ -26,9 +24,7 @@ export function useWholeActions(token: string, store: ConversationStore): WholeA
     return {
       onNew: trying(async () => navigate(pathOfChat((await startSession(store.getShown().view.name)).token))),
       onDelete: trying(async () => {
-        await deleteSession(token);
-        forget(browserStorage, token);
-        keepDraft(browserStorage, token, '');
+        await deleteConversation(token);
         navigate('/');
       }),
       onExport: (format: 'markdown' | 'json') => {
