@@ -154,7 +154,7 @@ async def memory(bench: Bench) -> list[Row]:
             f"script memory, {COMPILED + bench.replies} replies / after {COMPILED}",
             after.scripts / before.scripts,
             1.05,
-            note=f"{after.scripts / 1e6:.2f} / {before.scripts / 1e6:.2f} MB; after {WARM}: {early.scripts / 1e6:.2f} MB",
+            note=f"{after.scripts / 1e6:.2f} / {before.scripts / 1e6:.2f}; after {WARM}: {early.scripts / 1e6:.2f} MB",
         ),
         Row(
             "document memory, likewise",
