@@ -233,6 +233,18 @@ describe('a message', () => {
     expect(said()).toEqual(['One', 'Two']);
   });
 
+  it('that an earlier page left in a list goes out, in order', () => {
+    storage.write('parley:outbox:t', [
+      { id: 'a', text: 'One', at: '2026-11-22T20:00:00.000Z' },
+      { id: 'b', text: 'Two', at: '2026-11-22T20:00:01.000Z' },
+    ]);
+    store = open();
+    store.start();
+    server.accepts();
+    expect(said()).toEqual(['One', 'Two']);
+    expect(storage.keys('parley:outbox:')).toEqual([]);
+  });
+
   it('keeps its place when the clock is set back', () => {
     store.send('One');
     vi.setSystemTime(Date.now() - 60_000);

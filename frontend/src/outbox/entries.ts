@@ -2,14 +2,17 @@
 // Tabs see each other's writes late: in a list that they share, one would write over what another has just put in.
 import type { Storage } from '../browser/storage';
 import type { Entry } from '../conversation/exchanges';
-import { optional, shape, text } from '../protocol/shape';
+import { list, optional, shape, text } from '../protocol/shape';
 
 const isEntry = shape<Entry>({ id: text, text, at: text, refused: optional(text) });
+
+const isList = list(isEntry);
 
 const keyOf = (token: string, id: string) => `parley:outbox:${token}:${id}`;
 
 /** Oldest first. */
 export function readEntries(storage: Storage, token: string): Entry[] {
+  takeOverList(storage, token);
   return storage
     .keys(keyOf(token, ''))
     .map((key) => storage.read(key))
@@ -30,4 +33,13 @@ export function dropEntry(storage: Storage, token: string, id: string): void {
 export function nextMoment(entries: readonly Entry[]): string {
   const last = Math.max(...entries.map(({ at }) => Date.parse(at) || 0), 0);
   return new Date(Math.max(Date.now(), last + 1)).toISOString();
+}
+
+/** A page of before may have left such a list, with something not sent yet. */
+function takeOverList(storage: Storage, token: string): void {
+  const key = `parley:outbox:${token}`;
+  const before = storage.read(key);
+  if (!isList(before)) return;
+  before.forEach((entry) => putEntry(storage, token, entry));
+  storage.remove(key);
 }
