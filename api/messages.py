@@ -28,6 +28,7 @@ from tasks.redis_line import command_of
 log = logging.getLogger("parley.messages")
 
 GONE = "This conversation does not exist any more."
+TAKEN = "This id was used for something else already."
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,10 @@ async def accept(redis: RedisClient, conversation: str, id: str, text: str, ttl:
         command_of(
             scripts.ACCEPT,
             keys.all,
-            (conversation, id, orjson.dumps(message), events.accepted(message), ttl, PATIENCE_MS, most),
+            (
+                *(conversation, id, orjson.dumps(message), events.accepted(message), ttl, PATIENCE_MS, most),
+                reply_id(id),
+            ),
         ),
         *enqueue_commands(conversation),
     )
@@ -85,12 +89,11 @@ async def accept(redis: RedisClient, conversation: str, id: str, text: str, ttl:
         raise ConversationGone(GONE)
     if outcome == b"full":
         raise Refused("full", "This conversation is full. Please start a new one.", id=id)
+    if outcome == b"taken":
+        raise Refused("bad_frame", TAKEN, id=id)
     cursor = answer[1].decode()
     if outcome == b"known":
-        earlier = await _find(redis, keys, id)
-        if earlier is None or earlier["role"] != "human":
-            raise Refused("bad_frame", "This id was used for something else already.", id=id)
-        return Accepted(cursor, earlier, known=True)
+        return Accepted(cursor, await _find(redis, keys, id), known=True)
     return Accepted(cursor, message, known=False)
 
 
@@ -102,7 +105,7 @@ async def retry(redis: RedisClient, conversation: str, to: str, id: str, ttl: in
         last = next((m for m in reversed(recent) if m["role"] == "human"), None)
         replaces = int(bool(recent) and recent[-1]["role"] == "bot")
         answer = b"known"
-        if not await redis.command("HEXISTS", keys.ids, id):
+        if await redis.command("HGET", keys.ids, id) != b"retry":
             if progress.pending == 0 and (last is None or last["id"] != to):
                 raise Refused("bad_frame", "Only the last message can be answered again.", id=id)
             answer, *_ = await redis.together(
@@ -115,6 +118,8 @@ async def retry(redis: RedisClient, conversation: str, to: str, id: str, ttl: in
             )
         if answer == b"gone":
             raise ConversationGone(GONE)
+        if answer == b"taken":
+            raise Refused("bad_frame", TAKEN, id=id)
         if answer == b"busy":
             raise Refused("busy", "A reply is still being written.", id=id)
         if answer != b"changed":

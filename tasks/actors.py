@@ -24,10 +24,20 @@ from tasks.writer import Strand, Writer
 
 log = logging.getLogger("parley.actors")
 
+#: Turns in which a worker writes the same reply before it gives the conversation up: one is enough, if it ends.
+MOST_TURNS_OF_A_REPLY = 3
+
 
 async def answer_conversation(answering: Answering, lease: Lease) -> None:
     """Answer whatever is unanswered in a conversation, one message after another."""
+    same, before = 0, ""
     while not lease.done and (turn := await lease.next_turn()):
+        same, before = same + 1 if turn.reply == before else 0, turn.reply
+        if same == MOST_TURNS_OF_A_REPLY:
+            # Each of these turns asks the model, and the document does not grow: no person waits for that.
+            log.error("abandoned conversation=%s reply=%s turns=%d", lease.conversation, turn.reply, same)
+            await lease.abandon()
+            return
         if await lease.start(turn):
             await answer_turn(answering, lease, turn)
         else:

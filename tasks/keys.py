@@ -5,7 +5,7 @@
 | parley:{<shard>}:<id>:document | JSON   | session TTL, sliding | create, accept, finish | snapshot, take   |
 | parley:{<shard>}:<id>:events   | stream | 5 min after an end   | every script           | tail             |
 | parley:{<shard>}:<id>:state    | hash   | as the document      | every script           | snapshot, take   |
-| parley:{<shard>}:<id>:ids      | hash   | as the document      | accept, retry, stop    | accept, start    |
+| parley:{<shard>}:<id>:ids      | hash   | as the document      | accept, retry, stop    | accept, retry    |
 | parley:{<shard>}:<id>:partial  | string | as the document      | publish                | snapshot, finish |
 | parley:{<shard>}:open          | zset   | while not empty      | accept, take, finish   | sweep            |
 | parley:{processes}:alive       | zset   | a member a process   | presence               | presence, readyz |

@@ -137,6 +137,10 @@ class Lease:
         keys = (self.keys.state, self.keys.open)
         return bool(await self._redis.script(scripts.RELEASE, keys, (self.conversation, self.owner)))
 
+    async def abandon(self) -> None:
+        """Give the lease back and have nobody look for the conversation. Raises StorageError."""
+        await self._redis.script(scripts.ABANDON, (self.keys.state, self.keys.open), (self.conversation, self.owner))
+
     async def _read_before(self, index: int) -> list[Message]:
         path = f"$.messages[{max(0, index + 1 - TURNS_READ)}:{index + 1}]"
         messages: list[Message] = orjson.loads(await self._redis.command("JSON.GET", self.keys.document, path))

@@ -7,6 +7,7 @@ import pytest
 
 from api import messages
 from api.protocol import Refused
+from tasks.conversations import reply_id
 from tasks.redis_client import RedisClient
 from tests.steps import TTL, Steps
 
@@ -39,6 +40,47 @@ async def test_an_id_that_a_retry_has_used_cannot_name_a_message(redis: RedisCli
             assert (refused.value.code, refused.value.id) == ("bad_frame", used)
             await steps.answer("new") if (await steps.look()).reply() else None
         assert await steps.texts() == ["hello", "new"]
+
+
+@pytest.mark.parametrize("before", [True, False], ids=["before the message", "while the reply is due"])
+async def test_a_retry_with_the_id_of_a_messages_reply_and_that_message_are_not_both_taken(
+    redis: RedisClient, before: bool
+) -> None:
+    """Anybody can compute that id. Taken for both, each end of the reply would count as a repeat, for ever."""
+    async with Steps(redis) as steps:
+        first, second = await steps.say("one"), str(uuid.uuid4())
+        await steps.answer("reply one")
+        if before:
+            await steps.retry(first, reply_id(second))
+            with pytest.raises(Refused) as refused:
+                await steps.say("two", second)
+        else:
+            await steps.say("two", second)
+            await steps.answer("reply two")
+            with pytest.raises(Refused) as refused:
+                await steps.retry(second, reply_id(second))
+        assert refused.value.code == "bad_frame"
+        if before:
+            await steps.answer("another reply one")
+        assert (await steps.look()).reply() is None
+        await steps.say("three")
+        await steps.answer("reply three")
+        assert (await steps.texts())[-2:] == ["three", "reply three"]
+
+
+async def test_an_id_of_a_reply_or_a_message_cannot_name_anything_else(redis: RedisClient) -> None:
+    async with Steps(redis) as steps:
+        first = await steps.say("one")
+        for due in (True, False):
+            with pytest.raises(Refused) as refused:
+                await steps.say("two", reply_id(first))
+            assert (refused.value.code, refused.value.id) == ("bad_frame", reply_id(first))
+            await steps.answer("reply one") if due else None
+        for used in (first, reply_id(first)):
+            with pytest.raises(Refused) as refused:
+                await steps.retry(first, used)
+            assert (refused.value.code, refused.value.id) == ("bad_frame", used)
+        assert await steps.texts() == ["one", "reply one"]
 
 
 async def test_of_two_retries_at_once_one_is_done_and_the_other_busy(redis: RedisClient) -> None:

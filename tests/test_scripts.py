@@ -313,6 +313,16 @@ class TestFinish:
         await lease.finish(turn, "stop")
         assert await steps.texts() == ["hello", "Hi"]
 
+    async def test_a_reply_that_has_the_id_of_the_one_before_it_ends_all_the_same(self, steps: Steps) -> None:
+        """No client gets so far; a document written by an earlier version may."""
+        await steps.say("one")
+        turn = await steps.answer("reply one")
+        await steps.say("two")
+        await steps.redis.command("HSET", steps.keys.state, "retry", turn.reply)
+        await steps.answer("reply two")
+        assert await steps.texts() == ["one", "reply one", "two", "reply two"]
+        assert (await steps.look()).reply() is None
+
     async def test_a_reply_stands_right_after_its_message_though_others_wait(self, steps: Steps) -> None:
         for text in ("one", "two", "three"):
             await steps.say(text)
@@ -530,10 +540,12 @@ class TestRetry:
         await steps.retry(id, new)
         assert await steps.lease().next_turn() is None
 
-    async def test_under_the_id_of_the_last_reply_there_is_nothing_to_do(self, steps: Steps) -> None:
+    async def test_under_the_id_of_the_last_reply_it_is_refused(self, steps: Steps) -> None:
         id = await steps.say("hello")
         turn = await steps.answer("old")
-        await steps.retry(id, turn.reply)
+        with pytest.raises(Refused) as refused:
+            await steps.retry(id, turn.reply)
+        assert refused.value.code == "bad_frame"
         assert await steps.lease().next_turn() is None
 
     async def test_while_something_waits_it_is_refused_as_busy(self, steps: Steps) -> None:

@@ -17,7 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from api import messages
 from api.protocol import Refused
 from tasks import conversations, events, scripts
-from tasks.conversations import Message, View
+from tasks.conversations import Message, View, reply_id
 from tasks.embedded_redis import EmbeddedRedis
 from tasks.errors import LeaseLost
 from tasks.keys import ConversationKeys, conversation_id
@@ -62,6 +62,14 @@ class Talk:
     doomed: set[str] = field(default_factory=set)
     #: All that anybody tried to stop, and nobody wished to be answered again since.
     stopped: set[str] = field(default_factory=set)
+    #: Ids that a client who means harm would use again.
+    ids: list[str] = field(default_factory=list)
+    #: The id of a message that is yet to come.
+    chosen: str = field(default_factory=lambda: str(uuid.uuid4()))
+
+    def learn(self, id: str) -> None:
+        """A message was sent: its id, its reply's, and those of the chosen one are worth trying."""
+        self.ids = [*self.ids[-6:], id, reply_id(id), self.chosen, reply_id(self.chosen), reply_id(reply_id(id))]
 
     @property
     def id(self) -> str:
@@ -154,6 +162,8 @@ class Machine(RuleBasedStateMachine):
             acts |= dict.fromkeys(rest, 1)
         if talk.retries:
             acts |= {"retry_again": 1}
+        if talk.ids:
+            acts |= {"say_badly": 2, "retry_badly": 2}
         if waits:
             acts |= {"take": 6, "stop": 1 + waits}
         elif "failed" in state or (talk.said and talk.said[-1] in talk.doomed):
@@ -177,13 +187,39 @@ class Machine(RuleBasedStateMachine):
         self._run(self._say(talk))
 
     async def _say(self, talk: Talk) -> None:
-        talk.said.append(id := str(uuid.uuid4()))
-        assert not (await messages.accept(self._redis, talk.id, id, "Hello", TTL)).known
+        # Some messages have the id that was chosen beforehand, whose reply's id a bad client has used perhaps.
+        id = talk.chosen if talk.chosen not in talk.said and len(talk.said) % 2 else str(uuid.uuid4())
+        try:
+            assert not (await messages.accept(self._redis, talk.id, id, "Hello", TTL)).known
+        except Refused as refused:
+            assert (refused.code, id) == ("bad_frame", talk.chosen)
+            id = str(uuid.uuid4())
+            assert not (await messages.accept(self._redis, talk.id, id, "Hello", TTL)).known
+            talk.chosen = str(uuid.uuid4())
+        talk.said.append(id)
+        talk.learn(id)
 
     def say_again(self, talk: Talk, which: int) -> None:
         """The same message once more, whatever has become of it."""
         id = _pick(talk.said, which)
         assert self._run(messages.accept(self._redis, talk.id, id, "Hello", TTL)).known
+
+    def say_badly(self, talk: Talk, which: int) -> None:
+        """A new message by an id that was used before, or that another one can have."""
+        id = _pick(talk.ids, which)
+        if id in talk.said:
+            return
+        try:
+            assert not self._run(messages.accept(self._redis, talk.id, id, "Hello", TTL)).known
+        except Refused as refused:
+            assert refused.code == "bad_frame"
+        else:
+            talk.said.append(id)
+            talk.learn(id)
+
+    def retry_badly(self, talk: Talk, which: int) -> None:
+        """Another answer by such an id."""
+        self._retry(talk, talk.said[-1], _pick(talk.ids, which))
 
     def retry(self, talk: Talk, which: int) -> None:
         """Another answer to the last message."""

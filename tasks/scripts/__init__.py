@@ -21,6 +21,7 @@ def _load(*names: str) -> Script:
     return Script(text, hashlib.sha1(text, usedforsecurity=False).hexdigest())
 
 
+ABANDON = _load("abandon")
 ACCEPT = _load("tell", "accept")
 BEAT = _load("beat")
 CLAIM = _load("claim")
@@ -35,4 +36,4 @@ RETRY = _load("retry")
 START = _load("tell", "start")
 TAKE = _load("take")
 
-ALL = (ACCEPT, BEAT, CLAIM, DELETE, FETCH, FINISH, HOLD, PUBLISH, RELEASE, RENEW, RETRY, START, TAKE)
+ALL = (ABANDON, ACCEPT, BEAT, CLAIM, DELETE, FETCH, FINISH, HOLD, PUBLISH, RELEASE, RENEW, RETRY, START, TAKE)

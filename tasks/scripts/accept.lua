@@ -1,17 +1,24 @@
 -- Accepts a person's message: into the document, the stream and the index of open conversations, at once.
 -- KEYS document, events, state, ids, partial, open
 -- ARGV conversation, message id, message (JSON), event, ttl (s), patience (ms) before a sweep looks,
---      messages that fit (0: any number)
--- Returns {"gone"}, {"known", cursor}, {"full"} or {"accepted", cursor}.
+--      messages that fit (0: any number), id that its reply will have
+-- Returns {"gone"}, {"known", cursor}, {"taken"}, {"full"} or {"accepted", cursor}.
 local document, events, state, ids, partial, open = unpack(KEYS)
-local conversation, id, message, event, ttl, patience, most = unpack(ARGV)
+local conversation, id, message, event, ttl, patience, most, reply = unpack(ARGV)
 
 if redis.call('EXISTS', document) == 0 then
   return {'gone'}
 end
 local known = redis.call('HGET', ids, id)
+if known == 'reply' or known == 'retry' then
+  return {'taken'}
+end
 if known then
   return {'known', known}
+end
+-- The id of the reply can be computed from the message's, so a client can have used it already.
+if redis.call('HEXISTS', ids, reply) == 1 then
+  return {'taken'}
 end
 if most ~= '0' and tonumber(redis.call('HGET', state, 'count') or 0) >= tonumber(most) then
   return {'full'}
@@ -22,7 +29,7 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 redis.call('JSON.ARRAPPEND', document, '$.messages', message)
 local cursor, news = append(conversation, events, event)
 ring(news)
-redis.call('HSET', ids, id, cursor)
+redis.call('HSET', ids, id, cursor, reply, 'reply')
 redis.call('HINCRBY', state, 'count', 1)
 if redis.call('HINCRBY', state, 'pending', 1) == 1 then
   redis.call('HSET', state, 'since', now)

@@ -9,9 +9,9 @@
 local document, events, state, ids, partial, open = unpack(KEYS)
 local conversation, owner, seen, reply, outcome, head, tail, empty, event, ttl, quiet = unpack(ARGV)
 
-local s = redis.call('HMGET', state, 'owner', 'pending', 'count', 'replaces', 'last', 'failed')
+local s = redis.call('HMGET', state, 'owner', 'pending', 'count', 'replaces', 'last', 'failed', 'reply')
 local pending, count, replaces = tonumber(s[2]) or 0, tonumber(s[3]) or 0, tonumber(s[4]) or 0
-if s[5] == reply then
+if s[5] == reply and s[7] ~= reply then
   return pending
 end
 if seen ~= '' and seen ~= pending .. ':' .. count then

@@ -2,7 +2,7 @@
 -- KEYS document, events, state, ids, partial, open
 -- ARGV conversation, retry id, messages the caller saw, 1 if an earlier reply is there, ttl (s), patience (ms),
 --      id of the message
--- Returns "gone", "known", "busy", "changed" (read again) or "accepted".
+-- Returns "gone", "known", "taken", "busy", "changed" (read again) or "accepted".
 local document, events, state, ids, open = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[6]
 local conversation, id, count, replaces, ttl, patience, to = unpack(ARGV)
 
@@ -10,8 +10,12 @@ if redis.call('EXISTS', document) == 0 then
   return 'gone'
 end
 local seen = redis.call('HMGET', state, 'pending', 'count', 'last')
-if redis.call('HEXISTS', ids, id) == 1 or seen[3] == id then
+local known = redis.call('HGET', ids, id)
+if known == 'retry' then
   return 'known'
+end
+if known or seen[3] == id then
+  return 'taken'
 end
 if (tonumber(seen[1]) or 0) > 0 then
   return 'busy'

@@ -10,6 +10,7 @@ import pytest
 import websockets
 from redis import Redis
 
+from tasks.conversations import reply_id
 from tasks.embedded_redis import EmbeddedRedis
 from tasks.keys import ConversationKeys, conversation_id
 from tasks.processes import wait_until
@@ -111,6 +112,23 @@ async def test_an_id_that_a_retry_has_used_cannot_name_a_message(stack: Stack) -
         assert (refused["type"], refused["code"], refused["id"]) == ("error", "bad_frame", used)
         await chat.send("good")
         await chat.until("reply.finished")
+
+
+async def test_ids_chosen_to_be_taken_for_one_another_cost_no_more_than_others(stack: Stack) -> None:
+    """A retry by the id that the next message's reply will have: a worker once asked the model for ever after it."""
+    async with Chat(stack.url, await new_token(stack.url)) as chat:
+        first, second = await chat.send("one"), str(uuid.uuid4())
+        await chat.until("reply.finished")
+        await chat.retry(first, reply_id(second))
+        await chat.until("reply.finished")
+        await chat.send("two", second)
+        refused = await chat.until("error", "reply.finished")
+        assert (refused["type"], refused["code"], refused["id"]) == ("error", "bad_frame", second)
+        before = stack.model_stats()["requests"]
+        for text in ("three", "four"):
+            await chat.send(text)
+            await chat.until("reply.finished")
+        assert stack.model_stats()["requests"] == before + 2
 
 
 @pytest.mark.parametrize("older", [False, True])
