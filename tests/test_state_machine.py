@@ -192,7 +192,8 @@ class Machine(RuleBasedStateMachine):
         try:
             assert not (await messages.accept(self._redis, talk.id, id, "Hello", TTL)).known
         except Refused as refused:
-            assert (refused.code, id) == ("bad_frame", talk.chosen)
+            if (refused.code, id) != ("bad_frame", talk.chosen):
+                raise
             id = str(uuid.uuid4())
             assert not (await messages.accept(self._redis, talk.id, id, "Hello", TTL)).known
             talk.chosen = str(uuid.uuid4())
@@ -212,7 +213,8 @@ class Machine(RuleBasedStateMachine):
         try:
             assert not self._run(messages.accept(self._redis, talk.id, id, "Hello", TTL)).known
         except Refused as refused:
-            assert refused.code == "bad_frame"
+            if refused.code != "bad_frame":
+                raise
         else:
             talk.said.append(id)
             talk.learn(id)
