@@ -26,4 +26,4 @@ COPY api/ api/
 RUN python -m compileall -q tasks api
 USER 65534:65534
 EXPOSE 3500
-CMD ["python", "-m", "tasks.processes", "web"]
+CMD ["python", "-m", "tasks.local.processes", "web"]

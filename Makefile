@@ -34,7 +34,7 @@ run: ## Start everything on http://127.0.0.1:3500 (PORT=… for another port); C
 	@$(MAKE) --question frontend/dist/index.html || $(MAKE) need-node
 	@$(MAKE) -s .venv/bin/python
 	@$(MAKE) -s -j2 setup-run
-	@exec env PORT=$(PORT) $(PY) -m api.run
+	@exec env PORT=$(PORT) $(PY) -m tasks.local.run
 
 test: ## Run the checks and all tests (ARGS=… goes to pytest, which then runs alone)
 	@$(MAKE) -s -j2 setup-dev frontend/dist/index.html
@@ -48,10 +48,10 @@ endif
 # where another dies; and what looks at whole systems in a browser, attacks them and runs them elsewhere.
 test-parts: check
 	cd frontend && npm test
-	$(PY) -m pytest $(wildcard tests/test_*.py) tests/scenarios tests/takeover
+	$(PY) -m pytest $(wildcard tests/test_*.py) tests/tasks tests/api tests/scenarios tests/takeover
 
 test-whole: setup-dev
-	$(PY) -m pytest tests --ignore-glob='tests/test_*.py' --ignore=tests/scenarios --ignore=tests/takeover
+	$(PY) -m pytest tests --ignore-glob='tests/test_*.py' --ignore=tests/tasks --ignore=tests/api --ignore=tests/scenarios --ignore=tests/takeover
 
 check: setup-dev ## Formats, lint and types, of Python and of the page
 	$(PY) -m ruff check .
@@ -76,7 +76,7 @@ fuzz: setup-dev ## Send nonsense to a running system and check that it stays wel
 	@exec $(PY) -m tests.fuzz $(ARGS)
 
 try-model: .venv/run.stamp ## Send one prompt to the model at MODEL_URL and show what comes back (ARGS=…)
-	@exec $(PY) -m tasks.try_model $(ARGS)
+	@exec $(PY) -m tasks.local.try_model $(ARGS)
 
 test-model-server: setup-dev frontend/dist/index.html ## Test the whole chat against a real model server with a tiny GPT-J (ARGS=…)
 	@exec $(PY) -m tests.real_model $(ARGS)

@@ -12,14 +12,13 @@ from fastapi.staticfiles import StaticFiles
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import GZipMiddleware
 
-from api.answers import document
-from api.headers import HEADERS, SecurityHeaders
-from api.routes import Sockets, router
-from api.services import Services
+from api.http.routes import Sockets, router
+from api.http.schemas import document
+from api.http.security_headers import HEADERS, SecurityHeaders
+from api.state import Services
 from tasks.errors import StorageError
-from tasks.logs import set_up
-from tasks.memory import settle
 from tasks.settings import Settings, settings
+from tasks.startup import freeze_gc, set_up_logging
 
 log = logging.getLogger("parley.app")
 
@@ -36,7 +35,7 @@ def create_app(settings: Settings) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.services = services = Services(settings)
         await services.start()
-        settle()
+        freeze_gc()
         yield
         await services.stop()
 
@@ -89,5 +88,5 @@ def _serve_page(app: FastAPI) -> None:
         return FileResponse(files.get(path, PAGE / "index.html"), headers={"Cache-Control": "no-cache"})
 
 
-set_up()
+set_up_logging()
 app = create_app(settings())

@@ -6,11 +6,13 @@ from typing import Any
 
 import orjson
 
-from api.protocol import Refused
-from api.services import Services
-from tasks import events, scripts
+from api.state import Services
+from api.ws.frames import Refused
 from tasks.broker import enqueue_commands
-from tasks.conversations import (
+from tasks.errors import ConversationGone
+from tasks.storage import events, scripts
+from tasks.storage.client import RedisClient
+from tasks.storage.conversations import (
     PATIENCE_MS,
     Message,
     Progress,
@@ -19,11 +21,9 @@ from tasks.conversations import (
     progress_of,
     reply_id,
 )
-from tasks.errors import ConversationGone
-from tasks.keys import ConversationKeys
-from tasks.lease import TURNS_READ, Turn, finish_command
-from tasks.redis_client import RedisClient
-from tasks.redis_line import command_of
+from tasks.storage.keys import ConversationKeys
+from tasks.storage.redis_line import command_of
+from tasks.worker.lease import TURNS_READ, Turn, finish_command
 
 log = logging.getLogger("parley.messages")
 

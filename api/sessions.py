@@ -6,11 +6,11 @@ from typing import Any
 
 import orjson
 
-from tasks import conversations
-from tasks.conversations import View
 from tasks.errors import ConversationGone
-from tasks.keys import conversation_id
-from tasks.redis_client import RedisClient
+from tasks.storage import conversations
+from tasks.storage.client import RedisClient
+from tasks.storage.conversations import View
+from tasks.storage.keys import conversation_id
 
 #: Characters of a name.
 LONGEST_NAME = 200

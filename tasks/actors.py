@@ -10,17 +10,16 @@ from typing import Any
 import dramatiq
 from dramatiq.middleware import Middleware
 
-from tasks.answering import Answering
 from tasks.broker import ACTOR, QUEUE, WaitingBroker
 from tasks.errors import LeaseLost, ModelError, StorageError
-from tasks.lease import Lease, Turn
-from tasks.logs import set_up
-from tasks.memory import settle
-from tasks.prompt import Turn as PromptTurn
-from tasks.redis_check import EXIT_UNFIT
+from tasks.model.prompt import Turn as PromptTurn
 from tasks.settings import settings
-from tasks.told import Told
-from tasks.writer import Strand, Writer
+from tasks.startup import freeze_gc, set_up_logging
+from tasks.storage.health import EXIT_UNFIT
+from tasks.worker.lease import Lease, Turn
+from tasks.worker.publisher import Strand, Writer
+from tasks.worker.reply_metrics import Told
+from tasks.worker.runtime import Answering
 
 log = logging.getLogger("parley.actors")
 
@@ -116,7 +115,7 @@ class AnsweringMiddleware(Middleware):
                 stop(number, frame)
 
         signal.signal(signal.SIGTERM, once)
-        settle()
+        freeze_gc()
 
     def before_worker_boot(self, broker: Any, worker: Any) -> None:
         answering.start()
@@ -126,7 +125,7 @@ class AnsweringMiddleware(Middleware):
         answering.stop()
 
 
-set_up()
+set_up_logging()
 answering = Answering(settings(), answer_conversation)
 broker = WaitingBroker(settings().redis_url, answering.places)
 broker.add_middleware(AnsweringMiddleware())

@@ -17,10 +17,10 @@ from dramatiq.broker import Consumer, MessageProxy
 from dramatiq.brokers.redis import RedisBroker
 from dramatiq.common import dq_name
 
-from tasks import scripts
 from tasks.errors import StorageError
-from tasks.keys import QUEUE_NAMESPACE
-from tasks.redis_line import Command, ThreadLine, command_of
+from tasks.storage import scripts
+from tasks.storage.keys import QUEUE_NAMESPACE
+from tasks.storage.redis_line import Command, ThreadLine, command_of
 
 log = logging.getLogger("parley.broker")
 

@@ -1,7 +1,6 @@
 """What tests share: Redis in both its forms, the processes of the Procfile, and clients for both contracts."""
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
@@ -9,10 +8,11 @@ import pytest
 import uvloop
 from hypothesis import HealthCheck, settings
 
-from tasks.embedded_redis import EmbeddedRedis, start_redis
 from tasks.errors import StorageError
-from tasks.redis_client import RedisClient
-from tests.stack import Stack, own_port
+from tasks.local.embedded_redis import EmbeddedRedis, start_redis
+from tasks.storage.client import RedisClient
+from tests.support.missing import missing
+from tests.support.stack import Stack, own_port
 
 # A machine that is busy with the other half of the tests is slow, and that is no failure.
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -24,13 +24,6 @@ def pytest_asyncio_loop_factories(
 ) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
     """Transports of the two loops differ, so what works with them is tested on the one that it will meet."""
     return {"loop": uvloop.new_event_loop if item.get_closest_marker("uvloop") else asyncio.new_event_loop}
-
-
-def missing(what: str) -> None:
-    """A part that is not on this machine: a reason to skip on a laptop, a failure where nothing may be missing."""
-    if os.environ.get("CI"):
-        pytest.fail(what)
-    pytest.skip(what)
 
 
 @pytest.fixture(scope="session", autouse=True)

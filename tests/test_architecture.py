@@ -69,7 +69,7 @@ def test_only_the_actors_set_the_broker() -> None:
 
 
 def test_the_web_process_does_not_load_what_only_a_worker_needs() -> None:
-    for name in ("tasks.actors", "tasks.answering", "tasks.model"):
+    for name in ("tasks.actors", "tasks.worker.runtime", "tasks.model.client"):
         users = [user for user, path in API.items() if name in imports(path, OURS)]
         assert users == [], f"{name} is imported by {users}"
 

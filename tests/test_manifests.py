@@ -12,11 +12,12 @@ import pytest
 import yaml
 from jsonschema import validate
 
-from tasks.processes import ROOT, read_procfile
+from tasks.local.processes import ROOT, read_procfile
 from tasks.settings import Settings
+from tests.support.requirements import normal, pins
 
 #: How every process of the image starts: by its name in the Procfile.
-BECOME = ["python", "-m", "tasks.processes"]
+BECOME = ["python", "-m", "tasks.local.processes"]
 
 #: Variables that platforms or our Procfile and manifests read, besides the settings.
 NOT_SETTINGS = {"WEB_CONCURRENCY", "WORKER_PROCESSES", "REDIS_HOSTPORT", "REDISCLOUD_URL"}
@@ -183,23 +184,6 @@ def test_no_file_names_a_package_host() -> None:
     files = [*ROOT.glob("requirements*.txt"), ROOT / "package.json", ROOT / "frontend" / "package-lock.json"]
     files += [ROOT / "pyproject.toml", ROOT / "Dockerfile", ROOT / "docker-compose.yml"]
     assert [file.name for file in files if host.search(file.read_text())] == []
-
-
-def pins(file: str) -> dict[str, str]:
-    """The lock file's packages, each with its version, marker and hashes."""
-    entries = re.split(r"\n(?=\S)", read(file).strip())
-    assert all("==" in entry and "--hash=sha256:" in entry for entry in entries), file
-    locked: dict[str, str] = {}
-    for entry in entries:
-        locked[normal(entry)] = locked.get(normal(entry), "") + entry
-    return locked
-
-
-def normal(requirement: str) -> str:
-    """A package's name as lock files write it, without extras and versions."""
-    match = re.match(r"[A-Za-z0-9._-]+", requirement)
-    assert match
-    return re.sub(r"[-_.]+", "-", match[0]).lower()
 
 
 # ---- Docker ----

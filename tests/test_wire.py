@@ -9,10 +9,11 @@ from typing import Any
 import httpx
 import pytest
 
-from api import protocol, services
-from api.protocol import Refused, check_frame
-from tests.client import Chat, Frame, new_token, replay
-from tests.stack import Stack
+from api import state as services
+from api.ws import frames
+from api.ws.frames import Refused, check_frame
+from tests.support.client import Chat, Frame, new_token, replay
+from tests.support.stack import Stack
 
 WIRE = Path(__file__).parent / "wire"
 SERVER: list[dict[str, Any]] = json.loads((WIRE / "server.json").read_text())
@@ -101,11 +102,11 @@ def test_a_field_that_no_example_has_would_be_found() -> None:
 
 @pytest.mark.parametrize("state", [services.OK, services.NO_WORKER, services.STORAGE_AWAY])
 def test_what_is_said_of_the_service_is_an_example(state: str) -> None:
-    assert json.loads(protocol.service(state)) in [example["frame"] for example in SERVER]
+    assert json.loads(frames.service(state)) in [example["frame"] for example in SERVER]
 
 
 def test_every_code_of_a_refusal_has_an_example() -> None:
-    sources = "".join(path.read_text() for path in (WIRE.parent.parent / "api").glob("*.py"))
+    sources = "".join(path.read_text() for path in (WIRE.parent.parent / "api").rglob("*.py"))
     used = set(re.findall(r'Refused\(\s*"(\w+)"', sources))
     assert len(used) > 4
     assert used <= {example["frame"]["code"] for example in SERVER if example["frame"]["type"] == "error"}

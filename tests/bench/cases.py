@@ -10,14 +10,14 @@ import orjson
 import psutil
 import redis
 
-from tasks import scripts
-from tasks.keys import ConversationKeys, conversation_id
-from tasks.processes import wait_until
+from tasks.local.processes import wait_until
+from tasks.storage import scripts
+from tasks.storage.keys import ConversationKeys, conversation_id
 from tests.bench.load import Plan, cpu_seconds
 from tests.bench.monitor import Monitor
 from tests.bench.report import Row, percentile
 from tests.bench.systems import Load, Ours, bench_stack
-from tests.stack import Stack
+from tests.support.stack import Stack
 
 #: Seconds of silence that are measured.
 SILENCE = 15.0

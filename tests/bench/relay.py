@@ -17,8 +17,8 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
-from api.protocol import SUBPROTOCOL
-from tasks.sse import EventStream
+from api.ws.frames import SUBPROTOCOL
+from tasks.model.sse import EventStream
 
 MODEL_URL = os.environ.get("MODEL_URL", "")
 #: Settings of a request, as Parley's own; no stop sequence, so its stream is two events shorter.

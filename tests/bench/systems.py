@@ -12,11 +12,11 @@ from typing import Self
 import orjson
 import psutil
 
-from tasks.embedded_redis import free_port, start_redis
-from tasks.processes import Child, last_words, read_procfile, wait_until
+from tasks.local.embedded_redis import free_port, start_redis
+from tasks.local.processes import Child, last_words, read_procfile, wait_until
 from tasks.settings import Settings
 from tests.bench.load import Plan, Result
-from tests.stack import Stack, answers
+from tests.support.stack import Stack, answers
 
 #: Tokens a second of a reply, and tokens of a reply, unless a case says otherwise.
 RATE, TOKENS = 20.0, 100

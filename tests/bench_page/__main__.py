@@ -8,7 +8,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
-from tasks.embedded_redis import start_redis
+from tasks.local.embedded_redis import start_redis
 from tests.bench import report
 from tests.bench.report import Row
 from tests.bench_page import cases
@@ -16,7 +16,7 @@ from tests.bench_page.assets import BUILT
 from tests.bench_page.cases import Bench
 from tests.bench_page.novelist import SHAPES, Novelist
 from tests.bench_page.tab import chromium
-from tests.stack import Stack
+from tests.support.stack import Stack
 
 CASES: dict[str, Callable[[Bench], Awaitable[list[Row]]]] = {
     "size": cases.size,

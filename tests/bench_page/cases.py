@@ -8,15 +8,15 @@ import orjson
 import redis
 from playwright.async_api import Browser
 
-from tasks.conversations import now_iso
-from tasks.keys import ConversationKeys, conversation_id
+from tasks.storage.conversations import now_iso
+from tasks.storage.keys import ConversationKeys, conversation_id
 from tests.bench.report import Row
 from tests.bench_page.assets import MOST_JAVASCRIPT, Requests, gzipped_javascript
 from tests.bench_page.novelist import Novelist, sentence
 from tests.bench_page.tab import Tab, new_tab
 from tests.bench_page.trace import LONG, Trace
-from tests.client import history, new_token
-from tests.stack import Stack
+from tests.support.client import history, new_token
+from tests.support.stack import Stack
 
 #: Not a word of a reply is still to come.
 QUIET = "!document.querySelector('.by-model[aria-busy=true]')"

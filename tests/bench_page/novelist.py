@@ -8,8 +8,8 @@ import asyncio
 from collections.abc import Callable
 from itertools import count, islice
 
-from tasks.standin.words import pieces
-from tests.model_server import STREAM_HEAD, RawServer, tgi
+from tasks.local.standin.words import pieces
+from tests.support.model_server import STREAM_HEAD, RawServer, tgi
 
 _SENTENCES = (
     "The lighthouse had been dark for eleven years when the *new keeper* climbed its stairs.",

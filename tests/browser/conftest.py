@@ -10,15 +10,15 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Playwright, async_playwright, expect
 
-from tasks.embedded_redis import start_redis
 from tasks.errors import StorageError
-from tasks.redis_client import RedisClient
+from tasks.local.embedded_redis import start_redis
+from tasks.storage.client import RedisClient
 from tests.browser.dictation import Dictation
 from tests.browser.network import Network
 from tests.browser.person import Person
-from tests.client import PATIENCE
-from tests.conftest import missing
-from tests.stack import Stack, own_port
+from tests.support.client import PATIENCE
+from tests.support.missing import missing
+from tests.support.stack import Stack, own_port
 
 DIST = Path(__file__).parents[2] / "frontend" / "dist" / "index.html"
 

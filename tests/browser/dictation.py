@@ -3,8 +3,8 @@
 import asyncio
 from contextlib import suppress
 
-from tests.client import PATIENCE
-from tests.model_server import STREAM_HEAD, RawServer, status, tgi
+from tests.support.client import PATIENCE
+from tests.support.model_server import STREAM_HEAD, RawServer, status, tgi
 
 
 class Saying:

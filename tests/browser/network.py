@@ -6,7 +6,7 @@ import contextlib
 from playwright.async_api import expect
 
 from tests.browser.person import Person
-from tests.proxy import CHUNK, Proxy
+from tests.support.proxy import CHUNK, Proxy
 
 REFUSAL = (
     b"HTTP/1.1 502 Bad Gateway\r\nContent-Type: text/html\r\nContent-Length: 12\r\n"

@@ -5,7 +5,7 @@ from typing import Any, Self
 
 from playwright.async_api import Locator, Page, expect
 
-from tests.client import PATIENCE, history
+from tests.support.client import PATIENCE, history
 
 
 class Person:

@@ -15,7 +15,7 @@ from tests.browser.dictation import Dictation
 from tests.browser.network import Network
 from tests.browser.person import Person, at_rest, comes_true, standing_out, style
 from tests.browser.test_text import RICH
-from tests.conftest import missing
+from tests.support.missing import missing
 
 AXE = Path(__file__).parents[2] / "frontend" / "node_modules" / "axe-core" / "axe.min.js"
 

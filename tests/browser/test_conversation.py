@@ -5,12 +5,12 @@ from pathlib import Path
 import httpx
 from playwright.async_api import expect
 
-from tasks.embedded_redis import start_redis
+from tasks.local.embedded_redis import start_redis
 from tests.browser.conftest import NewPerson
 from tests.browser.dictation import Dictation
 from tests.browser.person import Person, style
-from tests.client import PATIENCE
-from tests.stack import Stack, own_port
+from tests.support.client import PATIENCE
+from tests.support.stack import Stack, own_port
 
 #: Notes every text that the last reply has had.
 WATCH = """() => {

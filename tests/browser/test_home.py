@@ -9,7 +9,7 @@ from playwright.async_api import Locator, expect
 from tests.browser.conftest import NewPerson
 from tests.browser.dictation import Dictation
 from tests.browser.person import Person
-from tests.client import PATIENCE
+from tests.support.client import PATIENCE
 
 
 async def status(url: str, token: str) -> int:

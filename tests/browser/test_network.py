@@ -5,11 +5,11 @@ import asyncio
 import redis.asyncio
 from playwright.async_api import expect
 
-from tasks.keys import ConversationKeys, conversation_id
+from tasks.storage.keys import ConversationKeys, conversation_id
 from tests.browser.dictation import Dictation
 from tests.browser.network import Network
 from tests.browser.person import Person, halt
-from tests.stack import Stack
+from tests.support.stack import Stack
 
 LOST = "The connection is lost. Trying again by itself; what you write is kept."
 

@@ -6,7 +6,7 @@ from playwright.async_api import Locator, expect
 
 from tests.browser.dictation import Dictation
 from tests.browser.person import Person
-from tests.stack import Stack
+from tests.support.stack import Stack
 
 #: A sentence and the seconds left.
 COUNTING = r" \d+ s$"

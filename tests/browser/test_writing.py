@@ -11,8 +11,8 @@ from playwright.async_api import WebSocket, expect
 from tests.browser.dictation import Dictation
 from tests.browser.network import Network
 from tests.browser.person import Person, at_rest
-from tests.client import PATIENCE
-from tests.stack import Stack
+from tests.support.client import PATIENCE
+from tests.support.stack import Stack
 
 #: An Enter that belongs to an input method: the modern sign of it, and the one that Safari gives.
 COMPOSING = {

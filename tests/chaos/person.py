@@ -14,9 +14,9 @@ import httpx
 import websockets
 from websockets.asyncio.client import ClientConnection, connect
 
-from api.protocol import SUBPROTOCOL
-from tasks.keys import conversation_id
-from tests.client import NO_TLS, Frame, apply_event, position
+from api.ws.frames import SUBPROTOCOL
+from tasks.storage.keys import conversation_id
+from tests.support.client import NO_TLS, Frame, apply_event, position
 
 #: Seconds after which something that got no answer is sent again.
 PATIENCE = 3.0

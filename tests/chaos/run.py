@@ -13,16 +13,16 @@ from pathlib import Path
 
 import psutil
 
-from tasks.embedded_redis import start_redis
-from tasks.processes import Child
+from tasks.local.embedded_redis import start_redis
+from tasks.local.processes import Child
 from tests.chaos.person import Person
 from tests.chaos.plan import Fault, make_plan
 from tests.chaos.storm import Storm
 from tests.chaos.verdict import Verdict
-from tests.client import Chat
-from tests.inside import leftovers, pids
-from tests.proxy import Proxy
-from tests.stack import Stack, own_port
+from tests.support.client import Chat
+from tests.support.inside import leftovers, pids
+from tests.support.proxy import Proxy
+from tests.support.stack import Stack, own_port
 
 RESULTS = Path(__file__).resolve().parents[2] / "chaos-results"
 #: Seconds that everybody has to get their last answer once nothing is wrong any more.

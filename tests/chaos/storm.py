@@ -13,15 +13,15 @@ from typing import Self
 import httpx
 
 from tasks.errors import StorageError
-from tasks.keys import ConversationKeys
-from tasks.processes import Child
-from tasks.redis_client import RedisClient
+from tasks.local.processes import Child
+from tasks.storage.client import RedisClient
+from tasks.storage.keys import ConversationKeys
 from tests.chaos.person import Person
 from tests.chaos.plan import Fault
-from tests.client import NO_TLS
-from tests.inside import pids
-from tests.proxy import Proxy
-from tests.stack import PATIENCE, Stack, answers
+from tests.support.client import NO_TLS
+from tests.support.inside import pids
+from tests.support.proxy import Proxy
+from tests.support.stack import PATIENCE, Stack, answers
 
 #: Requests that one model fault lets through before the next one of a burst, and how many of a burst there are.
 BURST = 8

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.chaos.person import Person
-from tests.inside import stamps, whole
+from tests.support.inside import stamps, whole
 
 
 @dataclass

@@ -22,11 +22,11 @@ from pathlib import Path
 import psutil
 import websockets
 
-from tasks.embedded_redis import start_redis
-from tests.client import Chat, new_token
+from tasks.local.embedded_redis import start_redis
 from tests.fuzz.attacks import ATTACKS
 from tests.fuzz.generated import GENERATED
-from tests.stack import Stack
+from tests.support.client import Chat, new_token
+from tests.support.stack import Stack
 
 #: Seconds that one attack lasts, that what it leaves behind counts as its own, and of the quiet before the next.
 LASTS, AFTERMATH, QUIET = 12.0, 2.0, 6.0

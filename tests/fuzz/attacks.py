@@ -12,9 +12,9 @@ from urllib.parse import quote, urlsplit
 
 import websockets
 
-from api.protocol import SUBPROTOCOL
-from tests.client import Chat, new_token
+from api.ws.frames import SUBPROTOCOL
 from tests.fuzz.values import NASTY
+from tests.support.client import Chat, new_token
 
 #: Behind the platform's proxy, every attack comes from this one address.
 ATTACKER = "203.0.113.66"

@@ -5,7 +5,7 @@ from collections import Counter
 
 import httpx
 
-from tests.client import Chat, Frame, SeedChat, history, new_token, replay
+from tests.support.client import Chat, Frame, SeedChat, history, new_token, replay
 
 
 async def send_all(url: str, sequence: list[str | bytes]) -> int:

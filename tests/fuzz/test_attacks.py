@@ -8,13 +8,13 @@ import psutil
 import pytest
 
 from api import connections
-from tasks.embedded_redis import start_redis
 from tasks.errors import StorageError
-from tests.client import PATIENCE, Chat, new_token
-from tests.conftest import missing
+from tasks.local.embedded_redis import start_redis
 from tests.fuzz.attack import attack
 from tests.fuzz.attacks import ATTACKS, Target, handshake, sockets
-from tests.stack import Stack, own_port
+from tests.support.client import PATIENCE, Chat, new_token
+from tests.support.missing import missing
+from tests.support.stack import Stack, own_port
 
 #: Seconds that each attack lasts here.
 SHORT = 1.0

@@ -4,7 +4,7 @@ import httpx
 import pytest
 
 from tests.fuzz.calls import call_everything
-from tests.stack import Stack
+from tests.support.stack import Stack
 
 CALLS = {
     ("/token", "post"): {"200", "400", "429", "503"},

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from tests.client import Chat, history, new_token
 from tests.fuzz import frames, talks, values
-from tests.stack import Stack
+from tests.support.client import Chat, history, new_token
+from tests.support.stack import Stack
 
 few = settings(
     max_examples=25, deadline=None, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture]

@@ -6,9 +6,9 @@ import httpx
 import pytest
 from starlette.requests import HTTPConnection
 
-from api.address import address_of
-from tests.client import Chat, new_token
-from tests.stack import Stack
+from api.access.client_ip import address_of
+from tests.support.client import Chat, new_token
+from tests.support.stack import Stack
 
 DIRECT = "192.0.2.9"
 

@@ -7,9 +7,9 @@ import httpx
 import pytest
 import websockets
 
-from api.headers import HEADERS
-from tests.client import Chat, SeedChat, new_token
-from tests.stack import Stack
+from api.http.security_headers import HEADERS
+from tests.support.client import Chat, SeedChat, new_token
+from tests.support.stack import Stack
 
 PAGE = Path(__file__).parents[2] / "frontend" / "dist"
 

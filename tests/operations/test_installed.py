@@ -6,16 +6,16 @@ from importlib.metadata import packages_distributions
 
 import pytest
 
-from tasks.processes import ROOT
-from tests.test_manifests import normal, pins
+from tasks.local.processes import ROOT
+from tests.support.requirements import normal, pins
 
 #: What Python brings itself.
 OWN = {"pip", "setuptools"}
 STARTED = [
     "api.app, api.connections, uvicorn.main",
     "tasks.actors, dramatiq.cli",
-    "tasks.processes",
-    "tasks.standin.server",
+    "tasks.local.processes",
+    "tasks.local.standin.server",
 ]
 
 

@@ -6,9 +6,9 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tasks.processes import wait_until
-from tests.client import Chat, new_token
-from tests.stack import Stack
+from tasks.local.processes import wait_until
+from tests.support.client import Chat, new_token
+from tests.support.stack import Stack
 
 NAMES = {
     "parley_sockets",

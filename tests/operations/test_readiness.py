@@ -8,14 +8,14 @@ import httpx
 import pytest
 import redis
 
-from tasks.embedded_redis import start_redis
 from tasks.errors import StorageError
-from tasks.keys import ConversationKeys, conversation_id
-from tasks.processes import wait_until
-from tests.client import Chat, new_token
-from tests.conftest import missing
+from tasks.local.embedded_redis import start_redis
+from tasks.local.processes import wait_until
+from tasks.storage.keys import ConversationKeys, conversation_id
 from tests.operations.proxy import DeafProxy
-from tests.stack import Stack, own_port
+from tests.support.client import Chat, new_token
+from tests.support.missing import missing
+from tests.support.stack import Stack, own_port
 
 #: Seconds in which a break must show; promised to operators.
 SHOWS = 15

@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 import redis
 
-from tasks.embedded_redis import EmbeddedRedis, start_redis
 from tasks.errors import StorageError
-from tasks.processes import Child, Processes, wait_until
-from tests.client import Chat, new_token
-from tests.conftest import missing
-from tests.stack import Stack, answers, own_port
+from tasks.local.embedded_redis import EmbeddedRedis, start_redis
+from tasks.local.processes import Child, Processes, wait_until
+from tests.support.client import Chat, new_token
+from tests.support.missing import missing
+from tests.support.stack import Stack, answers, own_port
 
 
 def real(folder: Path, **options: str) -> EmbeddedRedis:

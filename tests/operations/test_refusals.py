@@ -3,9 +3,9 @@
 import pytest
 import redis
 
-from api.limits import Limits
-from api.protocol import Refused
-from tasks.embedded_redis import EmbeddedRedis
+from api.access.rate_limits import Limits
+from api.ws.frames import Refused
+from tasks.local.embedded_redis import EmbeddedRedis
 from tasks.settings import Settings
 
 

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import httpx
 
-from tasks.embedded_redis import start_redis
 from tasks.errors import StorageError
-from tasks.processes import Child, stop_all, wait_until
-from tests.client import Chat, new_token, replay
-from tests.conftest import missing
-from tests.stack import Stack, own_port
+from tasks.local.embedded_redis import start_redis
+from tasks.local.processes import Child, stop_all, wait_until
+from tests.support.client import Chat, new_token, replay
+from tests.support.missing import missing
+from tests.support.stack import Stack, own_port
 
 #: Stamped tokens of each reply under load, and how fast they come (a second).
 TOKENS, RATE = 40, 20
@@ -145,7 +145,7 @@ def ip(command: str) -> None:
 
 def worker_there(space: str, env: dict[str, str]) -> Child:
     """The Procfile's worker on the other host."""
-    return Child("far worker", ["ip", "netns", "exec", space, "python", "-m", "tasks.processes", "worker"], env)
+    return Child("far worker", ["ip", "netns", "exec", space, "python", "-m", "tasks.local.processes", "worker"], env)
 
 
 def test_a_worker_on_another_host_takes_part(tmp_path: Path) -> None:

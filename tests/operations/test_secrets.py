@@ -13,12 +13,12 @@ import pytest
 import redis
 from pydantic import SecretStr
 
-from tasks.embedded_redis import start_redis
 from tasks.errors import StorageError
+from tasks.local.embedded_redis import start_redis
 from tasks.settings import Settings
-from tests.client import Chat, SeedChat, new_token
-from tests.conftest import missing
-from tests.stack import Stack, own_port
+from tests.support.client import Chat, SeedChat, new_token
+from tests.support.missing import missing
+from tests.support.stack import Stack, own_port
 
 HF_TOKEN = "hf_NobodyMaySeeThis"  # noqa: S105
 WORDS = "marzipan-elephant"

@@ -3,13 +3,13 @@
 import asyncio
 from random import Random
 
-from tasks.prompt import Turn, build_prompt, least_budget
+from tasks.model.prompt import Turn, build_prompt, least_budget
+from tasks.model.tokens import count_bytes, count_tokens
 from tasks.settings import DEFAULT_PREAMBLE
-from tasks.tokens import count_bytes, count_tokens
-from tests.client import Chat, new_token
 from tests.real_model.chat import PATIENCE, Whole
 from tests.real_model.server import RealServer
 from tests.real_model.texts import KINDS, mixed
+from tests.support.client import Chat, new_token
 
 SEED = 6
 

@@ -10,14 +10,14 @@ from pathlib import Path
 
 from playwright.async_api import expect
 
-from tasks.embedded_redis import start_redis
+from tasks.local.embedded_redis import start_redis
 from tests.bench_page.tab import chromium
 from tests.browser.person import Person
-from tests.client import Chat
-from tests.inside import writer_of
 from tests.real_model.server import RealServer
 from tests.real_model.tap import Tap
-from tests.stack import Stack
+from tests.support.client import Chat
+from tests.support.inside import writer_of
+from tests.support.stack import Stack
 
 #: Tokens of a reply: seconds of work for the server, so that there is time to interrupt it.
 LONG = 1000

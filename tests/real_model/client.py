@@ -5,10 +5,10 @@ import re
 import sys
 from asyncio.subprocess import PIPE
 
-from tasks.processes import environment
-from tasks.prompt import SHORTENED
-from tests.model_server import Text, hear, listening, model
+from tasks.local.processes import environment
+from tasks.model.prompt import SHORTENED
 from tests.real_model.server import RealServer
+from tests.support.model_server import Text, hear, listening, model
 
 #: A reply of noise on a busy machine takes seconds.
 QUICK = {"model_protocol": "completions", "model_read_timeout": 60, "model_patience": 60, "max_new_tokens": 40}
@@ -55,7 +55,7 @@ async def lets_go(server: RealServer) -> str:
 async def is_tried(server: RealServer) -> str:
     """`make try-model` prints the reply, the time to its first token, the rate and the finish reason."""
     settings = {"MODEL_URL": server.url, "MODEL_PROTOCOL": "completions", "MODEL_NAME": server.name}
-    command = (sys.executable, "-m", "tasks.try_model", "Hello?")
+    command = (sys.executable, "-m", "tasks.local.try_model", "Hello?")
     process = await asyncio.create_subprocess_exec(*command, env=environment(settings), stdout=PIPE)
     out = (await process.communicate())[0].decode()
     assert process.returncode == 0, out

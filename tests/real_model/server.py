@@ -15,9 +15,9 @@ from pathlib import Path
 
 import psutil
 
-from tasks.embedded_redis import free_port
-from tasks.processes import Child, wait_until
-from tests.stack import answers
+from tasks.local.embedded_redis import free_port
+from tasks.local.processes import Child, wait_until
+from tests.support.stack import answers
 
 PACKAGES = ("torch==2.13.0", "transformers[serving]")
 

@@ -10,12 +10,12 @@ import pytest
 import websockets
 from redis import Redis
 
-from tasks.conversations import reply_id
-from tasks.embedded_redis import EmbeddedRedis
-from tasks.keys import ConversationKeys, conversation_id
-from tasks.processes import wait_until
-from tests.client import Chat, SeedChat, history, new_token
-from tests.stack import Stack
+from tasks.local.embedded_redis import EmbeddedRedis
+from tasks.local.processes import wait_until
+from tasks.storage.conversations import reply_id
+from tasks.storage.keys import ConversationKeys, conversation_id
+from tests.support.client import Chat, SeedChat, history, new_token
+from tests.support.stack import Stack
 
 ID = "3f0c9a52-7d0e-4a55-9d6e-0d8f3f1b2a01"
 OTHER = "3f0c9a52-7d0e-4a55-9d6e-0d8f3f1b2a02"

@@ -2,8 +2,8 @@
 
 import json
 
-from tests.client import Chat, history, new_token, replay
-from tests.stack import Stack
+from tests.support.client import Chat, history, new_token, replay
+from tests.support.stack import Stack
 
 
 async def document(stack: Stack, token: str) -> list[dict[str, object]]:

@@ -5,10 +5,10 @@ import pytest
 import websockets
 from redis import Redis
 
-from tasks.keys import ConversationKeys, conversation_id
-from tasks.processes import wait_until
-from tests.client import Chat, SeedChat, new_token
-from tests.stack import Stack
+from tasks.local.processes import wait_until
+from tasks.storage.keys import ConversationKeys, conversation_id
+from tests.support.client import Chat, SeedChat, new_token
+from tests.support.stack import Stack
 
 
 async def forget(url: str, token: str) -> int:

@@ -7,8 +7,8 @@ import httpx
 import pytest
 import websockets
 
-from tests.client import PATIENCE, Chat, SeedChat, new_token
-from tests.stack import Stack
+from tests.support.client import PATIENCE, Chat, SeedChat, new_token
+from tests.support.stack import Stack
 
 
 async def test_too_many_messages_are_refused_with_the_time_to_wait_in_every_process_and_other_sessions_are_not(

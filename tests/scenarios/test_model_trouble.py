@@ -5,10 +5,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.client import Chat, new_token
-from tests.inside import stamps, whole
-from tests.proxy import Proxy
-from tests.stack import Stack
+from tests.support.client import Chat, new_token
+from tests.support.inside import stamps, whole
+from tests.support.proxy import Proxy
+from tests.support.stack import Stack
 
 TOKENS = 40
 

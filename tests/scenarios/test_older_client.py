@@ -8,8 +8,8 @@ import httpx
 import pytest
 import websockets
 
-from tests.client import Chat, SeedChat, history, new_token
-from tests.stack import Stack
+from tests.support.client import Chat, SeedChat, history, new_token
+from tests.support.stack import Stack
 
 PAGE = "http://localhost:3000"
 

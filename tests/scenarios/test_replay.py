@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from api import protocol
-from tasks.conversations import Message
-from tasks.redis_client import RedisClient
-from tests.client import Chat, Frame, apply_event, new_token, replay
-from tests.stack import Stack
-from tests.steps import Steps
+from api.ws import frames
+from tasks.storage.client import RedisClient
+from tasks.storage.conversations import Message
+from tests.support.client import Chat, Frame, apply_event, new_token, replay
+from tests.support.stack import Stack
+from tests.support.steps import Steps
 
 EVERY_EVENT = {
     "message.accepted",
@@ -46,7 +46,7 @@ class Recorder:
         """Take a step, then a snapshot."""
         result = await step
         view = await self.steps.look()
-        self.snapshots.append(json.loads(protocol.snapshot(view, {}, {})))
+        self.snapshots.append(json.loads(frames.snapshot(view, {}, {})))
         return result
 
     async def write(self, lease: Any, turn: Any, *texts: str) -> None:

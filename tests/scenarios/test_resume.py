@@ -5,9 +5,9 @@ import json
 import pytest
 from redis import Redis
 
-from tasks.keys import ConversationKeys, conversation_id
-from tests.client import Chat, Frame, new_token, replay
-from tests.stack import Stack
+from tasks.storage.keys import ConversationKeys, conversation_id
+from tests.support.client import Chat, Frame, new_token, replay
+from tests.support.stack import Stack
 
 
 async def talked(stack: Stack, *texts: str) -> tuple[str, list[Frame]]:

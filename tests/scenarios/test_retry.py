@@ -4,8 +4,8 @@ import uuid
 
 import pytest
 
-from tests.client import Chat, Frame, new_token, replay
-from tests.stack import Stack
+from tests.support.client import Chat, Frame, new_token, replay
+from tests.support.stack import Stack
 
 
 async def newcomer(stack: Stack, token: str) -> Frame:

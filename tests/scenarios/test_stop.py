@@ -2,9 +2,9 @@
 
 import uuid
 
-from tasks.processes import wait_until
-from tests.client import Chat, Frame, history, new_token, replay
-from tests.stack import Stack
+from tasks.local.processes import wait_until
+from tests.support.client import Chat, Frame, history, new_token, replay
+from tests.support.stack import Stack
 
 
 def shown(chat: Chat, reply: str) -> str:

@@ -4,8 +4,8 @@ import httpx
 import pytest
 import websockets
 
-from tests.client import PATIENCE, Chat, SeedChat, history, new_token, replay
-from tests.stack import Stack, answers
+from tests.support.client import PATIENCE, Chat, SeedChat, history, new_token, replay
+from tests.support.stack import Stack, answers
 
 
 async def service(chat: Chat, *states: str) -> None:

@@ -5,11 +5,11 @@ from collections.abc import Iterator
 import pytest
 import redis
 
-from tasks.embedded_redis import start_redis
 from tasks.errors import StorageError
-from tasks.keys import ALIVE
-from tests.conftest import missing
-from tests.stack import Stack, own_port
+from tasks.local.embedded_redis import start_redis
+from tasks.storage.keys import ALIVE
+from tests.support.missing import missing
+from tests.support.stack import Stack, own_port
 from tests.takeover.counting import RATE, TOKENS
 
 

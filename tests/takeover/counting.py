@@ -3,9 +3,9 @@
 import asyncio
 import time
 
-from tests.client import Chat, Frame
-from tests.inside import stamps, whole
-from tests.stack import Stack
+from tests.support.client import Chat, Frame
+from tests.support.inside import stamps, whole
+from tests.support.stack import Stack
 
 #: Tokens of a reply and how many of them come in a second: long enough to be interrupted.
 TOKENS, RATE = 60, 20.0

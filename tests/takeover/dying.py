@@ -16,10 +16,10 @@ from typing import Any, ClassVar
 
 from starlette.websockets import WebSocketDisconnect
 
-from api.services import Services
 from api.sessions import conversation_of
-from api.websocket import Socket
-from tasks.processes import ROOT
+from api.state import Services
+from api.ws.stream import Socket
+from tasks.local.processes import ROOT
 from tasks.settings import load_settings
 
 WATCHED = {

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tasks.processes import environment
-from tests.client import Chat, new_token
-from tests.stack import Stack
+from tasks.local.processes import environment
+from tests.support.client import Chat, new_token
+from tests.support.stack import Stack
 
 
 class Dying:

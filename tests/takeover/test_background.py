@@ -13,16 +13,16 @@ import redis
 from dramatiq import worker as dramatiq_worker
 
 from api import messages
-from api.services import Services
-from tasks import conversations
-from tasks.answering import Answering
+from api.state import Services
 from tasks.broker import ACTOR, QUEUE, QUEUE_KEY, WaitingBroker, enqueue_commands
-from tasks.embedded_redis import EmbeddedRedis
-from tasks.keys import conversation_id
-from tasks.lease import Lease
-from tasks.processes import environment
+from tasks.local.embedded_redis import EmbeddedRedis
+from tasks.local.processes import environment
+from tasks.monitoring.background import end
 from tasks.settings import Settings
-from tasks.supervise import end
+from tasks.storage import conversations
+from tasks.storage.keys import conversation_id
+from tasks.worker.lease import Lease
+from tasks.worker.runtime import Answering
 
 TOKEN = "a-conversation-of-a-test"  # noqa: S105
 TTL = 600

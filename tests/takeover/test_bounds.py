@@ -12,12 +12,12 @@ import websockets
 from websockets.asyncio.client import ClientConnection, connect
 
 from api.connections import FAREWELL
-from api.protocol import SUBPROTOCOL
-from api.websocket import CLOSE_TIMEOUT
-from tests.client import Chat, new_token
-from tests.inside import pids
-from tests.proxy import Proxy
-from tests.stack import Stack
+from api.ws.frames import SUBPROTOCOL
+from api.ws.stream import CLOSE_TIMEOUT
+from tests.support.client import Chat, new_token
+from tests.support.inside import pids
+from tests.support.proxy import Proxy
+from tests.support.stack import Stack
 
 #: Frames of 16 kB, enough of them to fill what the kernel keeps for a reader (up to 4 MB) and the process as well.
 TABS, ROUNDS, TEXT = 8, 45, "\N{OWL}" * 3900

@@ -5,10 +5,10 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tasks.processes import Child
-from tests.client import Chat, new_token, replay
-from tests.inside import stamps, whole, writer_of
-from tests.stack import Stack
+from tasks.local.processes import Child
+from tests.support.client import Chat, new_token, replay
+from tests.support.inside import stamps, whole, writer_of
+from tests.support.stack import Stack
 from tests.takeover.counting import PROMISE, RATE, TOKENS, assert_every_token_once, begun, begun_slowly
 
 

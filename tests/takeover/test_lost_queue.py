@@ -3,9 +3,9 @@
 import redis
 
 from tasks.broker import QUEUE_KEY
-from tasks.keys import ConversationKeys, conversation_id
-from tests.client import Chat, new_token
-from tests.stack import Stack
+from tasks.storage.keys import ConversationKeys, conversation_id
+from tests.support.client import Chat, new_token
+from tests.support.stack import Stack
 from tests.takeover.counting import assert_every_token_once
 
 

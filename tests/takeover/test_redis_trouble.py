@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 import redis
 
-from tests.client import Chat, Frame, new_token, replay
-from tests.inside import stamps, whole
-from tests.proxy import Proxy
-from tests.stack import Stack
+from tests.support.client import Chat, Frame, new_token, replay
+from tests.support.inside import stamps, whole
+from tests.support.proxy import Proxy
+from tests.support.stack import Stack
 from tests.takeover.counting import RATE, TOKENS, assert_every_token_once, begun
 
 #: Warnings that one process may print for one trouble, however many replies it writes: each part goes and returns.

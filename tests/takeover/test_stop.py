@@ -4,10 +4,10 @@ import asyncio
 
 import pytest
 
-from tasks.processes import wait_until
-from tests.client import Chat, new_token, replay
-from tests.inside import stamps, whole, writer_of
-from tests.stack import Stack
+from tasks.local.processes import wait_until
+from tests.support.client import Chat, new_token, replay
+from tests.support.inside import stamps, whole, writer_of
+from tests.support.stack import Stack
 from tests.takeover.counting import begun
 
 #: Seconds, for a busy machine, in which a request must be there or gone: fewer than MODEL_READ_TIMEOUT, when it goes

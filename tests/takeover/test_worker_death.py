@@ -6,10 +6,10 @@ import time
 
 import pytest
 
-from tasks.processes import Child
-from tests.client import Chat, new_token, replay
-from tests.inside import stamps, whole, writer_of
-from tests.stack import Stack
+from tasks.local.processes import Child
+from tests.support.client import Chat, new_token, replay
+from tests.support.inside import stamps, whole, writer_of
+from tests.support.stack import Stack
 from tests.takeover.counting import (
     PROMISE,
     TOKENS,

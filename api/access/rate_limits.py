@@ -1,0 +1,74 @@
+"""How much one session or one address may do; counted in Redis, so that it holds across processes."""
+
+import math
+import time
+
+from limits import RateLimitItem, RateLimitItemPerHour, RateLimitItemPerMinute
+from limits.aio.storage import RedisStorage
+from limits.aio.strategies import MovingWindowRateLimiter
+
+from api.ws.frames import Refused
+from tasks.settings import Settings
+from tasks.storage.client import pool_for_library
+from tasks.storage.redis_line import translated
+
+#: Redis connections for counting.
+CONNECTIONS = 1
+#: Seconds after which to try again when too many wait.
+CROWDED = 30.0
+
+
+class Limits:
+    """The limits of `settings`; 0 means none."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._pool = pool_for_library(settings.redis_url, max_connections=CONNECTIONS)
+        storage = RedisStorage(
+            f"async+{settings.redis_url}",
+            implementation="redispy",
+            key_prefix="parley:limits",
+            connection_pool=self._pool,
+        )
+        self._counter = MovingWindowRateLimiter(storage)
+        self._settings = settings
+        #: When what was refused may happen again.
+        self._closed: dict[str, float] = {}
+
+    async def message(self, conversation: str, address: str, *, queued: int, id: str | None = None) -> None:
+        """Count a message of a session, unless `queued` others wait already or it is one too many.
+
+        Raises Refused, StorageError.
+        """
+        settings = self._settings
+        if settings.limit_waiting and queued >= settings.limit_waiting:
+            detail = "Very many people are waiting for replies right now. Please try again in a minute."
+            raise Refused("rate_limited", detail, id=id, retry_in=CROWDED)
+        for most, *name in (
+            (settings.limit_messages_per_minute, "messages", conversation),
+            (settings.limit_messages_per_address, "messages", "address", address),
+        ):
+            wait = await self._hit(RateLimitItemPerMinute(most), *name) if most else 0
+            if wait:
+                detail = f"That was fast: {most} messages a minute are possible. Please wait {wait} seconds."
+                raise Refused("rate_limited", detail, id=id, retry_in=wait)
+
+    async def session(self, address: str) -> float:
+        """Count a new session of an address; returns the seconds to wait, 0 if it is allowed. Raises StorageError."""
+        most = self._settings.limit_sessions_per_hour
+        return await self._hit(RateLimitItemPerHour(most), "sessions", address) if most else 0
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._pool.disconnect()
+
+    async def _hit(self, item: RateLimitItem, *names: str) -> int:
+        """Seconds until this may happen again; 0 if it may now."""
+        name, now = item.key_for(*names), time.time()
+        if self._closed.get(name, 0.0) <= now:
+            with translated:
+                if await self._counter.hit(item, *names):
+                    return 0
+                again, _ = await self._counter.get_window_stats(item, *names)
+            # Nobody gets in before, so nobody need be asked: a flood must not stand in line before others.
+            self._closed = {other: end for other, end in self._closed.items() if end > now} | {name: again}
+        return max(1, math.ceil(self._closed[name] - now))

@@ -1,0 +1,320 @@
+"""Follows the streams of all conversations that somebody here watches.
+
+The bell says in which conversations something has happened, and mostly what. An event that follows the last one known
+is passed on as it is; all else is read from the streams themselves, which alone are the truth. So the cost is that of
+what happens, not of the open tabs, nor of who else is talking.
+"""
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
+
+from api.fanout.pubsub import Bell
+from tasks.errors import StorageError
+from tasks.monitoring import canary
+from tasks.storage import events
+from tasks.storage.client import RedisClient
+from tasks.storage.keys import ConversationKeys
+
+log = logging.getLogger("parley.tail")
+
+#: Entries of one stream in one read.
+COUNT = 500
+#: Characters that may wait for one slow reader.
+MOST_BEHIND = 256_000
+#: Streams checked in one go after Redis was away.
+CHECKED = 200
+#: Streams in one read.
+STREAMS = 500
+#: Seconds between two looks at all conversations in which something is going on, should a ring be missed.
+LOOK = 2.0
+#: Seconds between tries while Redis is away.
+RETRY_SECONDS = 0.25
+
+Cursor = tuple[int, int]
+#: Where a reader stands that has not said yet from where it wants to read on: after everything.
+NOWHERE: Cursor = (1 << 63, 0)
+
+_ACCEPTED = b'"type":"message.accepted"'
+#: What nothing else follows by itself.
+_ENDS = (b'"type":"reply.finished"', b'"type":"reply.failed"', b'"type":"conversation.deleted"', canary.EVENT)
+
+
+def parse_cursor(cursor: str | bytes) -> Cursor:
+    """A stream id as two integers. Raises ValueError."""
+    ms, _, seq = (cursor.decode() if isinstance(cursor, bytes) else cursor).partition("-")
+    return int(ms), int(seq)
+
+
+class Behind(Exception):
+    """A reader fell too far behind and has to come back with its cursor."""
+
+
+class Resync(Exception):
+    """Redis forgot what this reader had seen: it needs a snapshot."""
+
+
+class Subscription:
+    """One reader of one conversation: iterating yields lists of frames, each frame once and in order.
+
+    Iterating raises Behind or Resync.
+    """
+
+    def __init__(self) -> None:
+        #: What it was given last; nothing yet comes after NOWHERE.
+        self.cursor = NOWHERE
+        self._frames: deque[str] = deque()
+        self._size = 0
+        self._trouble: type[Behind] | type[Resync] | None = None
+        self._something = asyncio.Event()
+        #: Everything it was given has been taken and sent.
+        self._idle = False
+        #: Sends a frame to who has got all before it; False if that is not possible at once.
+        self.send_now: Callable[[str], bool] = lambda frame: False
+        #: Called when the reader falls too far behind; by then it is stuck in sending.
+        self.on_behind: Callable[[], object] = lambda: None
+
+    @property
+    def behind(self) -> bool:
+        """Whether it fell too far behind."""
+        return self._trouble is Behind
+
+    def push(self, frame: str) -> None:
+        """Send a frame, or put it behind those that wait."""
+        if self._idle and not self._frames and self._trouble is None and self.send_now(frame):
+            return
+        self._size += len(frame)
+        if self._size > MOST_BEHIND:
+            self.interrupt(Behind)
+            self.on_behind()
+        elif self._trouble is None:
+            self._frames.append(frame)
+        self._something.set()
+
+    def interrupt(self, trouble: type[Behind] | type[Resync]) -> None:
+        """End the reading; what waits is dropped."""
+        self._frames.clear()
+        self._size = 0
+        self.cursor = NOWHERE
+        self._trouble = trouble
+        self._something.set()
+
+    def restart(self) -> None:
+        """Read on after a Resync."""
+        self._trouble = None
+
+    async def __aiter__(self) -> AsyncIterator[list[str]]:
+        while True:
+            self._idle = True
+            await self._something.wait()
+            self._idle = False
+            self._something.clear()
+            if self._trouble:
+                raise self._trouble
+            if self._frames:
+                frames, self._frames, self._size = list(self._frames), deque(), 0
+                yield frames
+
+
+@dataclass
+class _Followed:
+    """A conversation that somebody here watches."""
+
+    key: bytes
+    readers: set[Subscription] = field(default_factory=set)
+    #: Up to where it was read, also as Redis writes it; None until its first reader knows where it begins.
+    position: Cursor | None = None
+    cursor: bytes = b""
+    #: Something happened before its first reader knew where to begin.
+    rung: bool = False
+    #: Something is going on in it: its last event was not the end of a reply.
+    open: bool = False
+
+    def stand(self, position: Cursor | None, cursor: bytes) -> None:
+        """It was read up to there."""
+        self.position, self.cursor = position, cursor
+
+
+class Tail:
+    """One per process; `run` has to run beside the sockets."""
+
+    def __init__(self, url: str, commands: RedisClient) -> None:
+        self._bell = Bell(url)
+        self._commands = commands
+        self._followed: dict[bytes, _Followed] = {}
+        #: What is to be read next, and whether there is any.
+        self._due: dict[bytes, _Followed] = {}
+        self._some_due = asyncio.Event()
+        #: When a worker's work last came through, and whether it ever did.
+        self.heard_at = time.monotonic()
+        self.heard = False
+        #: Redis could not be heard, and nobody has looked yet at what it still knows.
+        self._away = False
+
+    def join(self, conversation: str) -> Subscription:
+        """Begin to listen, before the conversation is looked at; `begin` then says from where."""
+        name = conversation.encode()
+        followed = self._followed.get(name)
+        if followed is None:
+            followed = self._followed[name] = _Followed(ConversationKeys(conversation).events.encode())
+        reader = Subscription()
+        followed.readers.add(reader)
+        return reader
+
+    def begin(self, conversation: str, reader: Subscription, cursor: str, *, busy: bool) -> None:
+        """The reader knows everything up to `cursor`; `busy` if there may be more in the stream already."""
+        followed = self._followed[conversation.encode()]
+        reader.cursor = at = parse_cursor(cursor)
+        behind = followed.position is not None and at < followed.position
+        if followed.position is None or behind:
+            followed.stand(at, cursor.encode())
+        followed.open = followed.open or busy
+        if busy or behind or followed.rung:
+            followed.rung = False
+            self._add(followed)
+
+    def leave(self, conversation: str, reader: Subscription) -> None:
+        """Stop listening."""
+        followed = self._followed.get(conversation.encode())
+        if followed:
+            followed.readers.discard(reader)
+            if not followed.readers:
+                del self._followed[conversation.encode()]
+                self._due.pop(followed.key, None)
+
+    async def aclose(self) -> None:
+        """Close the connection."""
+        await self._bell.aclose()
+
+    async def run(self) -> None:
+        """Listen and read, for ever. After Redis was away, whoever saw more than it still knows gets a Resync."""
+        async with asyncio.TaskGroup() as group:
+            for part in (self._listen_on, self._read_on, self._look_on):
+                group.create_task(part())
+
+    async def _listen_on(self) -> None:
+        while True:
+            try:
+                await self._listen()
+            except StorageError as error:
+                if not self._away:
+                    log.warning("the tail waits for Redis: %s", error)
+                self._away = True
+                await asyncio.sleep(RETRY_SECONDS)
+
+    async def _listen(self) -> None:
+        """Pass on what rings."""
+        async with aclosing(self._bell.listen()) as pieces:
+            async for piece in pieces:
+                if piece:
+                    for news in piece.split(b"\n"):
+                        self._hear(*news.split(b" ", 3))
+                else:
+                    await self._catch_up()
+
+    async def _catch_up(self) -> None:
+        """Nothing is missed from now on; read what was before."""
+        if self._away:
+            await self._check_all()
+            log.warning("the tail goes on")
+            self._away = False
+        for followed in self._followed.values():
+            self._add(followed)
+
+    def _hear(self, conversation: bytes, before: bytes = b"", cursor: bytes = b"", event: bytes = b"") -> None:
+        """Pass on an event that is the next one; anything else means that there is something to read."""
+        followed = self._followed.get(conversation)
+        if followed is None:
+            return
+        if before and before == followed.cursor:
+            self._pass_on(followed, cursor, event)
+            if not event.startswith(_ACCEPTED):
+                self.heard_at, self.heard = time.monotonic(), True
+        else:
+            self._add(followed)
+
+    async def _look_on(self) -> None:
+        """Read now and then all conversations in which something is going on, should a ring be missed."""
+        while True:
+            await asyncio.sleep(LOOK)
+            for followed in self._followed.values():
+                if followed.open:
+                    self._add(followed)
+
+    async def _read_on(self) -> None:
+        """Read what is due, and pass it on."""
+        while True:
+            await self._some_due.wait()
+            try:
+                await self._read(dict(islice(self._due.items(), STREAMS)))
+            except StorageError as error:
+                if not self._away:
+                    log.warning("the tail reads again: %s", error)
+                await asyncio.sleep(RETRY_SECONDS)
+            if not self._due:
+                self._some_due.clear()
+
+    async def _read(self, some: dict[bytes, _Followed]) -> None:
+        asked = {key: (followed.cursor, followed.position) for key, followed in some.items()}
+        for key in some:
+            del self._due[key]
+        try:
+            cursors = (cursor for cursor, _ in asked.values())
+            found = some and await self._commands.command("XREAD", "COUNT", COUNT, "STREAMS", *some, *cursors)
+        except StorageError:
+            for followed in some.values():
+                self._add(followed)
+            raise
+        for key, entries in found or ():
+            self._deliver(some[key], asked[key][1], entries)
+
+    def _deliver(self, followed: _Followed, asked: Cursor | None, entries: list[Any]) -> None:
+        if len(entries) == COUNT:
+            self._add(followed)
+        for cursor, (_, event) in entries:
+            if followed.position is None or asked is None or followed.position < asked:
+                # A reader who knows less has joined meanwhile; for it all of this is read again.
+                return
+            if parse_cursor(cursor) > followed.position:
+                self._pass_on(followed, cursor, event)
+
+    def _pass_on(self, followed: _Followed, cursor: bytes, event: bytes) -> None:
+        """Give an event to those who do not have it yet."""
+        position = parse_cursor(cursor)
+        followed.stand(position, cursor)
+        frame = events.frame(cursor, event)
+        for reader in followed.readers:
+            if position > reader.cursor:
+                reader.cursor = position
+                reader.push(frame)
+        followed.open = not event.startswith(_ENDS)
+
+    def _add(self, followed: _Followed) -> None:
+        if followed.position is None:
+            followed.rung = True
+        elif followed.readers:
+            self._due[followed.key] = followed
+            self._some_due.set()
+
+    async def _check_all(self) -> None:
+        """Find the readers that saw more than Redis still knows."""
+        every = [followed for followed in self._followed.values() if followed.position is not None]
+        for start in range(0, len(every), CHECKED):
+            some = every[start : start + CHECKED]
+            found = await self._commands.together(*map(_look_up, some))
+            for followed, entries in zip(some, found, strict=True):
+                if not entries and followed.position != (0, 0):
+                    followed.stand(None, b"")
+                    self._due.pop(followed.key, None)
+                    for reader in followed.readers:
+                        reader.interrupt(Resync)
+
+
+def _look_up(followed: _Followed) -> tuple[Any, ...]:
+    return ("XRANGE", followed.key, followed.cursor, followed.cursor, "COUNT", 1)

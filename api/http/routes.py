@@ -1,0 +1,119 @@
+"""The HTTP calls and the two sockets, each handed to the room that does the work."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
+from fastapi.responses import JSONResponse, PlainTextResponse
+from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.websockets import WebSocket
+
+from api.access.client_ip import address_of
+from api.access.origins import allowed
+from api.http import metrics, schemas
+from api.sessions import BadName, conversation_of, create, seed_history
+from api.state import Services
+from api.ws import frames, legacy, stream
+from tasks.errors import ConversationGone
+from tasks.storage import conversations
+
+router = APIRouter()
+
+UNKNOWN = "This session is unknown or has expired. Please start a new one."
+
+
+def services_of(request: Request) -> Services:
+    """What the process shares."""
+    services: Services = request.app.state.services
+    return services
+
+
+Shared = Annotated[Services, Depends(services_of)]
+Token = Annotated[str, Query(description="The session token.")]
+Name = Annotated[str, Query(description="What the person is called, up to 200 characters.")]
+
+
+@router.post("/token", responses=schemas.of(200, 400, 429, 503, ok=schemas.Session))
+async def begin(request: Request, services: Shared, name: Name = "") -> Any:
+    """Begin a conversation for a person of this name."""
+    address = address_of(request, services.settings.trusted_proxies)
+    wait = await services.limits.session(address)
+    if wait:
+        raise HTTPException(
+            429,
+            f"Too many new sessions from here. Please come back in {wait} seconds.",
+            {"Retry-After": str(wait)},
+        )
+    try:
+        return await create(services.redis, name, services.settings.session_ttl_seconds)
+    except BadName as error:
+        raise HTTPException(400, str(error)) from None
+
+
+@router.get("/refresh_token", responses=schemas.of(200, 400, 503, ok=schemas.SeedSession))
+async def history(services: Shared, token: Token = "") -> Any:
+    """The conversation in the older contract's shape."""
+    try:
+        ttl = services.settings.session_ttl_seconds
+        return seed_history(await conversations.look(services.redis, conversation_of(token), ttl))
+    except ConversationGone:
+        raise HTTPException(400, UNKNOWN) from None
+
+
+@router.delete("/token", status_code=204, responses=schemas.of(400, 503))
+async def forget(services: Shared, token: Token = "") -> Response:
+    """Delete a conversation; who follows it is told."""
+    try:
+        gone = not await conversations.delete(services.redis, conversation_of(token))
+    except ConversationGone:
+        gone = True
+    if gone:
+        raise HTTPException(400, UNKNOWN)
+    return Response(status_code=204)
+
+
+@router.get("/healthz")
+async def health() -> schemas.Health:
+    """The process lives."""
+    return schemas.Health(status="ok")
+
+
+@router.get("/readyz", responses=schemas.READY)
+async def ready(services: Shared) -> Response:
+    """A new message would be answered."""
+    missing = await services.missing()
+    return JSONResponse({"ready": not missing, "missing": missing}, 503 if missing else 200)
+
+
+@router.get("/metrics", response_class=PlainTextResponse, responses=schemas.of(503))
+async def figures(services: Shared) -> Response:
+    """The figures of all processes."""
+    return Response(metrics.text(await services.totals(), await services.gauges()), media_type=CONTENT_TYPE_LATEST)
+
+
+class Sockets:
+    """Takes the sockets out before all that is made for calls: each layer costs memory and time for each socket."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket" and scope["path"] == "/chat":
+            await chat(WebSocket(scope, receive, send))
+        else:
+            await self._app(scope, receive, send)
+
+
+async def chat(socket: WebSocket) -> None:
+    """The stream contract for who asks for it, the older one for who does not."""
+    services: Services = socket.app.state.services
+    token, after = socket.query_params.get("token", ""), socket.query_params.get("after")
+    streams = frames.SUBPROTOCOL in socket.scope["subprotocols"]
+    if not allowed(socket, services.settings):
+        if streams:
+            await socket.accept(subprotocol=frames.SUBPROTOCOL)
+        await socket.close(frames.FORBIDDEN_ORIGIN)
+    elif streams:
+        await stream.serve(socket, services, token, after)
+    else:
+        await legacy.serve(socket, services, token)

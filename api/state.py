@@ -1,0 +1,185 @@
+"""What all requests of a web process share, and its watch over whether messages are being answered at all."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import time
+import uuid
+from typing import Any
+
+from api.access.connection_limits import ALL, OpenSockets
+from api.access.rate_limits import Limits
+from api.fanout.tail import Resync, Subscription, Tail
+from api.ws import frames
+from api.ws.halves import Paces
+from tasks.broker import QUEUE_KEY
+from tasks.errors import StorageError
+from tasks.monitoring import canary, metrics
+from tasks.monitoring.background import Background, Run
+from tasks.monitoring.heartbeat import WEB, Presence
+from tasks.monitoring.metrics import Figures
+from tasks.settings import Settings
+from tasks.storage.client import RedisClient, require_json
+from tasks.storage.health import refuse_unfit
+from tasks.storage.keys import SOCKETS
+from tasks.storage.redis_line import translated
+
+log = logging.getLogger("parley.services")
+
+#: Redis connections for commands; the tail and the limits have one more each.
+CONNECTIONS = 2
+#: Seconds between two looks of the watch.
+WATCH = 5.0
+#: Seconds after which a Redis that says nothing counts as away, for who asks and for the watch.
+PATIENCE = 3.0
+#: Seconds without a sign of a worker's work, canaries included, after which the way counts as closed.
+OVERDUE = 9.5
+
+OK, NO_WORKER, STORAGE_AWAY = "ok", "no_worker", "storage_away"
+
+
+class Services:
+    """One per web process."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.redis = RedisClient(settings.redis_url, max_connections=CONNECTIONS)
+        self.tail = Tail(settings.redis_url, self.redis)
+        self.presence = Presence(self.redis, f"{WEB}:{os.getpid()}:{uuid.uuid4().hex[:8]}")
+        self.sockets = OpenSockets(settings, self.redis, self.presence.process)
+        self.limits = Limits(settings)
+        self.paces = Paces(settings.limit_messages_per_address)
+        self.figures = Figures()
+        self.state = OK
+        self._trouble = ""
+        #: Until then silence says nothing: those who are alive had no Redis to say so.
+        self._excused_until = 0.0
+        self.queued = 0
+        self.readers: set[Subscription] = set()
+        self._background = Background()
+
+    @property
+    def model(self) -> dict[str, Any]:
+        """The model as the snapshot names it."""
+        return {"name": self.settings.model_name, "stand_in": self.settings.stand_in}
+
+    @property
+    def text_limits(self) -> dict[str, Any]:
+        """The limits as the snapshot names them."""
+        return {"text": self.settings.limit_text}
+
+    async def start(self) -> None:
+        """Start the background tasks."""
+        reader = self.tail.join(canary.CANARY)
+        self._check = asyncio.create_task(refuse_unfit(self.settings.redis_url, CONNECTIONS + 2))
+        self._keep("the tail", self.tail.run)
+        self._keep("the watch", self._watch)
+        self._keep("the open sockets", self.sockets.run)
+        self._keep("the canary", lambda: self._hear_canaries(reader))
+
+    async def stop(self) -> None:
+        """End everything."""
+        self._check.cancel()
+        await self._background.stop()
+        with contextlib.suppress(StorageError):
+            await self.figures.send(self.redis)
+            await self.presence.leave()
+            await self.sockets.leave()
+        await self.tail.aclose()
+        await self.limits.aclose()
+        await self.redis.aclose()
+
+    async def missing(self) -> list[str]:
+        """What a new message would lack, in sentences; empty if it would be answered."""
+        try:
+            with translated:
+                async with asyncio.timeout(PATIENCE):
+                    await require_json(self.redis)
+        except StorageError as error:
+            return [str(error)]
+        if self.state == STORAGE_AWAY:
+            return [self._trouble]
+        if not self.presence.workers():
+            return ["No worker is alive: start one."]
+        if not self._heard_lately() or not self.tail.heard:
+            return ["Workers are alive, but nothing came through queue, worker and stream lately."]
+        return []
+
+    async def gauges(self) -> dict[str, float]:
+        """What is true at this moment, for `/metrics`. Raises StorageError."""
+        began = time.perf_counter()
+        webs = [name for name in self.presence.alive() if name.startswith(WEB)]
+        held = (("HGET", SOCKETS + name, ALL) for name in webs)
+        queued, *sockets = await self.redis.together(("LLEN", QUEUE_KEY), *held, atomic=False)
+        return {
+            "redis_seconds": time.perf_counter() - began,
+            "queue_depth": queued,
+            "workers_alive": self.presence.workers(),
+            "sockets": sum(int(number or 0) for number in sockets),
+        }
+
+    async def totals(self) -> dict[str, float]:
+        """Everybody's counts, with what this process has not sent yet. Raises StorageError."""
+        await self.figures.send(self.redis)
+        return await metrics.totals(self.redis)
+
+    def _keep(self, name: str, run: Run) -> None:
+        """Run a task for ever. A Redis that will not do answers as nobody expects, so the tasks wait until that is
+        known, though not for a Redis that is away."""
+
+        async def once_looked_at() -> None:
+            await asyncio.wait([self._check], timeout=PATIENCE)
+            await run()
+
+        self._background.keep(name, once_looked_at)
+
+    async def _watch(self) -> None:
+        while True:
+            await self._watch_once()
+            await asyncio.sleep(WATCH)
+
+    async def _watch_once(self) -> None:
+        try:
+            with translated:
+                async with asyncio.timeout(PATIENCE):
+                    await self._look()
+        except StorageError as error:
+            self._excused_until = time.monotonic() + OVERDUE
+            self._say(STORAGE_AWAY, str(error))
+        else:
+            excused = time.monotonic() < self._excused_until
+            self._say(OK if excused or (self.presence.workers() and self._heard_lately()) else NO_WORKER)
+
+    async def _look(self) -> None:
+        await self.presence.beat()
+        self.queued = await self.redis.command("LLEN", QUEUE_KEY)
+        # Without workers one is enough: more of them would soon count as a crowd that waits.
+        if self.presence.workers() or not self.queued:
+            await canary.send(self.redis)
+        await self.figures.send(self.redis)
+
+    def _heard_lately(self) -> bool:
+        return time.monotonic() - self.tail.heard_at < OVERDUE
+
+    async def _hear_canaries(self, reader: Subscription) -> None:
+        """The tail notes when work was heard; the first after a silence is news."""
+        while True:
+            try:
+                reader.restart()
+                self.tail.begin(canary.CANARY, reader, await canary.prepare(self.redis), busy=True)
+                async for _ in reader:
+                    if self.state == NO_WORKER or not self.presence.workers():
+                        await self.presence.beat()
+                        self._say(OK)
+            except (StorageError, Resync):
+                # The watch says that Redis is away, the tail that it is back.
+                await asyncio.sleep(WATCH)
+
+    def _say(self, state: str, why: str = "") -> None:
+        if state == self.state:
+            return
+        log.warning("service state=%s %s", state, why)
+        self.state, self._trouble = state, why
+        for reader in self.readers:
+            reader.push(frames.service(state))

@@ -1,0 +1,131 @@
+"""The wire: frames in and out, close codes, and the check of what a client sends."""
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from tasks.storage.conversations import View
+
+SUBPROTOCOL = "chat.stream.v1"
+
+GOING_AWAY = 1012
+FRAME_TOO_BIG = 1009
+TOO_SLOW = 1013
+UNKNOWN_TOKEN = 4401
+FORBIDDEN_ORIGIN = 4403
+TOO_MANY_SOCKETS = 4429
+
+_UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+#: As many digits as Redis takes for sure.
+_CURSOR = re.compile(r"[0-9]{1,19}-[0-9]{1,19}")
+
+
+class Refused(Exception):
+    """A frame that is not carried out; the client is told `code` and the sentence `detail`."""
+
+    def __init__(self, code: str, detail: str, *, id: str | None = None, retry_in: float | None = None) -> None:
+        super().__init__(detail)
+        self.code = code
+        self.detail = detail
+        self.id = id
+        self.retry_in = retry_in
+
+    def frame(self) -> str:
+        """The `error` frame."""
+        frame: dict[str, Any] = {"type": "error", "code": self.code, "detail": self.detail}
+        if self.id is not None:
+            frame["id"] = self.id
+        if self.retry_in is not None:
+            frame["retry_in"] = round(self.retry_in, 1)
+        return orjson.dumps(frame).decode()
+
+
+@dataclass(frozen=True)
+class MessageSend:
+    """Accept this message, once."""
+
+    id: str
+    text: str
+
+
+@dataclass(frozen=True)
+class ReplyStop:
+    """Stop the reply to a message."""
+
+    to: str
+
+
+@dataclass(frozen=True)
+class ReplyRetry:
+    """Answer the last message again; the new reply is called `id`."""
+
+    to: str
+    id: str
+
+
+ClientFrame = MessageSend | ReplyStop | ReplyRetry
+
+
+def check_frame(data: str | bytes, limit_text: int) -> ClientFrame:
+    """Read a client's frame; `limit_text` in characters, 0 for none. Raises Refused."""
+    if isinstance(data, bytes):
+        raise Refused("bad_frame", "Frames must be text, not binary.")
+    try:
+        frame = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        raise Refused("bad_frame", "This frame is not JSON.") from None
+    if not isinstance(frame, dict):
+        raise Refused("bad_frame", "A frame must be a JSON object.")
+    match frame.get("type"):
+        case "message.send":
+            id = _uuid(frame, "id")
+            return MessageSend(id, check_text(frame.get("text"), limit_text, id))
+        case "reply.stop":
+            return ReplyStop(_uuid(frame, "to"))
+        case "reply.retry":
+            return ReplyRetry(_uuid(frame, "to"), _uuid(frame, "id"))
+        case _:
+            raise Refused("bad_frame", "This type of frame is not known here.", id=_id_of(frame))
+
+
+def check_text(text: object, limit: int, id: str | None = None) -> str:
+    """What a person wrote, if it can be accepted; `limit` in characters, 0 for none. Raises Refused."""
+    if not isinstance(text, str):
+        raise Refused("bad_frame", "A message needs a text.", id=id)
+    if not text.strip():
+        raise Refused("empty", "The message is empty. Please write something.", id=id)
+    if limit and len(text) > limit:
+        raise Refused("too_long", f"The message has {len(text):,} characters; {limit:,} are possible.", id=id)
+    return text
+
+
+def is_cursor(after: str) -> bool:
+    """Whether a client came back with something that can be a cursor at all."""
+    return _CURSOR.fullmatch(after) is not None
+
+
+def snapshot(view: View, model: dict[str, Any], limits: dict[str, Any]) -> str:
+    """The `snapshot` frame; the document goes in as it is stored."""
+    rest = orjson.dumps({"reply": view.reply(), "model": model, "limits": limits})[1:]
+    head = f'{{"type":"snapshot","cursor":"{view.cursor}","conversation":'
+    return f"{head}{view.document.decode()},{rest.decode()}"
+
+
+def service(state: str) -> str:
+    """The `service` frame: whether messages are being answered at all."""
+    return orjson.dumps({"type": "service", "state": state}).decode()
+
+
+def _uuid(frame: dict[str, Any], field: str) -> str:
+    value = frame.get(field)
+    if not isinstance(value, str) or not _UUID.fullmatch(value):
+        raise Refused("bad_frame", f"`{field}` must be a UUID.", id=_id_of(frame))
+    return value
+
+
+def _id_of(frame: dict[str, Any]) -> str | None:
+    """The id to name in a refusal, if it is short enough to be one."""
+    value = frame.get("id")
+    return value if isinstance(value, str) and len(value) <= 64 else None

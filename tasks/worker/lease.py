@@ -1,0 +1,189 @@
+"""Who may write: the lease of a conversation, the turn it is there to answer, and its prolonging."""
+
+import asyncio
+import itertools
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from tasks.errors import LeaseLost
+from tasks.storage import events, scripts
+from tasks.storage.client import RedisClient
+from tasks.storage.conversations import QUIET_STREAM_SECONDS, Message, now_iso, reply_id
+from tasks.storage.keys import ConversationKeys
+from tasks.storage.redis_line import Command, command_of
+
+#: How long a lease outlives its last prolonging: the pause that a killed worker makes, less the look for it.
+LEASE_MS = 4500
+#: Messages that are read for a prompt, at any length of the conversation; of very short ones a context could hold
+#: more.
+TURNS_READ = 32
+
+_numbers = itertools.count()
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A message to answer: what was said before it, and how much of its reply is already shown."""
+
+    reply: str
+    to: str
+    person: str
+    #: Oldest first; the last one is the message to answer.
+    messages: tuple[Message, ...]
+    partial: str
+
+
+class Lease:
+    """The timed right to write one conversation's replies; every write names it and is refused without it."""
+
+    def __init__(self, redis: RedisClient, process: str, conversation: str, ttl: int) -> None:
+        self.conversation = conversation
+        self.owner = f"{process}:{next(_numbers)}"
+        self.keys = ConversationKeys(conversation)
+        #: Bytes of the current reply that stand in Redis, or are on their way there.
+        self.written = 0
+        self.taken = False
+        self.lost = False
+        #: The last reply that was ended left nothing to answer; whoever says something more enqueues anew.
+        self.done = False
+        self._redis = redis
+        self._ttl = ttl
+        self._holder: asyncio.Task[Any] | None = None
+
+    def held_by(self, task: asyncio.Task[Any] | None) -> None:
+        """Name the task to stop at once when the lease is lost."""
+        self._holder = task
+
+    def lose(self) -> None:
+        """Somebody else may write now: stop whoever still tries to."""
+        if not self.lost:
+            self.lost = True
+            if self._holder:
+                self._holder.cancel()
+
+    async def next_turn(self) -> Turn | None:
+        """Take (or keep) the lease and read what is to be answered next; None if there is nothing for us.
+
+        Raises StorageError.
+        """
+        keys = self.keys
+        taken, read = await self._redis.together(
+            command_of(
+                scripts.TAKE,
+                (keys.state, keys.partial, keys.open),
+                (self.conversation, self.owner, LEASE_MS),
+            ),
+            ("JSON.GET", keys.document, "$.name", f"$.messages[-{TURNS_READ}:]"),
+        )
+        if taken is None or not read:
+            return None
+        self.taken = True
+        pending, count, replaces = int(taken[0]), int(taken[1]), int(taken[2])
+        index = count - pending - replaces
+        document = orjson.loads(read)
+        recent = document[f"$.messages[-{TURNS_READ}:]"]
+        first = max(0, count - TURNS_READ)
+        if index - first < 0 or (first > 0 and index - first < TURNS_READ // 2):
+            recent, first = await self._read_before(index), max(0, index + 1 - TURNS_READ)
+        messages = tuple(recent[: index - first + 1])
+        self.written = len(taken[4])
+        to = messages[-1]["id"]
+        return Turn(
+            reply=taken[3].decode() or reply_id(to),
+            to=to,
+            person=document["$.name"][0],
+            messages=messages,
+            partial=taken[4].decode(),
+        )
+
+    async def start(self, turn: Turn) -> bool:
+        """Say that the reply begins; False if it was stopped before its turn. Raises LeaseLost, StorageError."""
+        keys = self.keys
+        answer = await self._redis.script(
+            scripts.START,
+            (keys.document, keys.events, keys.state, keys.ids),
+            (self.conversation, self.owner, turn.reply, turn.to, events.started(turn.reply, turn.to)),
+        )
+        if answer == 0:
+            raise LeaseLost("The reply was given to somebody else before it began.")
+        return bool(answer == 1)
+
+    async def finish(self, turn: Turn, finish_reason: str) -> None:
+        """End the reply with the text that was shown. Raises LeaseLost, StorageError."""
+        finished = finish_command(self.keys, owner=self.owner, turn=turn, finish_reason=finish_reason, ttl=self._ttl)
+        answer = await self._redis.command(*finished)
+        if answer == -1:
+            raise LeaseLost("The reply was given to somebody else before it ended.")
+        self.done = answer == 0
+
+    async def fail(self, turn: Turn, code: str, detail: str, retryable: bool) -> None:
+        """End the reply with a failure; what was shown of it is kept beside it. Raises LeaseLost, StorageError."""
+        failure = {"id": turn.reply, "code": code, "detail": detail, "retryable": retryable}
+        args = (
+            *(self.conversation, self.owner, "", turn.reply, "failed"),
+            *events.around_text(failure),
+            *(b'""', events.failed_head(turn.to), self._ttl, QUIET_STREAM_SECONDS),
+        )
+        answer = await self._redis.script(scripts.FINISH, self.keys.all, args)
+        if answer < 0:
+            raise LeaseLost("The reply was given to somebody else before it failed.")
+        self.done = answer == 0
+
+    async def release(self) -> bool:
+        """Give the lease back; True if it was ours and something is left to answer. Raises StorageError."""
+        keys = (self.keys.state, self.keys.open)
+        return bool(await self._redis.script(scripts.RELEASE, keys, (self.conversation, self.owner)))
+
+    async def abandon(self) -> None:
+        """Give the lease back and have nobody look for the conversation. Raises StorageError."""
+        await self._redis.script(scripts.ABANDON, (self.keys.state, self.keys.open), (self.conversation, self.owner))
+
+    async def _read_before(self, index: int) -> list[Message]:
+        path = f"$.messages[{max(0, index + 1 - TURNS_READ)}:{index + 1}]"
+        messages: list[Message] = orjson.loads(await self._redis.command("JSON.GET", self.keys.document, path))
+        return messages
+
+
+def finish_command(
+    keys: ConversationKeys,
+    *,
+    owner: str,
+    turn: Turn,
+    finish_reason: str,
+    ttl: int,
+    seen: str = "",
+    empty: str = "",
+) -> Command:
+    """The command that ends a reply with exactly what was shown of it (`empty` if nothing was).
+
+    It answers how many messages still wait, -1 if `owner` has lost the lease, -2 if the conversation is not as
+    `seen` any more.
+    """
+    message = {
+        "id": turn.reply,
+        "role": "bot",
+        "timestamp": now_iso(),
+        "finish_reason": finish_reason,
+        "to": turn.to,
+    }
+    args = (
+        *(keys.conversation, owner, seen, turn.reply, "finished"),
+        *events.around_text(message),
+        *(orjson.dumps(empty), events.FINISHED_HEAD, ttl, QUIET_STREAM_SECONDS),
+    )
+    return command_of(scripts.FINISH, keys.all, args)
+
+
+async def renew(redis: RedisClient, leases: Iterable[Lease]) -> None:
+    """Prolong leases in one go; those that are lost stop their holders. Raises StorageError."""
+    held = [lease for lease in leases if lease.taken]
+    if not held:
+        return
+    keys = [key for lease in held for key in (lease.keys.state, lease.keys.open)]
+    args = [LEASE_MS, *(value for lease in held for value in (lease.conversation, lease.owner))]
+    for lease, mine in zip(held, await redis.script(scripts.RENEW, keys, args), strict=True):
+        if not mine:
+            lease.lose()

@@ -1,0 +1,203 @@
+"""The embedded Redis: what this machine can start, with JSON, on the loopback interface, gone when we are."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+import psutil
+import pytest
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from tasks.errors import StorageError
+from tasks.local import embedded_redis
+from tasks.local.embedded_redis import EmbeddedRedis, start_redis
+from tasks.local.processes import ROOT
+from tests.support.missing import missing
+from tests.support.processes import eventually, gone
+
+Wanted = Literal["any", "redis", "fakeredis"]
+
+#: Starts a server in the folder given, and prints its process id.
+OWNER = """
+import sys, time
+from pathlib import Path
+from tasks.local.embedded_redis import start_redis
+print(start_redis(Path(sys.argv[1])).pid, flush=True)
+time.sleep(1000)
+"""
+
+
+def start(data_dir: Path, kind: Wanted, **options: str) -> EmbeddedRedis:
+    """Start a server; without a redis-server, skip on a laptop and fail in CI."""
+    try:
+        return start_redis(data_dir, kind=kind, options=options)
+    except StorageError as error:
+        missing(str(error))
+
+
+@pytest.fixture(params=["redis", "fakeredis"])
+def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[EmbeddedRedis]:
+    with start(tmp_path / "data", request.param) as server:
+        yield server
+
+
+@pytest.fixture
+def real(tmp_path: Path) -> Iterator[EmbeddedRedis]:
+    with start(tmp_path / "data", "redis") as server:
+        yield server
+
+
+def connect(server: EmbeddedRedis) -> redis.Redis:
+    return redis.Redis.from_url(server.url, decode_responses=True)
+
+
+def test_json_streams_and_scripts_work_at_once(server: EmbeddedRedis) -> None:
+    with connect(server) as client:
+        client.json().set("doc", "$", {"messages": [{"text": "Hello"}]})
+        client.json().arrappend("doc", "$.messages", {"text": "Good day"})
+        assert client.json().get("doc", "$.messages[-1:].text") == ["Good day"]
+        assert client.xadd("stream", {"event": "1"})
+        assert client.eval("return redis.call('XLEN', KEYS[1])", 1, "stream") == 1
+
+
+def test_it_leaves_no_key_behind_from_its_own_check(server: EmbeddedRedis) -> None:
+    with connect(server) as client:
+        assert client.dbsize() == 0
+
+
+def test_only_the_loopback_interface_is_bound(server: EmbeddedRedis) -> None:
+    listening = [
+        connection.laddr
+        for connection in psutil.Process(server.pid).net_connections("inet")
+        if connection.status == psutil.CONN_LISTEN
+    ]
+    assert listening == [("127.0.0.1", server.port)]
+
+
+def test_it_comes_back_on_the_same_port_after_a_kill(server: EmbeddedRedis) -> None:
+    url, first = server.url, server.pid
+    server.kill()
+    assert gone(first)
+    server.start()
+    assert server.url == url
+    assert server.pid != first
+    with connect(server) as client:
+        assert client.ping()
+
+
+def test_conversations_outlive_a_restart(real: EmbeddedRedis) -> None:
+    with connect(real) as client:
+        client.json().set("doc", "$", {"name": "Ada"})
+        real.restart()
+        assert client.json().get("doc", "$.name") == ["Ada"]
+
+
+def test_conversations_outlive_another_start_on_another_port(tmp_path: Path) -> None:
+    with start(tmp_path, "redis") as server, connect(server) as client:
+        client.json().set("doc", "$", {"name": "Ada"})
+    with start(tmp_path, "redis") as server, connect(server) as client:
+        assert client.json().get("doc", "$.name") == ["Ada"]
+
+
+def test_a_real_server_says_where_it_keeps_conversations(real: EmbeddedRedis, tmp_path: Path) -> None:
+    assert real.durable
+    assert os.path.relpath(tmp_path / "data") in real.notice
+
+
+def test_fakeredis_says_that_it_keeps_nothing(tmp_path: Path) -> None:
+    with start(tmp_path, "fakeredis") as server:
+        assert not server.durable
+        assert "conversations are lost when it stops" in server.notice
+
+
+def test_options_reach_the_server(tmp_path: Path) -> None:
+    with start(tmp_path, "redis", maxclients="17") as server, connect(server) as client:
+        assert client.config_get("maxclients") == {"maxclients": "17"}
+
+
+def test_a_folder_serves_one_server_at_a_time(
+    real: EmbeddedRedis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embedded_redis, "LOCK_PATIENCE", 0.0)
+    with pytest.raises(StorageError, match="Another Parley is running"):
+        start_redis(tmp_path / "data")
+    with connect(real) as client:
+        assert client.ping()
+
+
+def test_without_a_redis_server_fakeredis_takes_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(embedded_redis, "wheel_folder", lambda: None)
+    with start_redis(tmp_path / "data") as server:
+        assert server.kind == "fakeredis"
+    with pytest.raises(StorageError, match="No Redis with JSON could be started here"):
+        start_redis(tmp_path / "data", kind="redis")
+
+
+@pytest.mark.parametrize(
+    ("version", "kinds"),
+    [
+        ("6.2.14", ["wheel", "fakeredis"]),
+        ("7.0.15", ["wheel", "system", "fakeredis"]),
+        ("8.0.0", ["wheel", "system", "system", "fakeredis"]),
+    ],
+)
+def test_a_redis_server_is_tried_with_the_module_from_7_and_alone_from_8(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str, kinds: list[str]
+) -> None:
+    server = tmp_path / "redis-server"
+    server.write_text(f"#!/bin/sh\necho 'Redis server v={version} sha=0'\n")
+    server.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin")
+    monkeypatch.setattr(embedded_redis, "wheel_folder", lambda: tmp_path)
+    assert [candidate.kind for candidate in embedded_redis.candidates()] == kinds
+
+
+def test_a_server_without_json_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = shutil.which("redis-server")
+    if not program:
+        missing("no redis-server here")
+    plain = embedded_redis.Candidate("system", "plain", (program,))
+    real_order = list(embedded_redis.candidates())
+    monkeypatch.setattr(embedded_redis, "candidates", lambda: iter([plain, real_order[-1]]))
+    with start_redis(tmp_path) as server:
+        assert "plain has no JSON." in server.notice
+
+
+def test_why_no_real_server_runs_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = tmp_path / "redis-server"
+    broken.write_text("#!/bin/sh\necho 'Redis server v=8.0.0'\necho 'no such library' >&2; exit 1\n")
+    broken.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin")
+    monkeypatch.setattr(embedded_redis, "wheel_folder", lambda: None)
+    with start_redis(tmp_path / "data") as server:
+        assert "redis-server did not start: no such library." in server.notice
+
+
+def test_it_speaks_tls_when_given_a_certificate(tmp_path: Path) -> None:
+    key, certificate = tmp_path / "key.pem", tmp_path / "cert.pem"
+    make = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -keyout key.pem -out cert.pem"
+    subprocess.run(make.split(), cwd=tmp_path, check=True, capture_output=True)
+    options = {"tls-cert-file": str(certificate), "tls-key-file": str(key)}
+    with start(tmp_path / "data", "redis", **options) as server, connect(server) as client:
+        assert server.url.startswith("rediss://")
+        assert client.ping()
+        plain = redis.Redis(port=server.port, retry=Retry(NoBackoff(), 0))
+        with pytest.raises(redis.ConnectionError):
+            plain.ping()
+
+
+def test_it_dies_with_an_owner_that_was_killed(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", OWNER, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE) as owner:
+        assert owner.stdout is not None
+        pid = int(owner.stdout.readline())
+        assert not gone(pid)
+        os.kill(owner.pid, signal.SIGKILL)
+    assert eventually(lambda: gone(pid))

@@ -1,0 +1,608 @@
+"""The rules of lease, accept, stop and finish, checked as a state machine on a real Redis: any interleaving of what
+people, workers and deaths can do leaves every conversation true."""
+
+import asyncio
+import json
+import random
+import secrets
+import uuid
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+
+from api import messages
+from api.ws.frames import Refused
+from tasks.errors import LeaseLost
+from tasks.local.embedded_redis import EmbeddedRedis
+from tasks.storage import conversations, events, scripts
+from tasks.storage.client import RedisClient
+from tasks.storage.conversations import Message, View, reply_id
+from tasks.storage.keys import ConversationKeys, conversation_id
+from tasks.storage.redis_line import Command
+from tasks.worker.lease import LEASE_MS, Lease, Turn, renew
+from tasks.worker.recovery import revive
+from tests.support.client import Frame, replay
+
+TTL = 600
+CONVERSATIONS = 2
+#: Snapshots of each conversation that some reader has kept since.
+READERS = 6
+#: Time that may go by between two looks at Redis' clock, here (ms).
+SLACK_MS = 1000
+
+T = TypeVar("T")
+
+
+@dataclass(eq=False)
+class Hand:
+    """What one worker holds, or believes to hold, of one conversation."""
+
+    lease: Lease
+    turn: Turn
+    begun: bool = False
+    #: Its last publishing: offset and text.
+    sent: tuple[int, str] | None = None
+
+
+@dataclass
+class Talk:
+    """One conversation as its people know it."""
+
+    keys: ConversationKeys
+    said: list[str] = field(default_factory=list)
+    retries: list[tuple[str, str]] = field(default_factory=list)
+    #: What readers saw at some time, as snapshot frames.
+    snapshots: list[Frame] = field(default_factory=list)
+    hands: list[Hand] = field(default_factory=list)
+    #: Messages that were stopped before their turn came.
+    doomed: set[str] = field(default_factory=set)
+    #: All that anybody tried to stop, and nobody wished to be answered again since.
+    stopped: set[str] = field(default_factory=set)
+    #: Ids that a client who means harm would use again.
+    ids: list[str] = field(default_factory=list)
+    #: The id of a message that is yet to come.
+    chosen: str = field(default_factory=lambda: str(uuid.uuid4()))
+
+    def learn(self, id: str) -> None:
+        """A message was sent: its id, its reply's, and those of the chosen one are worth trying."""
+        self.ids = [*self.ids[-6:], id, reply_id(id), self.chosen, reply_id(self.chosen), reply_id(reply_id(id))]
+
+    @property
+    def id(self) -> str:
+        return self.keys.conversation
+
+
+class Late(RedisClient):
+    """A client of a web process that stands still after some round trips; `meanwhile` happens then."""
+
+    meanwhile: Coroutine[Any, Any, None] | None = None
+    steps = 1
+
+    async def command(self, *command: Any) -> Any:
+        """As ever, but slow."""
+        return await self._slowly(super().command(*command))
+
+    async def together(self, *commands: Command, atomic: bool = True) -> list[Any]:
+        """As ever, but slow."""
+        answers: list[Any] = await self._slowly(super().together(*commands, atomic=atomic))
+        return answers
+
+    async def _slowly(self, work: Coroutine[Any, Any, T]) -> T:
+        answer = await work
+        self.steps -= 1
+        if self.steps == 0 and self.meanwhile:
+            await self.meanwhile
+            self.meanwhile = None
+        return answer
+
+    def stand_still(self, after: int, meanwhile: Coroutine[Any, Any, None]) -> None:
+        """The next time it is used."""
+        self.wake()
+        self.steps, self.meanwhile = after, meanwhile
+
+    def wake(self) -> None:
+        """What has not happened by now will not."""
+        if self.meanwhile:
+            self.meanwhile.close()
+
+
+#: Words of one, two and three bytes a letter.
+TEXTS = ("one ", "zwölf ", "x", "€ ")
+
+
+class Machine(RuleBasedStateMachine):
+    """What can happen; `url` is set by the test."""
+
+    url = ""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._runner = asyncio.Runner()
+        self._redis = RedisClient(self.url, max_connections=2)
+        self._late = Late(self.url, max_connections=1)
+        self._talks: list[Talk] = []
+        #: The conversation that the last step was about; the others are as they were.
+        self._touched: list[Talk] = []
+
+    def _run(self, work: Coroutine[Any, Any, T]) -> T:
+        return self._runner.run(work)
+
+    @initialize()
+    def begin(self) -> None:
+        """Two people come."""
+        for name in ("Ada", "Bob"):
+            token = secrets.token_urlsafe(32)
+            self._run(conversations.create(self._redis, token, name, TTL))
+            self._talks.append(Talk(ConversationKeys(conversation_id(token))))
+
+    @rule(number=st.integers(0, CONVERSATIONS - 1), chance=st.integers(0, 2**32 - 1))
+    def something_happens(self, number: int, chance: int) -> None:
+        """One of the things that can happen in a conversation right now.
+
+        Drawn from a list Hypothesis would choose the same few again and again, and seldom get far.
+        """
+        talk = self._talks[number]
+        self._touched = [talk]
+        acts, rng = self._possible(talk), random.Random(f"{chance} {len(talk.said)}")
+        (act,) = rng.choices(list(acts), list(acts.values()))
+        getattr(self, act)(talk, rng.randrange(100))
+
+    def _possible(self, talk: Talk) -> dict[str, int]:
+        """What is worth trying, and how often: what leads on more often than what undoes it."""
+        state = self._state(talk)
+        waits = int(state.get("pending", 0))
+        begun = sum(hand.begun for hand in talk.hands)
+        acts = {"say": 3, "sweep": 1, "look": 1}
+        if talk.said:
+            rest = ("say_again", "expire", "stop", "take", "retry", "stop_late", "retry_late", "retry_twice")
+            acts |= dict.fromkeys(rest, 1)
+        if talk.retries:
+            acts |= {"retry_again": 1}
+        if talk.ids:
+            acts |= {"say_badly": 2, "retry_badly": 2}
+        if waits:
+            acts |= {"take": 6, "stop": 1 + waits}
+        elif "failed" in state or (talk.said and talk.said[-1] in talk.doomed):
+            acts |= {"retry": 12}
+        if talk.hands:
+            acts |= {"sweep": 2, "hand_over": 1, "prolong": 1, "crash": 1}
+        if begun < len(talk.hands):
+            acts |= {"start": 12}
+        if begun:
+            acts |= {"publish": 10, "finish": 4, "fail": 4}
+        if begun > len({"owner"} & state.keys()):
+            acts |= {"wake_up": 5}
+        if any(hand.sent for hand in talk.hands):
+            acts |= {"publish_again": 4, "forget": 3, "overtake": 4}
+        return acts
+
+    # people
+
+    def say(self, talk: Talk, which: int) -> None:
+        """A new message."""
+        self._run(self._say(talk))
+
+    async def _say(self, talk: Talk) -> None:
+        # Some messages have the id that was chosen beforehand, whose reply's id a bad client has used perhaps.
+        id = talk.chosen if talk.chosen not in talk.said and len(talk.said) % 2 else str(uuid.uuid4())
+        try:
+            assert not (await messages.accept(self._redis, talk.id, id, "Hello", TTL)).known
+        except Refused as refused:
+            if (refused.code, id) != ("bad_frame", talk.chosen):
+                raise
+            id = str(uuid.uuid4())
+            assert not (await messages.accept(self._redis, talk.id, id, "Hello", TTL)).known
+            talk.chosen = str(uuid.uuid4())
+        talk.said.append(id)
+        talk.learn(id)
+
+    def say_again(self, talk: Talk, which: int) -> None:
+        """The same message once more, whatever has become of it."""
+        id = _pick(talk.said, which)
+        assert self._run(messages.accept(self._redis, talk.id, id, "Hello", TTL)).known
+
+    def say_badly(self, talk: Talk, which: int) -> None:
+        """A new message by an id that was used before, or that another one can have."""
+        id = _pick(talk.ids, which)
+        if id in talk.said:
+            return
+        try:
+            assert not self._run(messages.accept(self._redis, talk.id, id, "Hello", TTL)).known
+        except Refused as refused:
+            if refused.code != "bad_frame":
+                raise
+        else:
+            talk.said.append(id)
+            talk.learn(id)
+
+    def retry_badly(self, talk: Talk, which: int) -> None:
+        """Another answer by such an id."""
+        self._retry(talk, talk.said[-1], _pick(talk.ids, which))
+
+    def retry(self, talk: Talk, which: int) -> None:
+        """Another answer to the last message."""
+        self._retry(talk, talk.said[-1], str(uuid.uuid4()))
+
+    def retry_again(self, talk: Talk, which: int) -> None:
+        """The same wish once more."""
+        self._retry(talk, *_pick(talk.retries, which))
+
+    def retry_late(self, talk: Talk, which: int) -> None:
+        """The web process stands still after its look, and goes on when everything is different."""
+        self._late.stand_still(1, self._much_happens(talk, ends_waiting=which % 2 == 0))
+        self._retry(talk, talk.said[-1], str(uuid.uuid4()), self._late)
+
+    def retry_twice(self, talk: Talk, which: int) -> None:
+        """The same wish by another web process, granted while the first stands still."""
+        to, id = talk.said[-1], str(uuid.uuid4())
+        self._late.stand_still(1 + which % 2, self._is_granted(talk, to, id))
+        self._retry(talk, to, id, self._late)
+
+    async def _is_granted(self, talk: Talk, to: str, id: str) -> None:
+        await self._pass_time(talk)
+        await self._answer_all(talk)
+        await messages.retry(self._redis, talk.id, to, id, TTL)
+        await self._answer_all(talk)
+
+    def _retry(self, talk: Talk, to: str, id: str, redis: RedisClient | None = None) -> None:
+        try:
+            self._run(messages.retry(redis or self._redis, talk.id, to, id, TTL))
+        except Refused:
+            return
+        if (to, id) not in talk.retries:
+            talk.retries.append((to, id))
+            talk.doomed.discard(to)
+            talk.stopped.discard(to)
+
+    def stop_late(self, talk: Talk, which: int) -> None:
+        """The same for a stop, which may come too late then."""
+        self._late.stand_still(1, self._much_happens(talk, ends_waiting=which % 2 == 0))
+        talk.stopped.add(to := _pick(talk.said[:-4:-1], which))
+        self._run(messages.stop(self._late, talk.id, to, TTL))
+
+    async def _much_happens(self, talk: Talk, ends_waiting: bool) -> None:
+        await self._pass_time(talk)
+        await self._answer_all(talk)
+        await self._say(talk)
+        await self._answer_all(talk)
+        if ends_waiting:
+            await self._say(talk)
+
+    def stop(self, talk: Talk, which: int) -> None:
+        """Stop one of the last messages' replies."""
+        to = _pick(talk.said[:-4:-1], which)
+        talk.stopped.add(to)
+        queued = [message["id"] for message in self._waiting(talk)[1:]]
+        self._run(messages.stop(self._redis, talk.id, to, TTL))
+        assert not self._waiting(talk) or self._waiting(talk)[0]["id"] != to, "it goes on"
+        if to in queued:
+            talk.doomed.add(to)
+
+    def look(self, talk: Talk, which: int) -> None:
+        """Somebody opens the page and keeps what they see."""
+        talk.snapshots = [*talk.snapshots, self._snapshot(talk)][-READERS:]
+
+    # workers
+
+    def take(self, talk: Talk, which: int) -> None:
+        """A worker got the conversation from the queue, or got it a second time."""
+        lease = Lease(self._redis, "worker:1:test", talk.id, TTL)
+        held = self._held(talk)
+        turn = self._run(lease.next_turn())
+        assert turn is None or not held, "a live lease was taken away"
+        if turn:
+            assert self._held(talk), "a lease ends as it begins"
+            assert turn.partial.encode() == self._partial(talk), "the words shown are not gone on from"
+            talk.hands.append(Hand(lease, turn))
+
+    def overtake(self, talk: Talk, which: int) -> None:
+        """A worker stands still until another one has taken over; it does not know when it wakes up."""
+        self.expire(talk, which)
+        self.take(talk, which)
+
+    def wake_up(self, talk: Talk, which: int) -> None:
+        """One that stood still goes on with what it was at; its lease may be gone."""
+        owner = self._state(talk).get("owner")
+        asleep = [hand for hand in talk.hands if hand.begun and hand.lease.owner != owner]
+        if asleep:
+            hand = _pick(asleep, which)
+            self._attempt(talk, hand, self._finish(hand, twice=False) if which % 2 else self._fail(hand, twice=False))
+
+    def start(self, talk: Talk, which: int) -> None:
+        """It begins, unless the reply was stopped before its turn: then it ends it, and somebody may ask again."""
+        hand = _pick([hand for hand in talk.hands if not hand.begun], which)
+        self._attempt(talk, hand, self._start(hand, talk.stopped))
+        if hand not in talk.hands and which % 2:
+            self.retry(talk, which)
+
+    async def _start(self, hand: Hand, stopped: set[str]) -> None:
+        hand.begun = await hand.lease.start(hand.turn)
+        assert not hand.begun or await hand.lease.start(hand.turn), "starting twice is starting once"
+        if not hand.begun:
+            assert hand.turn.to in stopped, "a reply is withheld that nobody stopped"
+            await hand.lease.finish(hand.turn, "stopped")
+            raise LeaseLost("done with")
+
+    def publish(self, talk: Talk, which: int) -> None:
+        """Some words; now and then twice, because Redis' answer was lost."""
+        hand = _pick([hand for hand in talk.hands if hand.begun], which)
+        text = _pick(TEXTS, which)
+        hand.sent = (hand.lease.written, text)
+        if all(self._publish(talk, hand) for _ in range(1 + (which % 3 == 0))):
+            hand.lease.written += len(text.encode())
+        else:
+            talk.hands.remove(hand)
+
+    def publish_again(self, talk: Talk, which: int) -> None:
+        """The same words once more, much later."""
+        self._publish(talk, _pick([hand for hand in talk.hands if hand.sent], which))
+
+    def forget(self, talk: Talk, which: int) -> None:
+        """Redis loses its last words; whoever saw them gets a new snapshot, and who wrote them goes on unknowing."""
+        last = self._command("XREVRANGE", talk.keys.events, "+", "-", "COUNT", 1)
+        event = json.loads(events.frame(last[0][0], last[0][1][1])) if last else {"type": "none"}
+        if event["type"] == "reply.delta":
+            partial = self._command("GET", talk.keys.partial)
+            self._command("SET", talk.keys.partial, partial[: -len(event["text"].encode())], "KEEPTTL")
+            self._command("XDEL", talk.keys.events, event["cursor"])
+            talk.snapshots = [kept for kept in talk.snapshots if kept["cursor"] != event["cursor"]]
+            self.publish(talk, which)
+
+    def _publish(self, talk: Talk, hand: Hand) -> bool:
+        assert hand.sent
+        offset, text = hand.sent
+        owner, before = self._state(talk).get("owner"), self._partial(talk)
+        keys = (talk.keys.state, talk.keys.events, talk.keys.partial)
+        delta = events.delta(hand.turn.reply, text)
+        args = (talk.id, hand.lease.owner, offset, text.encode(), delta, b"")
+        (done,) = self._run(self._redis.script(scripts.PUBLISH, keys, args))
+        assert not done or owner == hand.lease.owner, "somebody wrote without the lease"
+        wanted = before[:offset] + text.encode() if done else before
+        assert self._partial(talk) == wanted, "words are lost or there twice"
+        return bool(done)
+
+    def finish(self, talk: Talk, which: int) -> None:
+        """The reply is whole; `twice`, because Redis' answer was lost. The worker goes on to the next message."""
+        hand = _pick([hand for hand in talk.hands if hand.begun], which)
+        self._attempt(talk, hand, self._finish(hand, twice=which % 3 == 0))
+
+    async def _finish(self, hand: Hand, twice: bool) -> None:
+        for _ in range(1 + twice):
+            await hand.lease.finish(hand.turn, "stop")
+        await self._next(hand)
+
+    def fail(self, talk: Talk, which: int) -> None:
+        """The model gave up; now and then somebody asks again at once."""
+        hand = _pick([hand for hand in talk.hands if hand.begun], which)
+        self._attempt(talk, hand, self._fail(hand, twice=which % 3 == 0))
+        if which % 2:
+            self.retry(talk, which)
+
+    async def _fail(self, hand: Hand, twice: bool) -> None:
+        for _ in range(1 + twice):
+            await hand.lease.fail(hand.turn, "model_cut", "It broke.", True)
+        await self._next(hand)
+
+    async def _next(self, hand: Hand) -> None:
+        turn = await hand.lease.next_turn()
+        if turn is None:
+            raise LeaseLost("nothing left")
+        hand.turn, hand.begun, hand.sent = turn, False, None
+
+    def _attempt(self, talk: Talk, hand: Hand, work: Coroutine[Any, Any, None]) -> None:
+        """A step that ends the hand if the lease is lost, and then changes nothing."""
+        allowed, before = self._state(talk).get("owner") == hand.lease.owner, self._written(talk)
+        try:
+            self._run(work)
+        except LeaseLost:
+            talk.hands.remove(hand)
+        assert allowed or self._written(talk) == before, "somebody wrote without the lease"
+
+    def hand_over(self, talk: Talk, which: int) -> None:
+        """A worker is told to go."""
+        hand = _pick(talk.hands, which)
+        talk.hands.remove(hand)
+        mine = self._state(talk).get("owner") == hand.lease.owner
+        given = self._run(hand.lease.release())
+        assert given == mine, "somebody gave back what was not theirs"
+        if given:
+            assert not self._held(talk), "the lease stays"
+            assert self._run(revive(self._redis, talk.id)), "the next one has to wait"
+
+    def prolong(self, talk: Talk, which: int) -> None:
+        """A worker's beat."""
+        hand, now = _pick(talk.hands, which), self._now()
+        self._run(renew(self._redis, [hand.lease]))
+        if hand.lease.lost:
+            talk.hands.remove(hand)
+        else:
+            state = self._state(talk)
+            assert state["owner"] == hand.lease.owner, "somebody prolonged what was not theirs"
+            assert int(state["until"]) >= now + LEASE_MS, "a lease ends in spite of the beat"
+
+    def crash(self, talk: Talk, which: int) -> None:
+        """A worker dies; nobody is told."""
+        talk.hands.remove(_pick(talk.hands, which))
+
+    # time, and those who look
+
+    def expire(self, talk: Talk, which: int) -> None:
+        """Longer than a lease and every patience goes by without a beat."""
+        self._run(self._pass_time(talk))
+
+    async def _pass_time(self, talk: Talk) -> None:
+        if await self._redis.command("HEXISTS", talk.keys.state, "until"):
+            await self._redis.command("HSET", talk.keys.state, "until", 1)
+        await self._redis.command("ZADD", talk.keys.open, "XX", 1, talk.id)
+
+    def sweep(self, talk: Talk, which: int) -> None:
+        """Somebody looks for what nobody answers, and now and then for what needs no look, whatever the index says."""
+        if which % 2 == 0:
+            self._command("ZADD", talk.keys.open, 1, talk.id)
+        waits, held = int(self._state(talk).get("pending", 0)) > 0, self._held(talk)
+        due, now = self._command("ZSCORE", talk.keys.open, talk.id), self._now()
+        if self._run(revive(self._redis, talk.id)):
+            assert waits, "what is answered was enqueued again"
+            assert not held, "what is being answered was enqueued again"
+            assert float(due) <= now + SLACK_MS, "what may be answered yet was enqueued again"
+            assert not self._run(revive(self._redis, talk.id)), "everybody who looks enqueues it"
+
+    # what must be true
+
+    @invariant()
+    def every_conversation_is_true(self) -> None:
+        """After every step."""
+        for talk in self._touched:
+            view = self._run(conversations.look(self._redis, talk.id, TTL))
+            self._check_document(talk, view)
+            self._check_index(talk, view)
+            self._check_readers(talk, view)
+
+    def _check_document(self, talk: Talk, view: View) -> None:
+        """Each message once and in order, each reply once and right behind its message."""
+        document = view.messages()
+        assert [message["id"] for message in document if message["role"] == "human"] == talk.said
+        for before, message in zip([{}, *document], document, strict=False):
+            if message["role"] == "bot":
+                assert message["to"] == before["id"]
+        answered = [message["to"] for message in document if message["role"] == "bot"]
+        assert len(answered) == len(set(answered))
+        assert view.progress.count == len(document)
+
+    def _check_index(self, talk: Talk, view: View) -> None:
+        """Whoever looks finds what waits; what does not wait holds nothing."""
+        state = self._state(talk)
+        score = self._command("ZSCORE", talk.keys.open, talk.id)
+        if view.progress.pending:
+            assert score is not None, "nobody will find this conversation"
+        else:
+            assert score is None, "what is answered is looked for"
+            begun = {"owner", "until", "reply", "retry", "replaces", "phase", "waiting"} & state.keys()
+            assert not begun
+            assert not self._command("EXISTS", talk.keys.partial)
+
+    def _check_readers(self, talk: Talk, view: View) -> None:
+        """Whatever a reader saw at some time, with the events since then it is what the document says now."""
+        entries = self._command("XRANGE", talk.keys.events, "-", "+")
+        frames: list[Frame] = [json.loads(events.frame(cursor, event)) for cursor, (_, event) in entries]
+        first: Frame = {"type": "snapshot", "cursor": "0-0", "conversation": {"messages": []}, "reply": None}
+        for snapshot in (first, *talk.snapshots):
+            seen = replay([snapshot, *frames])
+            assert seen["messages"] == view.messages()
+            self._check_reply(view.reply(), seen["reply"])
+        self._check_texts(talk, frames, view)
+
+    def _check_reply(self, reply: dict[str, Any] | None, seen: dict[str, Any] | None) -> None:
+        """The words on the screen are the words in Redis; one that has not begun need not be known."""
+        if reply is None or reply["state"] == "queued":
+            assert seen is None or (reply and seen["text"] == "")
+        else:
+            assert seen is not None
+            assert (seen["id"], seen["to"], seen["text"]) == (reply["id"], reply["to"], reply["text"])
+
+    def _check_texts(self, talk: Talk, frames: list[Frame], view: View) -> None:
+        """A reply ends with exactly the words that were shown; it begins once, ends once, and not after a stop."""
+        begun = [frame["id"] for frame in frames if frame["type"] == "reply.started"]
+        ended = [frame["message"]["id"] for frame in frames if frame["type"] == "reply.finished"]
+        ended += [frame["id"] for frame in frames if frame["type"] == "reply.failed"]
+        assert len(begun) == len(set(begun)), "a reply began twice"
+        assert len(ended) == len(set(ended)), "a reply ended twice"
+        assert not talk.doomed & {frame["to"] for frame in frames if frame["type"] == "reply.started"}
+        wanted = [(id, to) for to, id in talk.retries]
+        for message in view.messages():
+            if message["role"] == "bot":
+                assert dict(wanted).get(message["id"], message["to"]) == message["to"], "another message's retry"
+                shown = _shown(frames, message["id"])
+                assert message["text"] == shown or (message["finish_reason"] == "stopped" and not shown)
+
+    def teardown(self) -> None:
+        """Then peace: somebody looks, a worker comes, and everything is answered exactly once."""
+        for talk in self._talks:
+            self._run(self._pass_time(talk))
+            if int(self._state(talk).get("pending", 0)):
+                assert self._run(revive(self._redis, talk.id)), "nobody enqueues it again"
+            self._run(self._answer_all(talk))
+            view = self._run(conversations.look(self._redis, talk.id, TTL))
+            self._check_document(talk, view)
+            self._check_index(talk, view)
+            assert view.progress.pending == 0
+            answered = {message["to"] for message in view.messages() if message["role"] == "bot"}
+            failed = {message["id"] for message in view.messages() if "failed" in message}
+            assert set(talk.said) <= answered | failed
+        self._run(self._redis.aclose())
+        self._late.wake()
+        self._run(self._late.aclose())
+        self._runner.close()
+
+    async def _answer_all(self, talk: Talk) -> None:
+        lease = Lease(self._redis, "worker:last", talk.id, TTL)
+        for _ in range(len(talk.said) + 2):
+            if not (turn := await lease.next_turn()):
+                return
+            await lease.finish(turn, "stop" if await lease.start(turn) else "stopped")
+
+    # looking
+
+    def _snapshot(self, talk: Talk) -> Frame:
+        view = self._run(conversations.look(self._redis, talk.id, TTL))
+        document = json.loads(view.document)
+        return {"type": "snapshot", "cursor": view.cursor, "conversation": document, "reply": view.reply()}
+
+    def _state(self, talk: Talk) -> dict[str, str]:
+        flat = [value.decode() for value in self._command("HGETALL", talk.keys.state)]
+        return dict(zip(flat[::2], flat[1::2], strict=True))
+
+    def _written(self, talk: Talk) -> list[Any]:
+        """All that readers can see."""
+        keys = talk.keys
+        last = ("XREVRANGE", keys.events, "+", "-", "COUNT", 1)
+        return self._run(self._redis.together(("JSON.GET", keys.document), ("GET", keys.partial), last))
+
+    def _partial(self, talk: Talk) -> bytes:
+        """What is shown of the reply in turn."""
+        return self._command("GET", talk.keys.partial) or b""
+
+    def _held(self, talk: Talk) -> bool:
+        """Whether a lease is live."""
+        state = self._state(talk)
+        return "owner" in state and int(state["until"]) > self._now()
+
+    def _now(self) -> int:
+        """Redis' time (ms)."""
+        seconds, micros = map(int, self._command("TIME"))
+        return seconds * 1000 + micros // 1000
+
+    def _waiting(self, talk: Talk) -> list[Message]:
+        """The messages without an answer, the one in turn first."""
+        view = self._run(conversations.look(self._redis, talk.id, TTL))
+        document, progress = view.messages(), view.progress
+        return document[progress.index :] if progress.pending else []
+
+    def _command(self, *command: Any) -> Any:
+        return self._run(self._redis.command(*command))
+
+
+def _pick(some: Sequence[T], which: int) -> T:
+    return some[which % len(some)]
+
+
+def _shown(frames: list[Frame], reply: str) -> str:
+    return "".join(frame["text"] for frame in frames if frame["type"] == "reply.delta" and frame["id"] == reply)
+
+
+def test_any_interleaving_keeps_every_conversation_true(real_redis: EmbeddedRedis) -> None:
+    machine = type("Bound", (Machine,), {"url": real_redis.url})
+    run_state_machine_as_test(
+        machine,
+        settings=settings(
+            max_examples=100,
+            stateful_step_count=50,
+            deadline=None,
+            print_blob=True,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )

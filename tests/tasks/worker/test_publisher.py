@@ -1,0 +1,163 @@
+"""The writer: what all replies of a process say, in order, in few goes, and as long as the lease allows."""
+
+import asyncio
+import contextlib
+
+import pytest
+
+from tasks.errors import LeaseLost
+from tasks.local.embedded_redis import EmbeddedRedis
+from tasks.storage.client import RedisClient
+from tasks.worker.publisher import MOST_UNSENT, Strand, Writer
+from tests.support.proxy import Proxy
+from tests.support.steps import Steps
+
+
+async def deltas(steps: Steps) -> list[str]:
+    """The texts in the stream."""
+    return [event["text"] for event in await steps.events() if event["type"] == "reply.delta"]
+
+
+async def test_texts_that_come_together_leave_together(redis: RedisClient) -> None:
+    async with Steps(redis) as steps:
+        await steps.say("hello")
+        lease, turn = await steps.begin()
+        strand = Strand(lease, turn.reply)
+        words = [f"word{n} " for n in range(200)]
+        for word in words:
+            steps.writer.write(strand, word)
+        await steps.writer.drain(strand)
+        sent = await deltas(steps)
+        assert "".join(sent) == "".join(words)
+        assert len(sent) < 20
+        assert lease.written == len("".join(words))
+
+
+async def test_many_replies_share_the_writer_and_keep_their_own_words(redis: RedisClient) -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        several = [await stack.enter_async_context(Steps(redis)) for _ in range(10)]
+        writer = several[0].writer
+        strands = []
+        for steps in several:
+            await steps.say("hello")
+            lease, turn = await steps.begin()
+            strands.append(Strand(lease, turn.reply))
+        for word in range(30):
+            for number, strand in enumerate(strands):
+                writer.write(strand, f"{number}.{word} ")
+            await asyncio.sleep(0)
+        for number, (steps, strand) in enumerate(zip(several, strands, strict=True)):
+            await writer.drain(strand)
+            assert "".join(await deltas(steps)) == "".join(f"{number}.{word} " for word in range(30))
+
+
+async def test_a_pause_stands_between_the_words_before_and_after_it(redis: RedisClient) -> None:
+    async with Steps(redis) as steps:
+        await steps.say("hello")
+        lease, turn = await steps.begin()
+        strand = Strand(lease, turn.reply)
+        steps.writer.write(strand, "before")
+        steps.writer.pause(strand, "retrying", 1.0, 2e9)
+        steps.writer.write(strand, " after")
+        await steps.writer.drain(strand)
+        assert [event["type"] for event in (await steps.events())[2:]] == [
+            "reply.delta",
+            "reply.waiting",
+            "reply.delta",
+        ]
+        progress = (await steps.look()).progress
+        assert (progress.partial, progress.phase, progress.waiting) == ("before after", "writing", None)
+
+
+async def test_a_lost_lease_stops_its_holder_and_nobody_elses_words(redis: RedisClient) -> None:
+    async with Steps(redis) as steps, Steps(redis) as other:
+        strands = []
+        for each in (steps, other):
+            await each.say("hello")
+            lease, turn = await each.begin()
+            strands.append(Strand(lease, turn.reply))
+        await steps.stop((await steps.messages())[0]["id"])
+        holder = asyncio.create_task(asyncio.Event().wait())
+        strands[0].lease.held_by(holder)
+        for strand in strands:
+            steps.writer.write(strand, "words")
+        with pytest.raises(LeaseLost):
+            await steps.writer.drain(strands[0])
+        await steps.writer.drain(strands[1])
+        with contextlib.suppress(asyncio.CancelledError):
+            await holder
+        assert holder.cancelled()
+        assert (await deltas(steps), await deltas(other)) == ([], ["words"])
+
+
+async def test_words_lost_in_a_failure_of_our_own_leave_no_gap(
+    redis: RedisClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given a writer that fails while it sends, the reply goes on from what stands in Redis, with another lease."""
+    async with Steps(redis) as steps:
+        await steps.say("hello")
+        lease, turn = await steps.begin()
+        await steps.write(lease, turn, "one ")
+        strand = Strand(lease, turn.reply)
+
+        async def fails(*_: object) -> list[int]:
+            steps.writer.write(strand, "three ")
+            raise ValueError("a mistake of ours")
+
+        steps.writer.write(strand, "two ")
+        with monkeypatch.context() as broken:
+            broken.setattr(steps.writer, "_publish", fails)
+            with pytest.raises(ValueError, match="mistake"):
+                await steps.writer._flush()
+        await steps.writer._flush()
+        assert lease.lost
+        assert await deltas(steps) == ["one "]
+        with pytest.raises(LeaseLost):
+            steps.writer.write(strand, "four ")
+        await lease.release()
+        assert (await steps.begin())[1].partial == "one "
+
+
+async def test_whoever_writes_is_told_when_too_much_of_a_reply_is_unsent(redis: RedisClient) -> None:
+    async with Steps(redis) as steps:
+        await steps.say("hello")
+        lease, turn = await steps.begin()
+        idle = Writer(redis)
+        strand = Strand(lease, turn.reply)
+        assert idle.write(strand, "x" * MOST_UNSENT)
+        assert not idle.write(strand, "x")
+        running = asyncio.create_task(idle.run())
+        await idle.drain(strand)
+        assert lease.written == MOST_UNSENT + 1
+        assert idle.write(strand, "x")
+        running.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await running
+
+
+async def test_while_redis_is_away_words_are_kept_and_then_sent_once(real_redis: EmbeddedRedis) -> None:
+    direct = RedisClient(real_redis.url, max_connections=2)
+    async with Proxy(real_redis.port) as proxy:
+        through = RedisClient(f"redis://127.0.0.1:{proxy.port}/0", max_connections=2, retries=0)
+        async with Steps(direct) as steps:
+            await steps.say("hello")
+            lease, turn = await steps.begin()
+            writer = Writer(through)
+            running = asyncio.create_task(writer.run())
+            strand = Strand(lease, turn.reply)
+            writer.write(strand, "before")
+            await writer.drain(strand)
+            proxy.refusing = True
+            proxy.cut()
+            for word in (" while", " it", " was", " away"):
+                writer.write(strand, word)
+                await asyncio.sleep(0.02)
+            proxy.refusing = False
+            await writer.drain(strand)
+            assert "".join(await deltas(steps)) == "before while it was away"
+            assert not lease.lost
+            running.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await running
+        await through.aclose()
+    await direct.aclose()
