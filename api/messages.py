@@ -105,7 +105,7 @@ async def retry(redis: RedisClient, conversation: str, to: str, id: str, ttl: in
         last = next((m for m in reversed(recent) if m["role"] == "human"), None)
         replaces = int(bool(recent) and recent[-1]["role"] == "bot")
         answer = b"known"
-        if await redis.command("HGET", keys.ids, id) != b"retry":
+        if await redis.command("HGET", keys.ids, id) != f"retry:{to}".encode():
             if progress.pending == 0 and (last is None or last["id"] != to):
                 raise Refused("bad_frame", "Only the last message can be answered again.", id=id)
             answer, *_ = await redis.together(

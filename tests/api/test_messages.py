@@ -83,6 +83,16 @@ async def test_an_id_of_a_reply_or_a_message_cannot_name_anything_else(redis: Re
         assert await steps.texts() == ["one", "reply one"]
 
 
+async def test_an_id_of_a_retry_cannot_name_a_retry_of_another_message(redis: RedisClient) -> None:
+    async with Steps(redis) as steps:
+        used = await steps.retry(await steps.say_and_answer("one", "reply one"))
+        await steps.answer("another reply one")
+        second = await steps.say_and_answer("two", "reply two")
+        with pytest.raises(Refused) as refused:
+            await steps.retry(second, used)
+        assert (refused.value.code, refused.value.id) == ("bad_frame", used)
+
+
 async def test_of_two_retries_at_once_one_is_done_and_the_other_busy(redis: RedisClient) -> None:
     async with Steps(redis) as steps:
         id = await steps.say("hello")

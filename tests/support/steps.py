@@ -112,6 +112,12 @@ class Steps:
         await lease.finish(turn, finish_reason)
         return turn
 
+    async def say_and_answer(self, text: str, reply: str) -> str:
+        """A person sends a message and a worker answers it; returns the message's id."""
+        id = await self.say(text)
+        await self.answer(reply)
+        return id
+
     async def answer_stopped(self) -> None:
         """A worker comes to a message whose reply was stopped before its turn."""
         lease = self._own_lease()

@@ -10,7 +10,7 @@ if redis.call('EXISTS', document) == 0 then
   return {'gone'}
 end
 local known = redis.call('HGET', ids, id)
-if known == 'reply' or known == 'retry' then
+if known == 'reply' or (known and string.sub(known, 1, 6) == 'retry:') then
   return {'taken'}
 end
 if known then

@@ -11,7 +11,7 @@ if redis.call('EXISTS', document) == 0 then
 end
 local seen = redis.call('HMGET', state, 'pending', 'count', 'last')
 local known = redis.call('HGET', ids, id)
-if known == 'retry' then
+if known == 'retry:' .. to then
   return 'known'
 end
 if known or seen[3] == id then
@@ -27,7 +27,7 @@ end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 redis.call('HSET', state, 'pending', 1, 'since', now, 'retry', id, 'replaces', replaces)
-redis.call('HSET', ids, id, 'retry')
+redis.call('HSET', ids, id, 'retry:' .. to)
 redis.call('HDEL', ids, 'stop:' .. to)
 redis.call('ZADD', open, now + patience, conversation)
 for _, key in ipairs(KEYS) do
