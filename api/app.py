@@ -15,7 +15,7 @@ from starlette.middleware.gzip import GZipMiddleware
 from api.http.routes import Sockets, router
 from api.http.schemas import document
 from api.http.security_headers import HEADERS, SecurityHeaders
-from api.state import Services
+from api.state import AppState
 from tasks.errors import StorageError
 from tasks.settings import Settings, settings
 from tasks.startup import freeze_gc, set_up_logging
@@ -33,11 +33,11 @@ def create_app(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        app.state.services = services = Services(settings)
-        await services.start()
+        app.state.state = state = AppState(settings)
+        await state.start()
         freeze_gc()
         yield
-        await services.stop()
+        await state.stop()
 
     app = FastAPI(title="Parley", version="1.0.0", lifespan=lifespan, docs_url=None, redoc_url=None)
     app.add_middleware(

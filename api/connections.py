@@ -15,14 +15,14 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.protocol import State
 
 #: Bytes of a request's first line and headers; browsers and proxies send a few thousand.
-MOST_HEADERS = 65_536
+MAX_HEADERS = 65_536
 #: Bytes of a WebSocket that are parsed in one go: at most 80 frames, which take 3 ms.
 SLICE = 512
 #: Seconds in which a request has to arrive, body included (no call reads one).
-ARRIVAL = 10.0
+REQUEST_TIMEOUT = 10.0
 TOO_LONG = b"HTTP/1.1 414 URI Too Long\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 #: Seconds that a client which is sent away may take to read the last of it.
-FAREWELL = 15.0
+CLOSE_GRACE = 15.0
 
 
 def worth_a_line(record: logging.LogRecord) -> bool:
@@ -80,7 +80,7 @@ class Http(HttpToolsProtocol):
         if self._headers_seen >= 0:
             self._headers_seen += len(data)
         super().data_received(data)
-        if self._headers_seen > MOST_HEADERS:
+        if self._headers_seen > MAX_HEADERS:
             self.transport.abort()
 
     def on_message_begin(self) -> None:
@@ -102,7 +102,7 @@ class Http(HttpToolsProtocol):
 
     def _expect(self) -> None:
         if self._arrival is None:
-            self._arrival = self.loop.call_later(ARRIVAL, self.transport.abort)
+            self._arrival = self.loop.call_later(REQUEST_TIMEOUT, self.transport.abort)
 
     def _arrived(self) -> None:
         if self._arrival is not None:
@@ -204,12 +204,12 @@ class Socket(WebSocketsSansIOProtocol):
             await super().run_asgi()
         finally:
             if not self.disconnected and self._farewell is None:
-                self._farewell = self.loop.call_later(FAREWELL, self.transport.abort)
+                self._farewell = self.loop.call_later(CLOSE_GRACE, self.transport.abort)
 
     def keepalive_timeout(self) -> None:
         """The client has not answered a ping, so it may not read what it has to read before the end either."""
         super().keepalive_timeout()
-        self._farewell = self.loop.call_later(FAREWELL, self.transport.abort)
+        self._farewell = self.loop.call_later(CLOSE_GRACE, self.transport.abort)
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._farewell is not None:

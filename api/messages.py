@@ -6,8 +6,8 @@ from typing import Any
 
 import orjson
 
-from api.state import Services
-from api.ws.frames import Refused
+from api.state import AppState
+from api.ws.frames import FrameRejected
 from tasks.broker import enqueue_commands
 from tasks.errors import ConversationGone
 from tasks.storage import events, scripts
@@ -44,29 +44,27 @@ class Accepted:
         return events.frame(self.cursor.encode(), events.accepted(self.message))
 
 
-async def admit(services: Services, conversation: str, address: str, id: str) -> None:
+async def check_limits(state: AppState, conversation: str, address: str, id: str) -> None:
     """Count a message against every limit. Raises Refused, StorageError."""
     try:
-        await services.limits.message(conversation, address, queued=services.queued, id=id)
-    except Refused as refused:
-        services.figures.count("messages_refused", refused.code)
+        await state.limits.message(conversation, address, queued=state.queued, id=id)
+    except FrameRejected as rejected:
+        state.metrics.count("messages_refused", rejected.code)
         raise
 
 
-async def say(services: Services, conversation: str, address: str, id: str, text: str) -> Accepted:
+async def send_message(state: AppState, conversation: str, address: str, id: str, text: str) -> Accepted:
     """Accept a message within the limits. Raises Refused, ConversationGone, StorageError."""
-    await admit(services, conversation, address, id)
-    settings = services.settings
-    accepted = await accept(
-        services.redis, conversation, id, text, settings.session_ttl_seconds, settings.limit_messages
-    )
+    await check_limits(state, conversation, address, id)
+    settings = state.settings
+    accepted = await accept(state.redis, conversation, id, text, settings.session_ttl_seconds, settings.limit_messages)
     if not accepted.known:
-        services.figures.count("messages_accepted")
+        state.metrics.count("messages_accepted")
         log.info("accepted conversation=%s message=%s", conversation, id)
     return accepted
 
 
-async def accept(redis: RedisClient, conversation: str, id: str, text: str, ttl: int, most: int = 0) -> Accepted:
+async def accept(redis: RedisClient, conversation: str, id: str, text: str, ttl: int, maximum: int = 0) -> Accepted:
     """Make a message durable and put its conversation on the queue, in one step; again, it changes nothing.
 
     `most`: messages that fit in a conversation, 0 for any number. Raises Refused, ConversationGone, StorageError.
@@ -78,7 +76,7 @@ async def accept(redis: RedisClient, conversation: str, id: str, text: str, ttl:
             scripts.ACCEPT,
             keys.all,
             (
-                *(conversation, id, orjson.dumps(message), events.accepted(message), ttl, PATIENCE_MS, most),
+                *(conversation, id, orjson.dumps(message), events.accepted(message), ttl, PATIENCE_MS, maximum),
                 reply_id(id),
             ),
         ),
@@ -88,9 +86,9 @@ async def accept(redis: RedisClient, conversation: str, id: str, text: str, ttl:
     if outcome == b"gone":
         raise ConversationGone(GONE)
     if outcome == b"full":
-        raise Refused("full", "This conversation is full. Please start a new one.", id=id)
+        raise FrameRejected("full", "This conversation is full. Please start a new one.", id=id)
     if outcome == b"taken":
-        raise Refused("bad_frame", TAKEN, id=id)
+        raise FrameRejected("bad_frame", TAKEN, id=id)
     cursor = answer[1].decode()
     if outcome == b"known":
         return Accepted(cursor, await _find(redis, keys, id), known=True)
@@ -103,25 +101,25 @@ async def retry(redis: RedisClient, conversation: str, to: str, id: str, ttl: in
     while True:
         recent, progress = await _recent(redis, keys)
         last = next((m for m in reversed(recent) if m["role"] == "human"), None)
-        replaces = int(bool(recent) and recent[-1]["role"] == "bot")
+        is_retry = int(bool(recent) and recent[-1]["role"] == "bot")
         answer = b"known"
         if await redis.command("HGET", keys.ids, id) != f"retry:{to}".encode():
             if progress.pending == 0 and (last is None or last["id"] != to):
-                raise Refused("bad_frame", "Only the last message can be answered again.", id=id)
+                raise FrameRejected("bad_frame", "Only the last message can be answered again.", id=id)
             answer, *_ = await redis.together(
                 command_of(
                     scripts.RETRY,
                     keys.all,
-                    (conversation, id, progress.count, replaces, ttl, PATIENCE_MS, to),
+                    (conversation, id, progress.count, is_retry, ttl, PATIENCE_MS, to),
                 ),
                 *enqueue_commands(conversation),
             )
         if answer == b"gone":
             raise ConversationGone(GONE)
         if answer == b"taken":
-            raise Refused("bad_frame", TAKEN, id=id)
+            raise FrameRejected("bad_frame", TAKEN, id=id)
         if answer == b"busy":
-            raise Refused("busy", "A reply is still being written.", id=id)
+            raise FrameRejected("busy", "A reply is still being written.", id=id)
         if answer != b"changed":
             return
 
@@ -137,7 +135,7 @@ async def stop(redis: RedisClient, conversation: str, to: str, ttl: int) -> bool
     marked = False
     while True:
         recent, progress = await _recent(redis, keys)
-        waiting = recent[len(recent) - progress.pending - int(progress.replaces) :] if progress.pending else []
+        waiting = recent[len(recent) - progress.pending - int(progress.is_retry) :] if progress.pending else []
         if all(message["id"] != to for message in waiting):
             return False
         if waiting[0]["id"] != to:
@@ -158,7 +156,7 @@ async def _stop_first(
     """False if the conversation changed meanwhile."""
     to = waiting[0]["id"]
     reply = progress.retry or reply_id(to)
-    earlier = waiting[1]["text"] if progress.replaces else ""
+    earlier = waiting[1]["text"] if progress.is_retry else ""
     finished = finish_command(
         keys,
         owner="",

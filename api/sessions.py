@@ -38,7 +38,7 @@ def conversation_of(token: str) -> str:
     return conversation_id(token)
 
 
-def seed_history(view: View) -> dict[str, Any]:
+def legacy_history(view: View) -> dict[str, Any]:
     """A conversation in the older contract's shape."""
     document = orjson.loads(view.document)
     speaker = {"human": "Human", "bot": "Bot"}

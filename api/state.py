@@ -8,20 +8,20 @@ import time
 import uuid
 from typing import Any
 
-from api.access.connection_limits import ALL, OpenSockets
-from api.access.rate_limits import Limits
+from api.access.connection_limits import ALL, ConnectionLimits
+from api.access.rate_limits import RateLimits
 from api.fanout.tail import Resync, Subscription, Tail
 from api.ws import frames
-from api.ws.halves import Paces
+from api.ws.halves import AddressThrottles
 from tasks.broker import QUEUE_KEY
 from tasks.errors import StorageError
 from tasks.monitoring import canary, metrics
 from tasks.monitoring.background import Background, Run
-from tasks.monitoring.heartbeat import WEB, Presence
-from tasks.monitoring.metrics import Figures
+from tasks.monitoring.heartbeat import WEB, Heartbeat
+from tasks.monitoring.metrics import Metrics
 from tasks.settings import Settings
 from tasks.storage.client import RedisClient, require_json
-from tasks.storage.health import refuse_unfit
+from tasks.storage.health import check_or_exit
 from tasks.storage.keys import SOCKETS
 from tasks.storage.redis_line import translated
 
@@ -39,19 +39,19 @@ OVERDUE = 9.5
 OK, NO_WORKER, STORAGE_AWAY = "ok", "no_worker", "storage_away"
 
 
-class Services:
+class AppState:
     """One per web process."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.redis = RedisClient(settings.redis_url, max_connections=CONNECTIONS)
         self.tail = Tail(settings.redis_url, self.redis)
-        self.presence = Presence(self.redis, f"{WEB}:{os.getpid()}:{uuid.uuid4().hex[:8]}")
-        self.sockets = OpenSockets(settings, self.redis, self.presence.process)
-        self.limits = Limits(settings)
-        self.paces = Paces(settings.limit_messages_per_address)
-        self.figures = Figures()
-        self.state = OK
+        self.heartbeat = Heartbeat(self.redis, f"{WEB}:{os.getpid()}:{uuid.uuid4().hex[:8]}")
+        self.sockets = ConnectionLimits(settings, self.redis, self.heartbeat.process)
+        self.limits = RateLimits(settings)
+        self.throttles = AddressThrottles(settings.limit_messages_per_address)
+        self.metrics = Metrics()
+        self.status = OK
         self._trouble = ""
         #: Until then silence says nothing: those who are alive had no Redis to say so.
         self._excused_until = 0.0
@@ -72,19 +72,19 @@ class Services:
     async def start(self) -> None:
         """Start the background tasks."""
         reader = self.tail.join(canary.CANARY)
-        self._check = asyncio.create_task(refuse_unfit(self.settings.redis_url, CONNECTIONS + 2))
+        self._check = asyncio.create_task(check_or_exit(self.settings.redis_url, CONNECTIONS + 2))
         self._keep("the tail", self.tail.run)
         self._keep("the watch", self._watch)
         self._keep("the open sockets", self.sockets.run)
-        self._keep("the canary", lambda: self._hear_canaries(reader))
+        self._keep("the canary", lambda: self._follow_canaries(reader))
 
     async def stop(self) -> None:
         """End everything."""
         self._check.cancel()
         await self._background.stop()
         with contextlib.suppress(StorageError):
-            await self.figures.send(self.redis)
-            await self.presence.leave()
+            await self.metrics.send(self.redis)
+            await self.heartbeat.leave()
             await self.sockets.leave()
         await self.tail.aclose()
         await self.limits.aclose()
@@ -98,9 +98,9 @@ class Services:
                     await require_json(self.redis)
         except StorageError as error:
             return [str(error)]
-        if self.state == STORAGE_AWAY:
+        if self.status == STORAGE_AWAY:
             return [self._trouble]
-        if not self.presence.workers():
+        if not self.heartbeat.workers():
             return ["No worker is alive: start one."]
         if not self._heard_lately() or not self.tail.heard:
             return ["Workers are alive, but nothing came through queue, worker and stream lately."]
@@ -109,19 +109,19 @@ class Services:
     async def gauges(self) -> dict[str, float]:
         """What is true at this moment, for `/metrics`. Raises StorageError."""
         began = time.perf_counter()
-        webs = [name for name in self.presence.alive() if name.startswith(WEB)]
+        webs = [name for name in self.heartbeat.alive() if name.startswith(WEB)]
         held = (("HGET", SOCKETS + name, ALL) for name in webs)
         queued, *sockets = await self.redis.together(("LLEN", QUEUE_KEY), *held, atomic=False)
         return {
             "redis_seconds": time.perf_counter() - began,
             "queue_depth": queued,
-            "workers_alive": self.presence.workers(),
+            "workers_alive": self.heartbeat.workers(),
             "sockets": sum(int(number or 0) for number in sockets),
         }
 
     async def totals(self) -> dict[str, float]:
         """Everybody's counts, with what this process has not sent yet. Raises StorageError."""
-        await self.figures.send(self.redis)
+        await self.metrics.send(self.redis)
         return await metrics.totals(self.redis)
 
     def _keep(self, name: str, run: Run) -> None:
@@ -143,43 +143,43 @@ class Services:
         try:
             with translated:
                 async with asyncio.timeout(PATIENCE):
-                    await self._look()
+                    await self._inspect()
         except StorageError as error:
             self._excused_until = time.monotonic() + OVERDUE
-            self._say(STORAGE_AWAY, str(error))
+            self._set_status(STORAGE_AWAY, str(error))
         else:
             excused = time.monotonic() < self._excused_until
-            self._say(OK if excused or (self.presence.workers() and self._heard_lately()) else NO_WORKER)
+            self._set_status(OK if excused or (self.heartbeat.workers() and self._heard_lately()) else NO_WORKER)
 
-    async def _look(self) -> None:
-        await self.presence.beat()
+    async def _inspect(self) -> None:
+        await self.heartbeat.beat()
         self.queued = await self.redis.command("LLEN", QUEUE_KEY)
         # Without workers one is enough: more of them would soon count as a crowd that waits.
-        if self.presence.workers() or not self.queued:
+        if self.heartbeat.workers() or not self.queued:
             await canary.send(self.redis)
-        await self.figures.send(self.redis)
+        await self.metrics.send(self.redis)
 
     def _heard_lately(self) -> bool:
         return time.monotonic() - self.tail.heard_at < OVERDUE
 
-    async def _hear_canaries(self, reader: Subscription) -> None:
+    async def _follow_canaries(self, reader: Subscription) -> None:
         """The tail notes when work was heard; the first after a silence is news."""
         while True:
             try:
                 reader.restart()
                 self.tail.begin(canary.CANARY, reader, await canary.prepare(self.redis), busy=True)
                 async for _ in reader:
-                    if self.state == NO_WORKER or not self.presence.workers():
-                        await self.presence.beat()
-                        self._say(OK)
+                    if self.status == NO_WORKER or not self.heartbeat.workers():
+                        await self.heartbeat.beat()
+                        self._set_status(OK)
             except (StorageError, Resync):
                 # The watch says that Redis is away, the tail that it is back.
                 await asyncio.sleep(WATCH)
 
-    def _say(self, state: str, why: str = "") -> None:
-        if state == self.state:
+    def _set_status(self, state: str, why: str = "") -> None:
+        if state == self.status:
             return
         log.warning("service state=%s %s", state, why)
-        self.state, self._trouble = state, why
+        self.status, self._trouble = state, why
         for reader in self.readers:
             reader.push(frames.service(state))

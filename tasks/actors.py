@@ -15,74 +15,74 @@ from tasks.errors import LeaseLost, ModelError, StorageError
 from tasks.model.prompt import Turn as PromptTurn
 from tasks.settings import settings
 from tasks.startup import freeze_gc, set_up_logging
-from tasks.storage.health import EXIT_UNFIT
+from tasks.storage.health import EXIT_UNSUPPORTED
 from tasks.worker.lease import Lease, Turn
-from tasks.worker.publisher import Strand, Writer
-from tasks.worker.reply_metrics import Told
-from tasks.worker.runtime import Answering
+from tasks.worker.publisher import Publisher, ReplyBuffer
+from tasks.worker.reply_metrics import ReplyMetrics
+from tasks.worker.runtime import WorkerRuntime
 
 log = logging.getLogger("parley.actors")
 
 #: Turns in which a worker writes the same reply before it gives the conversation up: one is enough, if it ends.
-MOST_TURNS_OF_A_REPLY = 3
+MAX_TURNS_PER_REPLY = 3
 
 
-async def answer_conversation(answering: Answering, lease: Lease) -> None:
+async def answer_conversation(runtime: WorkerRuntime, lease: Lease) -> None:
     """Answer whatever is unanswered in a conversation, one message after another."""
     same, before = 0, ""
     while not lease.done and (turn := await lease.next_turn()):
         same, before = same + 1 if turn.reply == before else 0, turn.reply
-        if same == MOST_TURNS_OF_A_REPLY:
+        if same == MAX_TURNS_PER_REPLY:
             # Each of these turns asks the model, and the document does not grow: no person waits for that.
             log.error("abandoned conversation=%s reply=%s turns=%d", lease.conversation, turn.reply, same)
             await lease.abandon()
             return
         if await lease.start(turn):
-            await answer_turn(answering, lease, turn)
+            await answer_turn(runtime, lease, turn)
         else:
             await lease.finish(turn, "stopped")
-            Told(answering.figures, turn, lease.conversation).finished("stopped")
+            ReplyMetrics(runtime.metrics, turn, lease.conversation).finished("stopped")
 
 
-async def answer_turn(answering: Answering, lease: Lease, turn: Turn) -> None:
+async def answer_turn(runtime: WorkerRuntime, lease: Lease, turn: Turn) -> None:
     """Answer one message, from the words of its reply that are already shown."""
-    told = Told(answering.figures, turn, lease.conversation)
-    strand = Strand(lease, turn.reply)
+    reply_metrics = ReplyMetrics(runtime.metrics, turn, lease.conversation)
+    buffer = ReplyBuffer(lease, turn.reply)
     try:
-        await pass_on(answering, strand, turn, told)
+        await pass_on(runtime, buffer, turn, reply_metrics)
     except ModelError as error:
-        await answering.writer.drain(strand)
+        await runtime.publisher.drain(buffer)
         await lease.fail(turn, error.code, error.detail, error.retryable)
-        told.failed(error.code)
+        reply_metrics.failed(error.code)
     except (LeaseLost, StorageError):
         raise
     except Exception:
         log.exception("a reply failed for a reason of our own conversation=%s", lease.conversation)
-        await answering.writer.drain(strand)
+        await runtime.publisher.drain(buffer)
         await lease.fail(turn, "internal", "Something went wrong on our side. Please try again.", True)
-        told.failed("internal")
+        reply_metrics.failed("internal")
 
 
-async def pass_on(answering: Answering, strand: Strand, turn: Turn, told: Told) -> None:
+async def pass_on(runtime: WorkerRuntime, buffer: ReplyBuffer, turn: Turn, reply_metrics: ReplyMetrics) -> None:
     """Pass on what the model says until it has said it all, and end the reply with it.
 
     Raises ModelError, LeaseLost, StorageError.
     """
     turns = [PromptTurn(message["role"], message["text"]) for message in turn.messages if message["text"]]
-    passing = Passing(answering.writer, strand, told)
-    ended = await answering.model.reply(turn.person, turns, turn.partial, answering.places.resting, passing)
-    await answering.writer.drain(strand)
-    await strand.lease.finish(turn, ended.finish_reason)
-    told.finished(ended.finish_reason, ended.tokens)
+    passing = ReplyPublisher(runtime.publisher, buffer, reply_metrics)
+    ended = await runtime.model.reply(turn.person, turns, turn.partial, runtime.places.resting, passing)
+    await runtime.publisher.drain(buffer)
+    await buffer.lease.finish(turn, ended.finish_reason)
+    reply_metrics.finished(ended.finish_reason, ended.tokens)
 
 
-class Passing:
+class ReplyPublisher:
     """Passes on what the model says of one reply, as it says it."""
 
-    def __init__(self, writer: Writer, strand: Strand, told: Told) -> None:
-        self._writer = writer
-        self._strand = strand
-        self._told = told
+    def __init__(self, publisher: Publisher, buffer: ReplyBuffer, reply_metrics: ReplyMetrics) -> None:
+        self._writer = publisher
+        self._strand = buffer
+        self._told = reply_metrics
 
     def text(self, text: str) -> bool:
         """More of the reply; False if too much of it is unsent. Raises LeaseLost."""
@@ -109,8 +109,8 @@ class AnsweringMiddleware(Middleware):
 
         def once(number: int, frame: Any) -> None:
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
-            if answering.unfit:
-                sys.exit(EXIT_UNFIT)
+            if runtime.unsupported:
+                sys.exit(EXIT_UNSUPPORTED)
             if callable(stop):
                 stop(number, frame)
 
@@ -118,16 +118,16 @@ class AnsweringMiddleware(Middleware):
         freeze_gc()
 
     def before_worker_boot(self, broker: Any, worker: Any) -> None:
-        answering.start()
+        runtime.start()
 
     def before_worker_shutdown(self, broker: Any, worker: Any) -> None:
         broker.close_consumers()
-        answering.stop()
+        runtime.stop()
 
 
 set_up_logging()
-answering = Answering(settings(), answer_conversation)
-broker = WaitingBroker(settings().redis_url, answering.places)
+runtime = WorkerRuntime(settings(), answer_conversation)
+broker = WaitingBroker(settings().redis_url, runtime.places)
 broker.add_middleware(AnsweringMiddleware())
 dramatiq.set_broker(broker)
 
@@ -135,4 +135,4 @@ dramatiq.set_broker(broker)
 @dramatiq.actor(queue_name=QUEUE, actor_name=ACTOR)
 def answer(conversation: str) -> None:
     """A conversation has something to answer; the process's event loop does it while this thread goes on."""
-    answering.begin(conversation)
+    runtime.begin(conversation)

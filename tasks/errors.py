@@ -13,7 +13,7 @@ class StorageError(ParleyError):
     """Redis cannot be used as it is: away, too old, without JSON, read-only or full."""
 
 
-class StorageAway(StorageError):
+class StorageUnavailable(StorageError):
     """Redis did not answer: what was asked may or may not have been done, and may be asked again."""
 
 

@@ -251,9 +251,9 @@ def test_every_container_is_confined_and_comes_back(service: str) -> None:
 
 
 def test_containers_start_what_the_procfile_says() -> None:
-    services = compose()["services"]
+    state = compose()["services"]
     for name in read_procfile():
-        assert services[name]["command"] == [*BECOME, name]
+        assert state[name]["command"] == [*BECOME, name]
 
 
 def test_redis_keeps_conversations_and_evicts_nothing() -> None:
@@ -270,17 +270,17 @@ def test_workers_can_be_scaled_by_a_number() -> None:
 
 
 def test_gpt_j_needs_its_profile_and_a_gpu() -> None:
-    services = compose()["services"]
-    assert services["gptj"]["profiles"] == ["gptj"]
-    assert services["gptj"]["deploy"]["resources"]["reservations"]["devices"][0]["capabilities"] == ["gpu"]
-    assert services["gptj"]["command"][0] == Settings.model_fields["model_name"].default
-    assert [name for name, service in services.items() if service.get("profiles")] == ["gptj"]
+    state = compose()["services"]
+    assert state["gptj"]["profiles"] == ["gptj"]
+    assert state["gptj"]["deploy"]["resources"]["reservations"]["devices"][0]["capabilities"] == ["gpu"]
+    assert state["gptj"]["command"][0] == Settings.model_fields["model_name"].default
+    assert [name for name, service in state.items() if service.get("profiles")] == ["gptj"]
 
 
 def test_compose_gives_only_variables_that_somebody_reads() -> None:
-    services = compose()["services"]
+    state = compose()["services"]
     for name in ("web", "worker"):
-        assert set(services[name]["environment"]) <= known_variables()
+        assert set(state[name]["environment"]) <= known_variables()
 
 
 # ---- Heroku ----
@@ -322,23 +322,23 @@ def test_render_yaml_has_the_documented_shape() -> None:
 
 
 def test_render_starts_each_process_of_the_procfile_from_the_one_image() -> None:
-    services = render()
+    state = render()
     for kind in read_procfile():
-        (service,) = [service for service in services.values() if service["type"] == kind]
+        (service,) = [service for service in state.values() if service["type"] == kind]
         assert service["runtime"] == "docker"
         assert f"exec {' '.join(BECOME)} {kind}" in service["dockerCommand"]
 
 
 def test_render_references_point_at_services_and_variables_of_the_same_file() -> None:
-    services = render()
-    for service in services.values():
+    state = render()
+    for service in state.values():
         for variable in service["envVars"]:
             source = variable.get("fromService")
             if source is None:
                 continue
-            assert services[source["name"]]["type"] == source["type"]
+            assert state[source["name"]]["type"] == source["type"]
             if key := source.get("envVarKey"):
-                assert key in {known["key"] for known in services[source["name"]]["envVars"]}
+                assert key in {known["key"] for known in state[source["name"]]["envVars"]}
 
 
 def test_render_gives_only_variables_that_somebody_reads() -> None:

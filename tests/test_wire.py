@@ -9,9 +9,9 @@ from typing import Any
 import httpx
 import pytest
 
-from api import state as services
+from api import state as state
 from api.ws import frames
-from api.ws.frames import Refused, check_frame
+from api.ws.frames import FrameRejected, check_frame
 from tests.support.client import Chat, Frame, new_token, replay
 from tests.support.stack import Stack
 
@@ -44,9 +44,9 @@ KNOWN = {shape for example in SERVER for shape in shapes(example["frame"])}
 def test_every_example_of_a_client_is_taken_or_refused_as_it_says(example: dict[str, Any]) -> None:
     data = json.dumps(example["frame"], ensure_ascii=False)
     if "refused" in example:
-        with pytest.raises(Refused) as refused:
+        with pytest.raises(FrameRejected) as rejected:
             check_frame(data, 4000)
-        assert refused.value.code == example["refused"]
+        assert rejected.value.code == example["refused"]
     else:
         checked = check_frame(data, 4000)
         assert vars(checked) == {name: value for name, value in example["frame"].items() if name != "type"}
@@ -100,7 +100,7 @@ def test_a_field_that_no_example_has_would_be_found() -> None:
     assert unlike([odd]) == {("reply.delta", frozenset(odd))}
 
 
-@pytest.mark.parametrize("state", [services.OK, services.NO_WORKER, services.STORAGE_AWAY])
+@pytest.mark.parametrize("state", [state.OK, state.NO_WORKER, state.STORAGE_AWAY])
 def test_what_is_said_of_the_service_is_an_example(state: str) -> None:
     assert json.loads(frames.service(state)) in [example["frame"] for example in SERVER]
 

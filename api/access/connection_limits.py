@@ -25,11 +25,11 @@ RENEWAL, KEPT = 600.0, 1800.0
 RETRY_SECONDS = 1.0
 
 
-class TooManySockets(Exception):
+class TooManyConnections(Exception):
     """This session or address has as many sockets open as it may."""
 
 
-class OpenSockets:
+class ConnectionLimits:
     """Those of one process; `run` has to run beside them."""
 
     def __init__(self, settings: Settings, redis: RedisClient, process: str) -> None:
@@ -44,18 +44,18 @@ class OpenSockets:
         self._telling = asyncio.Lock()
 
     @asynccontextmanager
-    async def one_more(self, conversation: str, address: str) -> AsyncIterator[None]:
+    async def slot(self, conversation: str, address: str) -> AsyncIterator[None]:
         """Count a socket while it is open. Raises TooManySockets, StorageError."""
-        most = {
+        maximum = {
             f"session {conversation}": self._settings.limit_sockets_per_session,
             f"address {address}": self._settings.limit_sockets_per_address,
         }
-        if not await self._add(most):
-            raise TooManySockets
+        if not await self._add(maximum):
+            raise TooManyConnections
         try:
             yield
         finally:
-            self._remove(most)
+            self._remove(maximum)
 
     async def run(self) -> None:
         """Tell what has changed when it has, and everything now and then, for ever."""
@@ -77,22 +77,22 @@ class OpenSockets:
         """Take back what was told. Raises StorageError."""
         await self._redis.command("DEL", SOCKETS + self._process)
 
-    async def _add(self, most: Mapping[str, int]) -> bool:
+    async def _add(self, maximum: Mapping[str, int]) -> bool:
         """Count a socket under each name, unless all processes then held more than `most` (0: any number) of one."""
         # Here a flood ends: it must not stand in line before others.
-        if not self._room_here(most):
+        if not self._room_here(maximum):
             return False
         async with self._turn():
-            if not self._room_here(most):
+            if not self._room_here(maximum):
                 return False
             try:
-                allowed = bool(await self._redis.command(*self._asking(most)))
+                allowed = bool(await self._redis.command(*self._asking(maximum)))
             except BaseException:
                 # It may have been counted there all the same.
-                self._change(most)
+                self._change(maximum)
                 raise
             if allowed:
-                self._held.update((ALL, *most))
+                self._held.update((ALL, *maximum))
             return allowed
 
     def _remove(self, names: Collection[str]) -> None:
@@ -103,11 +103,11 @@ class OpenSockets:
                 del self._held[name]
         self._change(names)
 
-    def _room_here(self, most: Mapping[str, int]) -> bool:
-        return not any(number and self._held[name] >= number for name, number in most.items())
+    def _room_here(self, maximum: Mapping[str, int]) -> bool:
+        return not any(number and self._held[name] >= number for name, number in maximum.items())
 
-    def _asking(self, most: Mapping[str, int]) -> Command:
-        names = {ALL: 0, **most}
+    def _asking(self, maximum: Mapping[str, int]) -> Command:
+        names = {ALL: 0, **maximum}
         asked = [part for name, number in names.items() for part in (name, self._held[name] + 1, number)]
         return command_of(scripts.HOLD, (ALIVE, SOCKETS), (self._process, int(KEPT * 1000), *asked))
 

@@ -7,7 +7,7 @@ from limits import RateLimitItem, RateLimitItemPerHour, RateLimitItemPerMinute
 from limits.aio.storage import RedisStorage
 from limits.aio.strategies import MovingWindowRateLimiter
 
-from api.ws.frames import Refused
+from api.ws.frames import FrameRejected
 from tasks.settings import Settings
 from tasks.storage.client import pool_for_library
 from tasks.storage.redis_line import translated
@@ -18,7 +18,7 @@ CONNECTIONS = 1
 CROWDED = 30.0
 
 
-class Limits:
+class RateLimits:
     """The limits of `settings`; 0 means none."""
 
     def __init__(self, settings: Settings) -> None:
@@ -42,20 +42,20 @@ class Limits:
         settings = self._settings
         if settings.limit_waiting and queued >= settings.limit_waiting:
             detail = "Very many people are waiting for replies right now. Please try again in a minute."
-            raise Refused("rate_limited", detail, id=id, retry_in=CROWDED)
-        for most, *name in (
+            raise FrameRejected("rate_limited", detail, id=id, retry_in=CROWDED)
+        for maximum, *name in (
             (settings.limit_messages_per_minute, "messages", conversation),
             (settings.limit_messages_per_address, "messages", "address", address),
         ):
-            wait = await self._hit(RateLimitItemPerMinute(most), *name) if most else 0
+            wait = await self._hit(RateLimitItemPerMinute(maximum), *name) if maximum else 0
             if wait:
-                detail = f"That was fast: {most} messages a minute are possible. Please wait {wait} seconds."
-                raise Refused("rate_limited", detail, id=id, retry_in=wait)
+                detail = f"That was fast: {maximum} messages a minute are possible. Please wait {wait} seconds."
+                raise FrameRejected("rate_limited", detail, id=id, retry_in=wait)
 
     async def session(self, address: str) -> float:
         """Count a new session of an address; returns the seconds to wait, 0 if it is allowed. Raises StorageError."""
-        most = self._settings.limit_sessions_per_hour
-        return await self._hit(RateLimitItemPerHour(most), "sessions", address) if most else 0
+        maximum = self._settings.limit_sessions_per_hour
+        return await self._hit(RateLimitItemPerHour(maximum), "sessions", address) if maximum else 0
 
     async def aclose(self) -> None:
         """Close the connections."""

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator
 
 from tasks.errors import StorageError
 from tasks.monitoring.background import end
-from tasks.storage.keys import BELL
+from tasks.storage.keys import EVENT_CHANNEL
 from tasks.storage.redis_line import Line
 
 #: Seconds after which a silent Redis is asked whether it is still there, and then has to answer; below every idle
@@ -14,7 +14,7 @@ from tasks.storage.redis_line import Line
 QUIET = 5.0
 
 
-class Bell:
+class EventListener:
     """A connection that listens; after a failure, `listen` connects again."""
 
     def __init__(self, url: str) -> None:
@@ -29,7 +29,7 @@ class Bell:
         self._answered = False
         asking = asyncio.create_task(self._ask())
         try:
-            await self._line.send("SUBSCRIBE", BELL)
+            await self._line.send("SUBSCRIBE", EVENT_CHANNEL)
             while True:
                 kind, *_, news = await self._line.receive()
                 self._answered = True

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
-from api.fanout.pubsub import Bell
+from api.fanout.pubsub import EventListener
 from tasks.errors import StorageError
 from tasks.monitoring import canary
 from tasks.storage import events
@@ -27,7 +27,7 @@ log = logging.getLogger("parley.tail")
 #: Entries of one stream in one read.
 COUNT = 500
 #: Characters that may wait for one slow reader.
-MOST_BEHIND = 256_000
+MAX_BACKLOG = 256_000
 #: Streams checked in one go after Redis was away.
 CHECKED = 200
 #: Streams in one read.
@@ -52,7 +52,7 @@ def parse_cursor(cursor: str | bytes) -> Cursor:
     return int(ms), int(seq)
 
 
-class Behind(Exception):
+class SlowConsumer(Exception):
     """A reader fell too far behind and has to come back with its cursor."""
 
 
@@ -71,33 +71,33 @@ class Subscription:
         self.cursor = NOWHERE
         self._frames: deque[str] = deque()
         self._size = 0
-        self._trouble: type[Behind] | type[Resync] | None = None
+        self._trouble: type[SlowConsumer] | type[Resync] | None = None
         self._something = asyncio.Event()
         #: Everything it was given has been taken and sent.
         self._idle = False
         #: Sends a frame to who has got all before it; False if that is not possible at once.
         self.send_now: Callable[[str], bool] = lambda frame: False
         #: Called when the reader falls too far behind; by then it is stuck in sending.
-        self.on_behind: Callable[[], object] = lambda: None
+        self.on_too_slow: Callable[[], object] = lambda: None
 
     @property
-    def behind(self) -> bool:
+    def too_slow(self) -> bool:
         """Whether it fell too far behind."""
-        return self._trouble is Behind
+        return self._trouble is SlowConsumer
 
     def push(self, frame: str) -> None:
         """Send a frame, or put it behind those that wait."""
         if self._idle and not self._frames and self._trouble is None and self.send_now(frame):
             return
         self._size += len(frame)
-        if self._size > MOST_BEHIND:
-            self.interrupt(Behind)
-            self.on_behind()
+        if self._size > MAX_BACKLOG:
+            self.interrupt(SlowConsumer)
+            self.on_too_slow()
         elif self._trouble is None:
             self._frames.append(frame)
         self._something.set()
 
-    def interrupt(self, trouble: type[Behind] | type[Resync]) -> None:
+    def interrupt(self, trouble: type[SlowConsumer] | type[Resync]) -> None:
         """End the reading; what waits is dropped."""
         self._frames.clear()
         self._size = 0
@@ -132,11 +132,11 @@ class _Followed:
     position: Cursor | None = None
     cursor: bytes = b""
     #: Something happened before its first reader knew where to begin.
-    rung: bool = False
+    notified: bool = False
     #: Something is going on in it: its last event was not the end of a reply.
     open: bool = False
 
-    def stand(self, position: Cursor | None, cursor: bytes) -> None:
+    def advance(self, position: Cursor | None, cursor: bytes) -> None:
         """It was read up to there."""
         self.position, self.cursor = position, cursor
 
@@ -145,7 +145,7 @@ class Tail:
     """One per process; `run` has to run beside the sockets."""
 
     def __init__(self, url: str, commands: RedisClient) -> None:
-        self._bell = Bell(url)
+        self._listener = EventListener(url)
         self._commands = commands
         self._followed: dict[bytes, _Followed] = {}
         #: What is to be read next, and whether there is any.
@@ -171,12 +171,12 @@ class Tail:
         """The reader knows everything up to `cursor`; `busy` if there may be more in the stream already."""
         followed = self._followed[conversation.encode()]
         reader.cursor = at = parse_cursor(cursor)
-        behind = followed.position is not None and at < followed.position
-        if followed.position is None or behind:
-            followed.stand(at, cursor.encode())
+        too_slow = followed.position is not None and at < followed.position
+        if followed.position is None or too_slow:
+            followed.advance(at, cursor.encode())
         followed.open = followed.open or busy
-        if busy or behind or followed.rung:
-            followed.rung = False
+        if busy or too_slow or followed.notified:
+            followed.notified = False
             self._add(followed)
 
     def leave(self, conversation: str, reader: Subscription) -> None:
@@ -190,15 +190,15 @@ class Tail:
 
     async def aclose(self) -> None:
         """Close the connection."""
-        await self._bell.aclose()
+        await self._listener.aclose()
 
     async def run(self) -> None:
         """Listen and read, for ever. After Redis was away, whoever saw more than it still knows gets a Resync."""
         async with asyncio.TaskGroup() as group:
-            for part in (self._listen_on, self._read_on, self._look_on):
+            for part in (self._listen_forever, self._read_forever, self._poll_open):
                 group.create_task(part())
 
-    async def _listen_on(self) -> None:
+    async def _listen_forever(self) -> None:
         while True:
             try:
                 await self._listen()
@@ -210,11 +210,11 @@ class Tail:
 
     async def _listen(self) -> None:
         """Pass on what rings."""
-        async with aclosing(self._bell.listen()) as pieces:
+        async with aclosing(self._listener.listen()) as pieces:
             async for piece in pieces:
                 if piece:
                     for news in piece.split(b"\n"):
-                        self._hear(*news.split(b" ", 3))
+                        self._handle_notification(*news.split(b" ", 3))
                 else:
                     await self._catch_up()
 
@@ -227,7 +227,9 @@ class Tail:
         for followed in self._followed.values():
             self._add(followed)
 
-    def _hear(self, conversation: bytes, before: bytes = b"", cursor: bytes = b"", event: bytes = b"") -> None:
+    def _handle_notification(
+        self, conversation: bytes, before: bytes = b"", cursor: bytes = b"", event: bytes = b""
+    ) -> None:
         """Pass on an event that is the next one; anything else means that there is something to read."""
         followed = self._followed.get(conversation)
         if followed is None:
@@ -239,7 +241,7 @@ class Tail:
         else:
             self._add(followed)
 
-    async def _look_on(self) -> None:
+    async def _poll_open(self) -> None:
         """Read now and then all conversations in which something is going on, should a ring be missed."""
         while True:
             await asyncio.sleep(LOOK)
@@ -247,7 +249,7 @@ class Tail:
                 if followed.open:
                     self._add(followed)
 
-    async def _read_on(self) -> None:
+    async def _read_forever(self) -> None:
         """Read what is due, and pass it on."""
         while True:
             await self._some_due.wait()
@@ -287,7 +289,7 @@ class Tail:
     def _pass_on(self, followed: _Followed, cursor: bytes, event: bytes) -> None:
         """Give an event to those who do not have it yet."""
         position = parse_cursor(cursor)
-        followed.stand(position, cursor)
+        followed.advance(position, cursor)
         frame = events.frame(cursor, event)
         for reader in followed.readers:
             if position > reader.cursor:
@@ -297,7 +299,7 @@ class Tail:
 
     def _add(self, followed: _Followed) -> None:
         if followed.position is None:
-            followed.rung = True
+            followed.notified = True
         elif followed.readers:
             self._due[followed.key] = followed
             self._some_due.set()
@@ -307,14 +309,14 @@ class Tail:
         every = [followed for followed in self._followed.values() if followed.position is not None]
         for start in range(0, len(every), CHECKED):
             some = every[start : start + CHECKED]
-            found = await self._commands.together(*map(_look_up, some))
+            found = await self._commands.together(*map(_find_entry, some))
             for followed, entries in zip(some, found, strict=True):
                 if not entries and followed.position != (0, 0):
-                    followed.stand(None, b"")
+                    followed.advance(None, b"")
                     self._due.pop(followed.key, None)
                     for reader in followed.readers:
                         reader.interrupt(Resync)
 
 
-def _look_up(followed: _Followed) -> tuple[Any, ...]:
+def _find_entry(followed: _Followed) -> tuple[Any, ...]:
     return ("XRANGE", followed.key, followed.cursor, followed.cursor, "COUNT", 1)

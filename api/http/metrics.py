@@ -10,7 +10,7 @@ from prometheus_client.registry import Collector
 from tasks.monitoring.metrics import BUCKETS, COUNTERS, HISTOGRAMS
 
 
-class Figures(Collector):
+class Metrics(Collector):
     """Totals as `tasks.monitoring.metrics.totals` reads them, and what is true at this moment."""
 
     def __init__(self, totals: dict[str, float], gauges: dict[str, float]) -> None:
@@ -48,5 +48,5 @@ class Figures(Collector):
 def text(totals: dict[str, float], gauges: dict[str, float]) -> bytes:
     """The answer to `/metrics`."""
     registry = CollectorRegistry()
-    registry.register(Figures(totals, gauges))
+    registry.register(Metrics(totals, gauges))
     return generate_latest(registry)

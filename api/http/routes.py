@@ -11,8 +11,8 @@ from starlette.websockets import WebSocket
 from api.access.client_ip import address_of
 from api.access.origins import allowed
 from api.http import metrics, schemas
-from api.sessions import BadName, conversation_of, create, seed_history
-from api.state import Services
+from api.sessions import BadName, conversation_of, create, legacy_history
+from api.state import AppState
 from api.ws import frames, legacy, stream
 from tasks.errors import ConversationGone
 from tasks.storage import conversations
@@ -22,22 +22,22 @@ router = APIRouter()
 UNKNOWN = "This session is unknown or has expired. Please start a new one."
 
 
-def services_of(request: Request) -> Services:
+def state_of(request: Request) -> AppState:
     """What the process shares."""
-    services: Services = request.app.state.services
-    return services
+    state: AppState = request.app.state.state
+    return state
 
 
-Shared = Annotated[Services, Depends(services_of)]
+Shared = Annotated[AppState, Depends(state_of)]
 Token = Annotated[str, Query(description="The session token.")]
 Name = Annotated[str, Query(description="What the person is called, up to 200 characters.")]
 
 
 @router.post("/token", responses=schemas.of(200, 400, 429, 503, ok=schemas.Session))
-async def begin(request: Request, services: Shared, name: Name = "") -> Any:
+async def begin(request: Request, state: Shared, name: Name = "") -> Any:
     """Begin a conversation for a person of this name."""
-    address = address_of(request, services.settings.trusted_proxies)
-    wait = await services.limits.session(address)
+    address = address_of(request, state.settings.trusted_proxies)
+    wait = await state.limits.session(address)
     if wait:
         raise HTTPException(
             429,
@@ -45,26 +45,26 @@ async def begin(request: Request, services: Shared, name: Name = "") -> Any:
             {"Retry-After": str(wait)},
         )
     try:
-        return await create(services.redis, name, services.settings.session_ttl_seconds)
+        return await create(state.redis, name, state.settings.session_ttl_seconds)
     except BadName as error:
         raise HTTPException(400, str(error)) from None
 
 
-@router.get("/refresh_token", responses=schemas.of(200, 400, 503, ok=schemas.SeedSession))
-async def history(services: Shared, token: Token = "") -> Any:
+@router.get("/refresh_token", responses=schemas.of(200, 400, 503, ok=schemas.LegacySession))
+async def history(state: Shared, token: Token = "") -> Any:
     """The conversation in the older contract's shape."""
     try:
-        ttl = services.settings.session_ttl_seconds
-        return seed_history(await conversations.look(services.redis, conversation_of(token), ttl))
+        ttl = state.settings.session_ttl_seconds
+        return legacy_history(await conversations.load(state.redis, conversation_of(token), ttl))
     except ConversationGone:
         raise HTTPException(400, UNKNOWN) from None
 
 
 @router.delete("/token", status_code=204, responses=schemas.of(400, 503))
-async def forget(services: Shared, token: Token = "") -> Response:
+async def forget(state: Shared, token: Token = "") -> Response:
     """Delete a conversation; who follows it is told."""
     try:
-        gone = not await conversations.delete(services.redis, conversation_of(token))
+        gone = not await conversations.delete(state.redis, conversation_of(token))
     except ConversationGone:
         gone = True
     if gone:
@@ -79,16 +79,16 @@ async def health() -> schemas.Health:
 
 
 @router.get("/readyz", responses=schemas.READY)
-async def ready(services: Shared) -> Response:
+async def ready(state: Shared) -> Response:
     """A new message would be answered."""
-    missing = await services.missing()
+    missing = await state.missing()
     return JSONResponse({"ready": not missing, "missing": missing}, 503 if missing else 200)
 
 
 @router.get("/metrics", response_class=PlainTextResponse, responses=schemas.of(503))
-async def figures(services: Shared) -> Response:
+async def show_metrics(state: Shared) -> Response:
     """The figures of all processes."""
-    return Response(metrics.text(await services.totals(), await services.gauges()), media_type=CONTENT_TYPE_LATEST)
+    return Response(metrics.text(await state.totals(), await state.gauges()), media_type=CONTENT_TYPE_LATEST)
 
 
 class Sockets:
@@ -106,14 +106,14 @@ class Sockets:
 
 async def chat(socket: WebSocket) -> None:
     """The stream contract for who asks for it, the older one for who does not."""
-    services: Services = socket.app.state.services
+    state: AppState = socket.app.state.state
     token, after = socket.query_params.get("token", ""), socket.query_params.get("after")
     streams = frames.SUBPROTOCOL in socket.scope["subprotocols"]
-    if not allowed(socket, services.settings):
+    if not allowed(socket, state.settings):
         if streams:
             await socket.accept(subprotocol=frames.SUBPROTOCOL)
         await socket.close(frames.FORBIDDEN_ORIGIN)
     elif streams:
-        await stream.serve(socket, services, token, after)
+        await stream.serve(socket, state, token, after)
     else:
-        await legacy.serve(socket, services, token)
+        await legacy.serve(socket, state, token)

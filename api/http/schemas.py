@@ -16,7 +16,7 @@ class Session(BaseModel):
     messages: list[None] = Field(max_length=0)
 
 
-class SeedMessage(BaseModel):
+class LegacyMessage(BaseModel):
     """A message in the older contract's shape."""
 
     id: str
@@ -24,13 +24,13 @@ class SeedMessage(BaseModel):
     timestamp: str = Field(description="ISO 8601, UTC")
 
 
-class SeedSession(BaseModel):
+class LegacySession(BaseModel):
     """A conversation in the older contract's shape."""
 
     token: str
     name: str
     session_start: str = Field(description="ISO 8601, UTC")
-    messages: list[SeedMessage]
+    messages: list[LegacyMessage]
 
 
 class Problem(BaseModel):

@@ -22,7 +22,7 @@ _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _CURSOR = re.compile(r"[0-9]{1,19}-[0-9]{1,19}")
 
 
-class Refused(Exception):
+class FrameRejected(Exception):
     """A frame that is not carried out; the client is told `code` and the sentence `detail`."""
 
     def __init__(self, code: str, detail: str, *, id: str | None = None, retry_in: float | None = None) -> None:
@@ -71,13 +71,13 @@ ClientFrame = MessageSend | ReplyStop | ReplyRetry
 def check_frame(data: str | bytes, limit_text: int) -> ClientFrame:
     """Read a client's frame; `limit_text` in characters, 0 for none. Raises Refused."""
     if isinstance(data, bytes):
-        raise Refused("bad_frame", "Frames must be text, not binary.")
+        raise FrameRejected("bad_frame", "Frames must be text, not binary.")
     try:
         frame = orjson.loads(data)
     except orjson.JSONDecodeError:
-        raise Refused("bad_frame", "This frame is not JSON.") from None
+        raise FrameRejected("bad_frame", "This frame is not JSON.") from None
     if not isinstance(frame, dict):
-        raise Refused("bad_frame", "A frame must be a JSON object.")
+        raise FrameRejected("bad_frame", "A frame must be a JSON object.")
     match frame.get("type"):
         case "message.send":
             id = _uuid(frame, "id")
@@ -87,17 +87,17 @@ def check_frame(data: str | bytes, limit_text: int) -> ClientFrame:
         case "reply.retry":
             return ReplyRetry(_uuid(frame, "to"), _uuid(frame, "id"))
         case _:
-            raise Refused("bad_frame", "This type of frame is not known here.", id=_id_of(frame))
+            raise FrameRejected("bad_frame", "This type of frame is not known here.", id=_id_of(frame))
 
 
 def check_text(text: object, limit: int, id: str | None = None) -> str:
     """What a person wrote, if it can be accepted; `limit` in characters, 0 for none. Raises Refused."""
     if not isinstance(text, str):
-        raise Refused("bad_frame", "A message needs a text.", id=id)
+        raise FrameRejected("bad_frame", "A message needs a text.", id=id)
     if not text.strip():
-        raise Refused("empty", "The message is empty. Please write something.", id=id)
+        raise FrameRejected("empty", "The message is empty. Please write something.", id=id)
     if limit and len(text) > limit:
-        raise Refused("too_long", f"The message has {len(text):,} characters; {limit:,} are possible.", id=id)
+        raise FrameRejected("too_long", f"The message has {len(text):,} characters; {limit:,} are possible.", id=id)
     return text
 
 
@@ -121,7 +121,7 @@ def service(state: str) -> str:
 def _uuid(frame: dict[str, Any], field: str) -> str:
     value = frame.get(field)
     if not isinstance(value, str) or not _UUID.fullmatch(value):
-        raise Refused("bad_frame", f"`{field}` must be a UUID.", id=_id_of(frame))
+        raise FrameRejected("bad_frame", f"`{field}` must be a UUID.", id=_id_of(frame))
     return value
 
 

@@ -6,35 +6,35 @@ import weakref
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from api.fanout.tail import Behind, Subscription
+from api.fanout.tail import SlowConsumer, Subscription
 from tasks.monitoring.background import end
 
 #: Frames of one socket that are read at once, and then so many a second. People are slower; floods are not, and each
 #: frame, also one that is refused, costs what others need.
 BURST, RATE = 4, 10.0
 #: How many times as fast as it may go on for a minute an address may send for a moment, on all its sockets together.
-SPURT = 10
+BURST_FACTOR = 10
 
-Half = Callable[[], Coroutine[Any, Any, None]]
+SocketCoroutine = Callable[[], Coroutine[Any, Any, None]]
 
 
-async def run_both(reader: Subscription, send: Half, receive: Half) -> None:
+async def run_both(reader: Subscription, send: SocketCoroutine, receive: SocketCoroutine) -> None:
     """Run until one half ends. Raises what it raised, or Behind if what `reader` brings was not taken."""
     sending, receiving = asyncio.create_task(send()), asyncio.create_task(receive())
-    reader.on_behind = sending.cancel
+    reader.on_too_slow = sending.cancel
     try:
         await asyncio.wait((sending, receiving), return_when=asyncio.FIRST_COMPLETED)
     finally:
         await end((sending, receiving))
         ended = await asyncio.gather(sending, receiving, return_exceptions=True)
-    if reader.behind:
-        raise Behind
+    if reader.too_slow:
+        raise SlowConsumer
     for error in ended:
         if isinstance(error, Exception):
             raise error
 
 
-class Pace:
+class Throttle:
     """How fast the frames of one socket are carried out, or those of several together."""
 
     def __init__(self, rate: float = RATE) -> None:
@@ -49,13 +49,13 @@ class Pace:
             await asyncio.sleep(self._due - now)
 
 
-class Paces:
+class AddressThrottles:
     """One for each address, which may send so many messages `a_minute` (0: any); forgotten with its last socket."""
 
     def __init__(self, a_minute: int) -> None:
-        self._rate = SPURT * a_minute / 60 or math.inf
-        self._paces: weakref.WeakValueDictionary[str, Pace] = weakref.WeakValueDictionary()
+        self._rate = BURST_FACTOR * a_minute / 60 or math.inf
+        self._throttles: weakref.WeakValueDictionary[str, Throttle] = weakref.WeakValueDictionary()
 
-    def of(self, address: str) -> Pace:
+    def of(self, address: str) -> Throttle:
         """The pace of this address."""
-        return self._paces.setdefault(address, Pace(self._rate))
+        return self._throttles.setdefault(address, Throttle(self._rate))

@@ -12,20 +12,20 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from api import messages
 from api.access.client_ip import address_of
-from api.access.connection_limits import TooManySockets
-from api.fanout.tail import Behind, Resync, Subscription
+from api.access.connection_limits import TooManyConnections
+from api.fanout.tail import Resync, SlowConsumer, Subscription
 from api.sessions import conversation_of
-from api.state import Services
-from api.ws.frames import Refused, check_text
-from api.ws.halves import Pace, run_both
+from api.state import AppState
+from api.ws.frames import FrameRejected, check_text
+from api.ws.halves import Throttle, run_both
 from tasks.errors import ConversationGone, StorageError
-from tasks.storage.conversations import View, look, now_iso
+from tasks.storage.conversations import View, load, now_iso
 
 log = logging.getLogger("parley.seed_socket")
 
 POLICY_VIOLATION = 1008
 #: Answers that one socket may wait for.
-MOST_OWED = 100
+MAX_OWED = 100
 TRY_AGAIN = "This message could not be stored. Please send it again in a moment."
 
 
@@ -34,47 +34,47 @@ def reply_frame(id: str, text: str, timestamp: str) -> str:
     return orjson.dumps({"id": id, "msg": f"Bot: {text}", "timestamp": timestamp}).decode()
 
 
-async def serve(websocket: WebSocket, services: Services, token: str) -> None:
+async def serve(websocket: WebSocket, state: AppState, token: str) -> None:
     """Serve one socket from its handshake to its end."""
-    address = address_of(websocket, services.settings.trusted_proxies)
+    address = address_of(websocket, state.settings.trusted_proxies)
     # Only a server that ends cancels, once its time is over; the socket was closed before.
     with contextlib.suppress(WebSocketDisconnect, RuntimeError, asyncio.CancelledError):
         try:
             conversation = conversation_of(token)
-            async with services.sockets.one_more(conversation, address):
-                await SeedSocket(websocket, services, conversation, address).run()
-        except (ConversationGone, TooManySockets, StorageError, Behind):
+            async with state.sockets.slot(conversation, address):
+                await LegacySocket(websocket, state, conversation, address).run()
+        except (ConversationGone, TooManyConnections, StorageError, SlowConsumer):
             await websocket.close(POLICY_VIOLATION)
 
 
-class SeedSocket:
+class LegacySocket:
     """One older client's socket."""
 
-    def __init__(self, websocket: WebSocket, services: Services, conversation: str, address: str) -> None:
+    def __init__(self, websocket: WebSocket, state: AppState, conversation: str, address: str) -> None:
         self._websocket = websocket
         self._address = address
-        self._services = services
+        self._state = state
         self._conversation = conversation
-        self._reader: Subscription = services.tail.join(conversation)
-        self._pace = Pace()
-        self._address_pace = services.paces.of(address)
+        self._reader: Subscription = state.tail.join(conversation)
+        self._throttle = Throttle()
+        self._address_throttle = state.throttles.of(address)
         #: What this socket asked and is still owed, in order: a message's id, or the frame that refuses it.
         self._owed: deque[str] = deque()
         #: Places in it; without one, nothing more is read.
-        self._places = asyncio.Semaphore(MOST_OWED)
+        self._places = asyncio.Semaphore(MAX_OWED)
         #: The message that was answered last.
         self._answered = ""
 
     async def run(self) -> None:
         """Receive and send until the client goes."""
-        services = self._services
+        state = self._state
         try:
             view = await self._catch_up()
             self._answered = next((m["to"] for m in reversed(view.messages()) if "to" in m), "")
             await self._websocket.accept()
             await run_both(self._reader, self._send, self._receive)
         finally:
-            services.tail.leave(self._conversation, self._reader)
+            state.tail.leave(self._conversation, self._reader)
 
     async def _receive(self) -> None:
         while True:
@@ -82,16 +82,16 @@ class SeedSocket:
             data = await self._websocket.receive()
             if data["type"] == "websocket.disconnect":
                 return
-            await self._pace.keep()
-            await self._address_pace.keep()
+            await self._throttle.keep()
+            await self._address_throttle.keep()
             id = str(uuid.uuid4())
             # Its reply may be here before we hear that it was accepted.
             self._owed.append(id)
             try:
-                wanted = check_text(data.get("text"), self._services.settings.limit_text)
-                await messages.say(self._services, self._conversation, self._address, id, wanted)
-            except Refused as refused:
-                await self._refuse(id, refused.detail)
+                wanted = check_text(data.get("text"), self._state.settings.limit_text)
+                await messages.send_message(self._state, self._conversation, self._address, id, wanted)
+            except FrameRejected as rejected:
+                await self._refuse(id, rejected.detail)
             except StorageError as error:
                 log.warning("a message was not stored: %s", error)
                 await self._refuse(id, TRY_AGAIN)
@@ -141,10 +141,10 @@ class SeedSocket:
 
     async def _catch_up(self) -> View:
         """Begin at the conversation as it is, and send what was answered since this socket last knew."""
-        services = self._services
-        view = await look(services.redis, self._conversation, services.settings.session_ttl_seconds)
+        state = self._state
+        view = await load(state.redis, self._conversation, state.settings.session_ttl_seconds)
         busy = view.progress.pending > 0
-        services.tail.begin(self._conversation, self._reader, view.cursor, busy=busy)
+        state.tail.begin(self._conversation, self._reader, view.cursor, busy=busy)
         for message in view.messages():
             failed = message.get("failed")
             if message.get("to") in self._owed:

@@ -8,19 +8,19 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from api import messages
 from api.access.client_ip import address_of
-from api.access.connection_limits import TooManySockets
-from api.fanout.tail import Behind, Resync, Subscription, parse_cursor
+from api.access.connection_limits import TooManyConnections
+from api.fanout.tail import Resync, SlowConsumer, Subscription, parse_cursor
 from api.messages import Accepted
 from api.sessions import conversation_of
-from api.state import OK, Services
+from api.state import OK, AppState
 from api.ws import frames
-from api.ws.frames import MessageSend, Refused, ReplyRetry, ReplyStop, check_frame
-from api.ws.halves import Pace, run_both
+from api.ws.frames import FrameRejected, MessageSend, ReplyRetry, ReplyStop, check_frame
+from api.ws.halves import Throttle, run_both
 from tasks.errors import ConversationGone, StorageError
 from tasks.storage import events
-from tasks.storage.conversations import look, progress_commands, progress_of
+from tasks.storage.conversations import load, progress_commands, progress_of
 from tasks.storage.keys import ConversationKeys
-from tasks.worker.recovery import revive
+from tasks.worker.recovery import requeue
 
 log = logging.getLogger("parley.websocket")
 
@@ -31,14 +31,14 @@ DELETED = f",{events.DELETED.decode()}"
 UNAVAILABLE = "This cannot be stored right now. It is kept here and sent again."
 
 
-async def serve(websocket: WebSocket, services: Services, token: str, after: str | None) -> None:
+async def serve(websocket: WebSocket, state: AppState, token: str, after: str | None) -> None:
     """Serve one socket from its handshake to its end."""
     await websocket.accept(subprotocol=frames.SUBPROTOCOL)
-    address = address_of(websocket, services.settings.trusted_proxies)
+    address = address_of(websocket, state.settings.trusted_proxies)
     try:
         conversation = conversation_of(token)
-        async with services.sockets.one_more(conversation, address):
-            await Socket(websocket, services, conversation, address).run(after)
+        async with state.sockets.slot(conversation, address):
+            await Socket(websocket, state, conversation, address).run(after)
     except (WebSocketDisconnect, RuntimeError, asyncio.CancelledError):
         # Only a server that ends cancels, once its time is over; the socket was closed before.
         return
@@ -50,9 +50,9 @@ async def _close(websocket: WebSocket, error: Exception) -> None:
     match error:
         case ConversationGone():
             code = frames.UNKNOWN_TOKEN
-        case TooManySockets():
+        case TooManyConnections():
             code = frames.TOO_MANY_SOCKETS
-        case Behind():
+        case SlowConsumer():
             code = frames.TOO_SLOW
         case StorageError():
             code = frames.GOING_AWAY
@@ -66,38 +66,38 @@ async def _close(websocket: WebSocket, error: Exception) -> None:
 class Socket:
     """An accepted socket of a conversation."""
 
-    def __init__(self, websocket: WebSocket, services: Services, conversation: str, address: str) -> None:
+    def __init__(self, websocket: WebSocket, state: AppState, conversation: str, address: str) -> None:
         self._websocket = websocket
         self._address = address
-        self._services = services
+        self._state = state
         self._conversation = conversation
-        self._reader: Subscription = services.tail.join(conversation)
-        self._pace = Pace()
-        self._address_pace = services.paces.of(address)
+        self._reader: Subscription = state.tail.join(conversation)
+        self._throttle = Throttle()
+        self._address_throttle = state.throttles.of(address)
 
     async def run(self, after: str | None) -> None:
         """Receive and send until the client goes, or one of both cannot go on."""
-        services = self._services
+        state = self._state
         try:
             if not (after and await self._resume(after)):
                 await self._snapshot()
             self._reader.send_now = self._send_now
-            services.readers.add(self._reader)
-            if services.state != OK:
-                self._reader.push(frames.service(services.state))
+            state.readers.add(self._reader)
+            if state.status != OK:
+                self._reader.push(frames.service(state.status))
             await run_both(self._reader, self._send, self._receive)
         finally:
-            services.readers.discard(self._reader)
-            services.tail.leave(self._conversation, self._reader)
+            state.readers.discard(self._reader)
+            state.tail.leave(self._conversation, self._reader)
 
     async def _snapshot(self) -> None:
-        services = self._services
-        view = await look(services.redis, self._conversation, services.settings.session_ttl_seconds)
+        state = self._state
+        view = await load(state.redis, self._conversation, state.settings.session_ttl_seconds)
         busy = view.progress.pending > 0
-        self._services.tail.begin(self._conversation, self._reader, view.cursor, busy=busy)
-        await self._websocket.send_text(frames.snapshot(view, services.model, services.text_limits))
+        self._state.tail.begin(self._conversation, self._reader, view.cursor, busy=busy)
+        await self._websocket.send_text(frames.snapshot(view, state.model, state.text_limits))
         if busy and not view.progress.leased:
-            await revive(services.redis, self._conversation)
+            await requeue(state.redis, self._conversation)
 
     async def _resume(self, after: str) -> bool:
         """Go on from a cursor, if everything since is still in the stream."""
@@ -106,7 +106,7 @@ class Socket:
         ms, number = parse_cursor(after)
         cursor = f"{ms}-{number}"
         keys = ConversationKeys(self._conversation)
-        redis = self._services.redis
+        redis = self._state.redis
         if not await redis.command("EXISTS", keys.document):
             raise ConversationGone("This conversation does not exist any more.")
         entry, state, partial, last, clock = await redis.together(
@@ -116,9 +116,9 @@ class Socket:
             return False
         progress = progress_of(state, partial, clock)
         busy = progress.pending > 0 or last[0][0].decode() != cursor
-        self._services.tail.begin(self._conversation, self._reader, cursor, busy=busy)
+        self._state.tail.begin(self._conversation, self._reader, cursor, busy=busy)
         if progress.pending and not progress.leased:
-            await revive(redis, self._conversation)
+            await requeue(redis, self._conversation)
         return True
 
     def _send_now(self, frame: str) -> bool:
@@ -142,33 +142,33 @@ class Socket:
             data = await self._websocket.receive()
             if data["type"] == "websocket.disconnect":
                 return
-            await self._pace.keep()
-            await self._address_pace.keep()
+            await self._throttle.keep()
+            await self._address_throttle.keep()
             text = data.get("text")
             try:
                 await self._carry_out(text if text is not None else data["bytes"])
-            except Refused as refused:
-                self._reader.push(refused.frame())
+            except FrameRejected as rejected:
+                self._reader.push(rejected.frame())
 
     async def _carry_out(self, data: str | bytes) -> None:
-        services = self._services
-        ttl = services.settings.session_ttl_seconds
-        frame = check_frame(data, services.settings.limit_text)
+        state = self._state
+        ttl = state.settings.session_ttl_seconds
+        frame = check_frame(data, state.settings.limit_text)
         try:
             match frame:
                 case MessageSend(id, text):
-                    self._confirm(await messages.say(services, self._conversation, self._address, id, text))
+                    self._confirm(await messages.send_message(state, self._conversation, self._address, id, text))
                 case ReplyStop(to):
-                    if await messages.stop(services.redis, self._conversation, to, ttl):
-                        services.figures.count("replies", "stopped")
+                    if await messages.stop(state.redis, self._conversation, to, ttl):
+                        state.metrics.count("replies", "stopped")
                 case ReplyRetry(to, id):
-                    await messages.admit(services, self._conversation, self._address, id)
-                    await messages.retry(services.redis, self._conversation, to, id, ttl)
-                    services.figures.count("retries")
+                    await messages.check_limits(state, self._conversation, self._address, id)
+                    await messages.retry(state.redis, self._conversation, to, id, ttl)
+                    state.metrics.count("retries")
         except StorageError as error:
             log.warning("a frame was not carried out: %s", error)
             id = frame.to if isinstance(frame, ReplyStop) else frame.id
-            raise Refused("unavailable", UNAVAILABLE, id=id) from error
+            raise FrameRejected("unavailable", UNAVAILABLE, id=id) from error
 
     def _confirm(self, accepted: Accepted) -> None:
         """A new message reaches every socket through the stream; one that was known only who sent it again."""

@@ -8,9 +8,9 @@ from tasks.storage.client import RedisClient
 from tasks.storage.keys import ALIVE
 
 #: Seconds between two beats.
-BEAT = 2.0
+INTERVAL = 2.0
 #: A beat unchanged for so many seconds is a death.
-LAPSE = 5.0
+TIMEOUT = 5.0
 
 WORKER = "worker"
 WEB = "web"
@@ -21,10 +21,10 @@ class _Seen:
     beat: bytes
     at: float
     #: Seen to change, or new by its own clock when first seen; what a dead one left behind is neither.
-    fresh: bool
+    first_chunk: bool
 
 
-class Presence:
+class Heartbeat:
     """One process's place among the living, and its view of the others."""
 
     def __init__(self, redis: RedisClient, process: str) -> None:
@@ -38,13 +38,13 @@ class Presence:
 
         Raises StorageError.
         """
-        beats = await self._redis.script(scripts.BEAT, (ALIVE,), (self.process, int(time.time() * 1000)))
+        beats = await self._redis.script(scripts.INTERVAL, (ALIVE,), (self.process, int(time.time() * 1000)))
         self._looked_at = now = time.monotonic()
         current = dict(_pairs(beats))
         self._seen = {name: self._updated(name, beat, now) for name, beat in current.items()}
-        return [name for name, seen in self._seen.items() if now - seen.at > LAPSE]
+        return [name for name, seen in self._seen.items() if now - seen.at > TIMEOUT]
 
-    async def bury(self, name: str) -> bool:
+    async def remove_dead(self, name: str) -> bool:
         """Take a dead process off the list; True for the one that did, who has to look after what it left.
 
         Raises StorageError.
@@ -58,12 +58,12 @@ class Presence:
     def alive(self) -> set[str]:
         """The processes whose beat is not over."""
         now = time.monotonic()
-        return {name for name, seen in self._seen.items() if now - seen.at <= LAPSE * 2}
+        return {name for name, seen in self._seen.items() if now - seen.at <= TIMEOUT * 2}
 
     def workers(self) -> int:
         """How many workers were alive at the last look."""
         return sum(
-            seen.fresh and self._looked_at - seen.at <= LAPSE
+            seen.first_chunk and self._looked_at - seen.at <= TIMEOUT
             for name, seen in self._seen.items()
             if name.startswith(WORKER)
         )
@@ -71,8 +71,8 @@ class Presence:
     def _updated(self, name: str, beat: bytes, now: float) -> _Seen:
         before = self._seen.get(name)
         if before is None:
-            return _Seen(beat, now, fresh=abs(time.time() - float(beat) / 1000) < LAPSE)
-        return before if before.beat == beat else _Seen(beat, now, fresh=True)
+            return _Seen(beat, now, first_chunk=abs(time.time() - float(beat) / 1000) < TIMEOUT)
+        return before if before.beat == beat else _Seen(beat, now, first_chunk=True)
 
 
 def _pairs(flat: list[bytes]) -> list[tuple[str, bytes]]:

@@ -5,7 +5,7 @@ from collections import defaultdict
 from typing import Any
 
 from tasks.storage.client import RedisClient
-from tasks.storage.keys import FIGURES
+from tasks.storage.keys import METRICS
 from tasks.storage.redis_line import Command
 
 #: Upper bounds of the histograms' buckets, in seconds.
@@ -27,7 +27,7 @@ COUNTERS = {
 HISTOGRAMS = ("queue_seconds", "first_token_seconds")
 
 
-class Figures:
+class Metrics:
     """One process's counts since they were last sent."""
 
     def __init__(self) -> None:
@@ -48,7 +48,7 @@ class Figures:
         if not self._unsent:
             return
         sending, self._unsent = self._unsent, defaultdict(float)
-        commands: list[Command] = [("HINCRBYFLOAT", FIGURES, name, by) for name, by in sending.items()]
+        commands: list[Command] = [("HINCRBYFLOAT", METRICS, name, by) for name, by in sending.items()]
         try:
             await redis.together(*commands)
         except BaseException:
@@ -59,5 +59,5 @@ class Figures:
 
 async def totals(redis: RedisClient) -> dict[str, float]:
     """Everybody's totals: `name:label` to value. Raises StorageError."""
-    flat: list[Any] = await redis.command("HGETALL", FIGURES)
+    flat: list[Any] = await redis.command("HGETALL", METRICS)
     return {flat[i].decode(): float(flat[i + 1]) for i in range(0, len(flat), 2)}

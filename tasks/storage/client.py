@@ -8,7 +8,7 @@ import redis.asyncio as aioredis
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
 
-from tasks.errors import StorageAway, StorageError
+from tasks.errors import StorageError, StorageUnavailable
 from tasks.storage.redis_line import COMMAND_TIMEOUT, CONNECTING, Command, Line, command_of, translated
 from tasks.storage.scripts import Script
 
@@ -74,16 +74,16 @@ class RedisClient:
                 await self._places.acquire()
         line = self._free.pop()
         try:
-            return await self._insist(line, commands)
+            return await self._retry(line, commands)
         finally:
             self._free.append(line)
             self._places.release()
 
-    async def _insist(self, line: Line, commands: Sequence[Command]) -> list[Any]:
+    async def _retry(self, line: Line, commands: Sequence[Command]) -> list[Any]:
         for pause in self._pauses:
             try:
                 return await line.together(*commands)
-            except StorageAway:
+            except StorageUnavailable:
                 await asyncio.sleep(pause)
         return await line.together(*commands)
 

@@ -43,7 +43,7 @@ class Progress:
 
     pending: int
     count: int
-    replaces: bool
+    is_retry: bool
     retry: str
     phase: str
     partial: str
@@ -53,7 +53,7 @@ class Progress:
     @property
     def index(self) -> int:
         """Where in the document the message stands that is being answered."""
-        return self.count - self.pending - int(self.replaces)
+        return self.count - self.pending - int(self.is_retry)
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ async def create(redis: RedisClient, token: str, name: str, ttl: int) -> Message
     return document
 
 
-async def look(redis: RedisClient, conversation: str, ttl: int) -> View:
+async def load(redis: RedisClient, conversation: str, ttl: int) -> View:
     """Read a conversation whole, with the cursor that belongs to it, and count that as use.
 
     Raises ConversationGone, StorageError.
@@ -110,7 +110,7 @@ async def look(redis: RedisClient, conversation: str, ttl: int) -> View:
 
 def progress_commands(keys: ConversationKeys) -> tuple[Command, ...]:
     """The commands whose answers `progress_of` takes, and the stream's last entry between them."""
-    fields = ("pending", "count", "replaces", "retry", "phase", "waiting", "owner", "until")
+    fields = ("pending", "count", "is_retry", "retry", "phase", "waiting", "owner", "lease_expires_at")
     return (
         ("HMGET", keys.state, *fields),
         ("GET", keys.partial),
@@ -121,12 +121,12 @@ def progress_commands(keys: ConversationKeys) -> tuple[Command, ...]:
 
 def progress_of(state: list[bytes | None], partial: bytes | None, clock: Any) -> Progress:
     """The reply in progress, from the fields that `progress_commands` reads."""
-    pending, count, replaces, retry, phase, waiting, owner, until = (value or b"" for value in state)
+    pending, count, is_retry, retry, phase, waiting, owner, until = (value or b"" for value in state)
     seconds = float(clock[0]) + float(clock[1]) / 1e6
     return Progress(
         pending=int(pending or 0),
         count=int(count or 0),
-        replaces=replaces == b"1",
+        is_retry=is_retry == b"1",
         retry=retry.decode(),
         phase=phase.decode(),
         partial=(partial or b"").decode(),

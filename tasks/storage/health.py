@@ -15,7 +15,7 @@ log = logging.getLogger("parley.redis_check")
 #: The oldest version that has been tried; JSON's module crashes in the ones before.
 OLDEST = (7, 0)
 #: Exit code of a process that no restart would cure; uvicorn's own for an application that cannot start.
-EXIT_UNFIT = 3
+EXIT_UNSUPPORTED = 3
 #: Seconds between two tries while Redis is away.
 PAUSE = 1.0
 
@@ -29,11 +29,13 @@ NARROW = (
 )
 
 
-class UnfitRedis(StorageError):
+class UnsupportedRedis(StorageError):
     """This Redis will never do, whatever one waits for."""
 
 
-async def refuse_unfit(url: str, connections: int, end: Callable[[], None] = lambda: os._exit(EXIT_UNFIT)) -> None:
+async def check_or_exit(
+    url: str, connections: int, end: Callable[[], None] = lambda: os._exit(EXIT_UNSUPPORTED)
+) -> None:
     """Wait until Redis can be reached and say what is wrong with it; end the process if it cannot be used at all.
 
     `connections`: how many this process may open. `end` ends it; the usual way is abrupt, since there is nothing
@@ -44,10 +46,10 @@ async def refuse_unfit(url: str, connections: int, end: Callable[[], None] = lam
     try:
         while True:
             try:
-                for warning in await look_into(client, connections):
+                for warning in await inspect_server(client, connections):
                     log.warning(warning)
                 return
-            except UnfitRedis as error:
+            except UnsupportedRedis as error:
                 log.critical("This process cannot work and ends. %s", error)
                 end()
                 return
@@ -60,12 +62,12 @@ async def refuse_unfit(url: str, connections: int, end: Callable[[], None] = lam
         await client.aclose()
 
 
-async def look_into(client: RedisClient, connections: int) -> list[str]:
+async def inspect_server(client: RedisClient, connections: int) -> list[str]:
     """What to warn of. Raises UnfitRedis, or StorageError if Redis cannot be asked now."""
     facts = await _facts(client)
     version = facts.get("redis_version", "")
     if version and tuple(map(int, version.split(".")[:2])) < OLDEST:
-        raise UnfitRedis(f"This Redis is too old ({version}): use Redis 8, or 7 with its JSON module.")
+        raise UnsupportedRedis(f"This Redis is too old ({version}): use Redis 8, or 7 with its JSON module.")
     await _require_writing(client)
     await _require_json(client)
     return [*_evicts(facts), *_narrow(facts, connections)]
@@ -88,7 +90,7 @@ async def _require_writing(client: RedisClient) -> None:
         await client.command("SET", "parley:{check}:write", 1, "PX", 1000)
     except StorageError as error:
         if isinstance(error.__cause__, redis.exceptions.ReadOnlyError):
-            raise UnfitRedis(str(error)) from error
+            raise UnsupportedRedis(str(error)) from error
         raise
 
 
@@ -97,7 +99,7 @@ async def _require_json(client: RedisClient) -> None:
         await require_json(client)
     except StorageError as error:
         if isinstance(error.__cause__, StorageError):
-            raise UnfitRedis(str(error)) from error
+            raise UnsupportedRedis(str(error)) from error
         raise
 
 

@@ -7,7 +7,7 @@
 | parley:{<shard>}:<id>:state    | hash   | as the document      | every script           | snapshot, take   |
 | parley:{<shard>}:<id>:ids      | hash   | as the document      | accept, retry, stop    | accept, retry    |
 | parley:{<shard>}:<id>:partial  | string | as the document      | publish                | snapshot, finish |
-| parley:{<shard>}:open          | zset   | while not empty      | accept, take, finish   | sweep            |
+| parley:{<shard>}:pending       | zset   | while not empty      | accept, take, finish   | recovery         |
 | parley:{processes}:alive       | zset   | a member a process   | presence               | presence, readyz |
 | parley:{processes}:figures     | hash   | for ever             | figures                | metrics          |
 | parley:{processes}:sockets:<p> | hash   | a process' life      | web process <p>        | limits, metrics  |
@@ -42,9 +42,9 @@ from dataclasses import dataclass, field
 SHARDS = 64
 #: The channel on which `scripts/tell.lua` says what has happened, a line each: `<conversation> <cursor of the event
 #: before> <cursor> <event>`, or the conversation alone where the event is to be read.
-BELL = "parley:bell"
+EVENT_CHANNEL = "parley:bell"
 ALIVE = "parley:{processes}:alive"
-FIGURES = "parley:{processes}:figures"
+METRICS = "parley:{processes}:figures"
 SOCKETS = "parley:{processes}:sockets:"
 CANARY_LOCK = "parley:{processes}:canary"
 QUEUE_NAMESPACE = "parley:{queue}"
@@ -55,9 +55,9 @@ def conversation_id(token: str) -> str:
     return hashlib.sha256(token.encode("utf-8", "replace")).hexdigest()[:32]
 
 
-def open_key(shard: int) -> str:
+def pending_index_key(shard: int) -> str:
     """The index of a shard's conversations that wait for a reply, by when to look at them again."""
-    return f"parley:{{{shard:02x}}}:open"
+    return f"parley:{{{shard:02x}}}:pending"
 
 
 @dataclass(frozen=True)
@@ -70,15 +70,15 @@ class ConversationKeys:
     state: str = field(init=False)
     ids: str = field(init=False)
     partial: str = field(init=False)
-    open: str = field(init=False)
+    pending_index: str = field(init=False)
 
     def __post_init__(self) -> None:
         shard = int(self.conversation[:2], 16) % SHARDS
         for name in ("document", "events", "state", "ids", "partial"):
             object.__setattr__(self, name, f"parley:{{{shard:02x}}}:{self.conversation}:{name}")
-        object.__setattr__(self, "open", open_key(shard))
+        object.__setattr__(self, "pending_index", pending_index_key(shard))
 
     @property
     def all(self) -> tuple[str, ...]:
         """In the order in which the scripts take them."""
-        return (self.document, self.events, self.state, self.ids, self.partial, self.open)
+        return (self.document, self.events, self.state, self.ids, self.partial, self.pending_index)

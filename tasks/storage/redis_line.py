@@ -16,7 +16,7 @@ from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from tasks.errors import StorageAway, StorageError
+from tasks.errors import StorageError, StorageUnavailable
 from tasks.storage.scripts import ALL, Script
 
 #: Seconds after which a command that should be quick counts as lost.
@@ -62,11 +62,11 @@ def _translation(error: BaseException) -> StorageError | None:
             return StorageError("Redis refuses the name or password in REDIS_URL.")
         case redis.ConnectionError() | redis.TimeoutError() | OSError():
             if "max number of clients" in str(error):
-                return StorageAway(NO_CONNECTION)
-            return StorageAway(f"Redis cannot be reached ({type(error).__name__}).")
+                return StorageUnavailable(NO_CONNECTION)
+            return StorageUnavailable(f"Redis cannot be reached ({type(error).__name__}).")
         case RuntimeError():
             # uvloop's word for a connection that was closed a moment ago; redis-py does not know it.
-            return StorageAway(f"Redis cannot be reached ({error}).")
+            return StorageUnavailable(f"Redis cannot be reached ({error}).")
         case redis.exceptions.OutOfMemoryError():
             return StorageError("Redis is full: raise its maxmemory or let conversations expire sooner.")
         case redis.exceptions.ReadOnlyError():

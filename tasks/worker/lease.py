@@ -73,7 +73,7 @@ class Lease:
         taken, read = await self._redis.together(
             command_of(
                 scripts.TAKE,
-                (keys.state, keys.partial, keys.open),
+                (keys.state, keys.partial, keys.pending_index),
                 (self.conversation, self.owner, LEASE_MS),
             ),
             ("JSON.GET", keys.document, "$.name", f"$.messages[-{TURNS_READ}:]"),
@@ -81,8 +81,8 @@ class Lease:
         if taken is None or not read:
             return None
         self.taken = True
-        pending, count, replaces = int(taken[0]), int(taken[1]), int(taken[2])
-        index = count - pending - replaces
+        pending, count, is_retry = int(taken[0]), int(taken[1]), int(taken[2])
+        index = count - pending - is_retry
         document = orjson.loads(read)
         recent = document[f"$.messages[-{TURNS_READ}:]"]
         first = max(0, count - TURNS_READ)
@@ -134,12 +134,14 @@ class Lease:
 
     async def release(self) -> bool:
         """Give the lease back; True if it was ours and something is left to answer. Raises StorageError."""
-        keys = (self.keys.state, self.keys.open)
+        keys = (self.keys.state, self.keys.pending_index)
         return bool(await self._redis.script(scripts.RELEASE, keys, (self.conversation, self.owner)))
 
     async def abandon(self) -> None:
         """Give the lease back and have nobody look for the conversation. Raises StorageError."""
-        await self._redis.script(scripts.ABANDON, (self.keys.state, self.keys.open), (self.conversation, self.owner))
+        await self._redis.script(
+            scripts.ABANDON, (self.keys.state, self.keys.pending_index), (self.conversation, self.owner)
+        )
 
     async def _read_before(self, index: int) -> list[Message]:
         path = f"$.messages[{max(0, index + 1 - TURNS_READ)}:{index + 1}]"
@@ -182,7 +184,7 @@ async def renew(redis: RedisClient, leases: Iterable[Lease]) -> None:
     held = [lease for lease in leases if lease.taken]
     if not held:
         return
-    keys = [key for lease in held for key in (lease.keys.state, lease.keys.open)]
+    keys = [key for lease in held for key in (lease.keys.state, lease.keys.pending_index)]
     args = [LEASE_MS, *(value for lease in held for value in (lease.conversation, lease.owner))]
     for lease, mine in zip(held, await redis.script(scripts.RENEW, keys, args), strict=True):
         if not mine:

@@ -19,25 +19,25 @@ log = logging.getLogger("parley.writer")
 
 #: Seconds that text waits for company, between these bounds: until as many texts have come. Each trip to Redis costs
 #: nearly the same whatever it carries. The first words of a reply do not wait, nor does text that stays alone anyway.
-SHORTEST, LONGEST = 0.002, 0.024
-COMPANY = 14
+MIN_FLUSH_DELAY, MAX_FLUSH_DELAY = 0.002, 0.024
+TARGET_BATCH = 14
 #: Characters of one reply that may be unsent; past that its model stream is read no further.
-MOST_UNSENT = 16_000
+MAX_UNSENT = 16_000
 #: Texts and notes in one trip; Lua passes on a few thousand values at once.
-MOST_AT_ONCE = 500
+MAX_BATCH = 500
 #: Seconds between tries while Redis is away.
 RETRY_SECONDS = 0.25
 
 
 @dataclass(frozen=True)
-class Note:
+class ControlEvent:
     """An event between the texts; `waiting` is what a snapshot says until the next text, if it is a pause."""
 
     event: bytes
     waiting: bytes = b""
 
 
-class Strand:
+class ReplyBuffer:
     """One reply's way to Redis: what is not yet sent, in order, with neighbouring texts made one."""
 
     def __init__(self, lease: Lease, reply: str) -> None:
@@ -45,11 +45,11 @@ class Strand:
         self.reply = reply
         self.size = 0
         #: The next text is the first that people see, or the first after a pause.
-        self.fresh = True
+        self.first_chunk = True
         self.paused = False
-        self._unsent: list[str | Note] = []
+        self._unsent: list[str | ControlEvent] = []
 
-    def add(self, item: str | Note) -> None:
+    def add(self, item: str | ControlEvent) -> None:
         """Put text or a note behind what is unsent."""
         if isinstance(item, str) and self._unsent and isinstance(self._unsent[-1], str):
             self._unsent[-1] += item
@@ -57,7 +57,7 @@ class Strand:
             self._unsent.append(item)
         self.size += len(item) if isinstance(item, str) else 0
 
-    def take(self) -> list[str | Note]:
+    def take(self) -> list[str | ControlEvent]:
         """Hand over what is unsent."""
         taken, self._unsent, self.size = self._unsent, [], 0
         return taken
@@ -67,61 +67,61 @@ class _Window:
     """How long text waits, by how quickly texts have come lately."""
 
     def __init__(self) -> None:
-        self._gap = LONGEST
+        self._gap = MAX_FLUSH_DELAY
         self._flushed_at = time.monotonic()
 
     @property
     def seconds(self) -> float:
-        if self._gap > LONGEST / 2:
+        if self._gap > MAX_FLUSH_DELAY / 2:
             return 0.0
-        return min(LONGEST, max(SHORTEST, COMPANY * self._gap))
+        return min(MAX_FLUSH_DELAY, max(MIN_FLUSH_DELAY, TARGET_BATCH * self._gap))
 
     def flushed(self, texts: int) -> None:
         now = time.monotonic()
-        gap = min(LONGEST, (now - self._flushed_at) / texts)
+        gap = min(MAX_FLUSH_DELAY, (now - self._flushed_at) / texts)
         self._flushed_at = now
-        self._gap += (gap - self._gap) / COMPANY
+        self._gap += (gap - self._gap) / TARGET_BATCH
 
 
-class Writer:
+class Publisher:
     """One for all replies of a process; `run` has to run beside them."""
 
     def __init__(self, redis: RedisClient) -> None:
         self._line = redis.line()
         self._due = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
-        self._unsent: dict[Strand, None] = {}
-        self._sending: dict[Strand, None] = {}
+        self._unsent: dict[ReplyBuffer, None] = {}
+        self._sending: dict[ReplyBuffer, None] = {}
         self._window = _Window()
         #: Set, and followed by another, at the end of each flush.
         self._flushed = asyncio.Event()
 
-    def write(self, strand: Strand, text: str) -> bool:
+    def write(self, buffer: ReplyBuffer, text: str) -> bool:
         """Add text to a reply; False if too much of it is unsent, and `drain` should come first. Raises LeaseLost."""
-        if strand.lease.lost:
+        if buffer.lease.lost:
             # The holder was cancelled when it was lost; that it still writes means that this was swallowed.
             raise LeaseLost("The reply was given to somebody else while it was written.")
-        strand.add(text)
-        self._schedule(strand, urgent=strand.fresh)
-        strand.fresh = False
-        return strand.size <= MOST_UNSENT
+        buffer.add(text)
+        self._schedule(buffer, urgent=buffer.first_chunk)
+        buffer.first_chunk = False
+        return buffer.size <= MAX_UNSENT
 
-    def pause(self, strand: Strand, reason: str, retry_in: float, until: float) -> None:
+    def pause(self, buffer: ReplyBuffer, reason: str, retry_in: float, until: float) -> None:
         """Say why a reply waits and for how long (seconds; `until` as a Unix time); the next text ends it."""
-        event = events.waiting(strand.reply, reason, retry_in)
-        self.note(strand, Note(event, orjson.dumps({"reason": reason, "until": until})))
+        event = events.waiting(buffer.reply, reason, retry_in)
+        self.note(buffer, ControlEvent(event, orjson.dumps({"reason": reason, "until": until})))
 
-    def note(self, strand: Strand, note: Note) -> None:
+    def note(self, buffer: ReplyBuffer, note: ControlEvent) -> None:
         """Say something between the texts."""
-        strand.add(note)
-        strand.fresh = True
-        self._schedule(strand, urgent=True)
+        buffer.add(note)
+        buffer.first_chunk = True
+        self._schedule(buffer, urgent=True)
 
-    async def drain(self, strand: Strand) -> None:
+    async def drain(self, buffer: ReplyBuffer) -> None:
         """Wait until all of a reply stands in Redis. Raises LeaseLost."""
-        while not strand.lease.lost and (strand in self._unsent or strand in self._sending):
+        while not buffer.lease.lost and (buffer in self._unsent or buffer in self._sending):
             await self._flushed.wait()
-        if strand.lease.lost:
+        if buffer.lease.lost:
             raise LeaseLost("The reply was given to somebody else before all of it was written.")
 
     async def run(self) -> None:
@@ -139,24 +139,24 @@ class Writer:
         self._sending, self._unsent = self._unsent, {}
         try:
             # Who has lost the lease has lost words with it; what came after them must not close the gap.
-            kept = [strand for strand in self._sending if not strand.lease.lost]
+            kept = [buffer for buffer in self._sending if not buffer.lease.lost]
             if kept:
                 self._window.flushed(len(kept))
-                batch = [(strand, item) for strand in kept for item in strand.take()]
-                for start in range(0, len(batch), MOST_AT_ONCE):
-                    await self._send(batch[start : start + MOST_AT_ONCE])
+                batch = [(buffer, item) for buffer in kept for item in buffer.take()]
+                for start in range(0, len(batch), MAX_BATCH):
+                    await self._send(batch[start : start + MAX_BATCH])
         except BaseException:
             # Words may be lost here: these replies go on from the last one that stands in Redis.
-            for strand in self._sending:
-                strand.lease.lose()
+            for buffer in self._sending:
+                buffer.lease.lose()
             raise
         finally:
             self._sending = {}
             self._flushed.set()
             self._flushed = asyncio.Event()
 
-    def _schedule(self, strand: Strand, *, urgent: bool) -> None:
-        self._unsent[strand] = None
+    def _schedule(self, buffer: ReplyBuffer, *, urgent: bool) -> None:
+        self._unsent[buffer] = None
         if urgent:
             self._due.set()
         elif self._timer is None:
@@ -167,12 +167,12 @@ class Writer:
             self._timer.cancel()
             self._timer = None
 
-    async def _send(self, batch: list[tuple[Strand, str | Note]]) -> None:
+    async def _send(self, batch: list[tuple[ReplyBuffer, str | ControlEvent]]) -> None:
         done = await self._publish(*_packed(batch))
         if not all(done):
-            for (strand, _), one in zip(batch, done, strict=True):
+            for (buffer, _), one in zip(batch, done, strict=True):
                 if not one:
-                    strand.lease.lose()
+                    buffer.lease.lose()
 
     async def _publish(self, keys: list[str], args: list[Any]) -> list[int]:
         publish = command_of(scripts.PUBLISH, keys, args)
@@ -191,18 +191,18 @@ class Writer:
                 return done
 
 
-def _packed(batch: Iterable[tuple[Strand, str | Note]]) -> tuple[list[str], list[Any]]:
+def _packed(batch: Iterable[tuple[ReplyBuffer, str | ControlEvent]]) -> tuple[list[str], list[Any]]:
     """Keys and arguments of the publish script; with them the texts count as written."""
     keys: list[str] = []
     args: list[Any] = []
-    for strand, item in batch:
-        lease = strand.lease
-        if isinstance(item, Note):
+    for buffer, item in batch:
+        lease = buffer.lease
+        if isinstance(item, ControlEvent):
             text, event, waiting = b"", item.event, item.waiting
         else:
-            text, event, waiting = item.encode(), events.delta(strand.reply, item), b"-" if strand.paused else b""
+            text, event, waiting = item.encode(), events.delta(buffer.reply, item), b"-" if buffer.paused else b""
         keys += (lease.keys.state, lease.keys.events, lease.keys.partial)
         args += (lease.conversation, lease.owner, lease.written, text, event, waiting)
         lease.written += len(text)
-        strand.paused = isinstance(item, Note) and bool(item.waiting)
+        buffer.paused = isinstance(item, ControlEvent) and bool(item.waiting)
     return keys, args

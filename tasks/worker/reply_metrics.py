@@ -4,17 +4,17 @@ import logging
 import time
 from datetime import datetime
 
-from tasks.monitoring.metrics import Figures
+from tasks.monitoring.metrics import Metrics
 from tasks.worker.lease import Turn
 
 log = logging.getLogger("parley.reply")
 
 
-class Told:
+class ReplyMetrics:
     """Keeps the time of one turn, from the moment that its lease was taken."""
 
-    def __init__(self, figures: Figures, turn: Turn, conversation: str) -> None:
-        self._figures = figures
+    def __init__(self, metrics: Metrics, turn: Turn, conversation: str) -> None:
+        self._figures = metrics
         self._turn = turn
         self._conversation = conversation
         self._accepted = datetime.fromisoformat(turn.messages[-1]["timestamp"]).timestamp()
@@ -22,9 +22,9 @@ class Told:
         self._first = 0.0
         self._tokens = 0
         if turn.partial:
-            figures.count("takeovers")
+            metrics.count("takeovers")
         else:
-            figures.observe("queue_seconds", self._taken - self._accepted)
+            metrics.observe("queue_seconds", self._taken - self._accepted)
 
     def text(self) -> None:
         """Text came from the model, of one token if no more came at once."""

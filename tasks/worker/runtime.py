@@ -18,13 +18,13 @@ from tasks.errors import LeaseLost, StorageError
 from tasks.model.client import Model
 from tasks.monitoring import canary
 from tasks.monitoring.background import Background
-from tasks.monitoring.heartbeat import BEAT, WORKER, Presence
-from tasks.monitoring.metrics import Figures
+from tasks.monitoring.heartbeat import INTERVAL, WORKER, Heartbeat
+from tasks.monitoring.metrics import Metrics
 from tasks.settings import Settings
 from tasks.storage.client import RedisClient
-from tasks.storage.health import refuse_unfit
+from tasks.storage.health import check_or_exit
 from tasks.worker.lease import Lease, renew
-from tasks.worker.publisher import Note, Strand, Writer
+from tasks.worker.publisher import ControlEvent, Publisher, ReplyBuffer
 from tasks.worker.recovery import sweep
 from tasks.worker.room import Places
 
@@ -43,22 +43,22 @@ LOOK = 3.0
 HAND_OVER = 5.0
 
 T = TypeVar("T")
-Story = Callable[["Answering", Lease], Awaitable[None]]
+Handler = Callable[["WorkerRuntime", Lease], Awaitable[None]]
 
 
-class Answering:
+class WorkerRuntime:
     """One per worker process; `begin` may be called from any thread, everything else runs in its loop."""
 
-    def __init__(self, settings: Settings, story: Story) -> None:
+    def __init__(self, settings: Settings, story: Handler) -> None:
         self.settings = settings
-        self._story = story
+        self._handler = story
         self.loop = uvloop.new_event_loop()
         self.places = Places(self.loop, settings.replies_per_worker)
         self._tasks: dict[asyncio.Task[None], Lease] = {}
         self._watch_until = 0.0
         self._next_sweep = 0.0
         #: This process can do nothing here, and no restart would change that.
-        self.unfit = False
+        self.unsupported = False
         self._thread = threading.Thread(target=self._run, name="answering", daemon=True)
         self._stopping = False
 
@@ -92,7 +92,7 @@ class Answering:
 
     def _give_up(self) -> None:
         """Have the main thread end the process: Dramatiq's own main process waits for it to get there."""
-        self.unfit = True
+        self.unsupported = True
         os.kill(os.getpid(), signal.SIGTERM)
 
     def _call(self, work: Coroutine[Any, Any, T]) -> T:
@@ -102,22 +102,22 @@ class Answering:
         process = f"{WORKER}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
         self.redis = RedisClient(self.settings.redis_url, max_connections=CONNECTIONS)
         self.model = Model(self.settings)
-        self.writer = Writer(self.redis)
-        self.figures = Figures()
-        self.presence = Presence(self.redis, process)
+        self.publisher = Publisher(self.redis)
+        self.metrics = Metrics()
+        self.heartbeat = Heartbeat(self.redis, process)
         self._watch()
         self._check = asyncio.create_task(
-            refuse_unfit(self.settings.redis_url, CONNECTIONS + 1 + BROKER_CONNECTIONS, self._give_up)
+            check_or_exit(self.settings.redis_url, CONNECTIONS + 1 + BROKER_CONNECTIONS, self._give_up)
         )
         self._background = Background()
-        self._background.keep("the writer", self.writer.run)
+        self._background.keep("the writer", self.publisher.run)
         self._background.keep("the beat", self._beat)
 
     def _begin(self, conversation: str) -> None:
-        lease = Lease(self.redis, self.presence.process, conversation, self.settings.session_ttl_seconds)
+        lease = Lease(self.redis, self.heartbeat.process, conversation, self.settings.session_ttl_seconds)
         if conversation == canary.CANARY:
             lease.owner = canary.OWNER
-            self.writer.note(Strand(lease, conversation), Note(canary.EVENT))
+            self.publisher.note(ReplyBuffer(lease, conversation), ControlEvent(canary.EVENT))
             self.places.give_back()
             return
         task = self.loop.create_task(self._answer(lease))
@@ -127,7 +127,7 @@ class Answering:
     async def _answer(self, lease: Lease) -> None:
         try:
             async with self._handed_back(lease):
-                await self._story(self, lease)
+                await self._handler(self, lease)
         except StorageError as error:
             log.warning("left to the next who looks conversation=%s: %s", lease.conversation, error)
             self._watch()
@@ -152,7 +152,7 @@ class Answering:
     async def _beat(self) -> None:
         # A Redis that will not do answers as nobody expects; one that is away is not waited for.
         await asyncio.wait([self._check], timeout=LOOK)
-        if self.unfit:
+        if self.unsupported:
             await asyncio.Event().wait()
         away = False
         while True:
@@ -166,22 +166,22 @@ class Answering:
                     log.warning("the beat waits for Redis: %s", error)
                 away = True
                 self._watch()
-            await asyncio.sleep(BEAT)
+            await asyncio.sleep(INTERVAL)
 
     async def _beat_once(self) -> None:
         await renew(self.redis, self._tasks.values())
-        for died in await self.presence.beat():
-            if await self.presence.bury(died):
+        for died in await self.heartbeat.beat():
+            if await self.heartbeat.remove_dead(died):
                 log.warning("no beat any more process=%s", died)
                 self._watch()
-        await self.figures.send(self.redis)
+        await self.metrics.send(self.redis)
         now = self.loop.time()
         if now < self._watch_until or now > self._next_sweep:
-            revived = await sweep(self.redis)
+            requeued = await sweep(self.redis)
             self._next_sweep = now + SWEEP
-            if revived:
-                self.figures.count("revived", by=revived)
-                log.warning("enqueued conversations again that nobody was answering number=%d", revived)
+            if requeued:
+                self.metrics.count("revived", by=requeued)
+                log.warning("enqueued conversations again that nobody was answering number=%d", requeued)
 
     def _watch(self) -> None:
         """Something went wrong somewhere: look at each beat until every lease of that time is over."""
@@ -199,7 +199,7 @@ class Answering:
         self._check.cancel()
         await self._background.stop()
         with contextlib.suppress(StorageError):
-            await self.figures.send(self.redis)
-            await self.presence.leave()
+            await self.metrics.send(self.redis)
+            await self.heartbeat.leave()
         self.model.close()
         await self.redis.aclose()

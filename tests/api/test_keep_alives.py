@@ -54,15 +54,15 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 def keeps_alive(clock: Clock, first: bytes, seconds: float, then: bytes = b"") -> Behaviour:
     """Sends `first`, then comments, each well before a byte is missed, for so many seconds, and then the rest."""
 
-    async def behave(writer: asyncio.StreamWriter) -> None:
-        writer.write(STREAM_HEAD + first)
+    async def behave(publisher: asyncio.StreamWriter) -> None:
+        publisher.write(STREAM_HEAD + first)
         until = clock.now + seconds
         while clock.now < until:
             await asyncio.sleep(0.06)
             clock.now += 0.02
-            writer.write(b":\n\n")
-        writer.write(then)
-        writer.close()
+            publisher.write(b":\n\n")
+        publisher.write(then)
+        publisher.close()
 
     return behave
 
@@ -91,13 +91,13 @@ async def test_a_reply_that_turns_into_comments_is_continued(clock: Clock) -> No
 
 
 async def test_patience_is_whole_again_after_every_word(clock: Clock) -> None:
-    async def slow(writer: asyncio.StreamWriter) -> None:
-        writer.write(STREAM_HEAD)
+    async def slow(publisher: asyncio.StreamWriter) -> None:
+        publisher.write(STREAM_HEAD)
         for word in (" one", " two", " three", " four"):
-            writer.write(tgi(word, end=None))
+            publisher.write(tgi(word, end=None))
             await asyncio.sleep(0.15)
-        writer.write(tgi("."))
-        writer.close()
+        publisher.write(tgi("."))
+        publisher.close()
 
     class Slow(Ear):
         def text(self, text: str) -> bool:

@@ -4,10 +4,10 @@ import re
 
 import pytest
 
-from api.sessions import BadName, conversation_of, create, seed_history
+from api.sessions import BadName, conversation_of, create, legacy_history
 from tasks.errors import ConversationGone
 from tasks.storage.client import RedisClient
-from tasks.storage.conversations import look
+from tasks.storage.conversations import load
 from tasks.storage.keys import conversation_id
 from tests.support.steps import TTL, Steps
 
@@ -15,8 +15,8 @@ from tests.support.steps import TTL, Steps
 async def test_a_token_goes_raw_into_every_address_and_opens_its_conversation(redis: RedisClient) -> None:
     document = await create(redis, "Ada", TTL)
     assert re.fullmatch(r"[A-Za-z0-9_-]{40,}", document["token"])
-    view = await look(redis, conversation_of(document["token"]), TTL)
-    assert seed_history(view) == document
+    view = await load(redis, conversation_of(document["token"]), TTL)
+    assert legacy_history(view) == document
 
 
 async def test_no_two_tokens_are_alike(redis: RedisClient) -> None:
@@ -56,6 +56,6 @@ async def test_the_older_history_says_who_spoke_and_nothing_of_what_is_new(redis
         await lease.fail(turn, "code", "detail", True)
         await steps.say("again")
         await steps.answer("Hi")
-        history = seed_history(await steps.look())
+        history = legacy_history(await steps.look())
     assert [message["msg"] for message in history["messages"]] == ["Human: hello", "Human: again", "Bot: Hi"]
     assert all(set(message) == {"id", "msg", "timestamp"} for message in history["messages"])

@@ -99,14 +99,14 @@ class Person:
             await asyncio.sleep(random.uniform(0, self._plan.pause) if number else 0)
             self._text, self._next, self._begun = "", 1, False
             self._ended.clear()
-            self._say()
+            self._set_status()
             try:
                 await asyncio.wait_for(self._ended.wait(), PATIENCE)
             except TimeoutError:
                 self._result.errors.append(f"a reply stopped before token {self._next}, session {self._session}")
                 return
 
-    def _say(self) -> None:
+    def _set_status(self) -> None:
         assert self._wire
         message = {"type": "message.send", "id": str(uuid.uuid4()), "text": "Please count to a hundred."}
         frame = orjson.dumps(message)

@@ -5,7 +5,7 @@ from collections import Counter
 
 import httpx
 
-from tests.support.client import Chat, Frame, SeedChat, history, new_token, replay
+from tests.support.client import Chat, Frame, LegacyChat, history, new_token, replay
 
 
 async def send_all(url: str, sequence: list[str | bytes]) -> int:
@@ -50,7 +50,7 @@ def check_events(frames: list[Frame]) -> None:
 async def type_all(url: str, texts: list[str | bytes]) -> None:
     """Type into the older client: for each text exactly one answer, and the history has what was said, as it was."""
     token = await new_token(url)
-    async with SeedChat(url, token) as chat:
+    async with LegacyChat(url, token) as chat:
         for text in texts:
             await chat.send(text)
         answers = [await chat.next() for _ in texts]

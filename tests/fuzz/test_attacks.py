@@ -108,7 +108,7 @@ async def test_who_says_half_a_request_or_no_farewell_is_hung_up_on_and_a_good_s
     ]
     async with Chat(attacked.url, await new_token(attacked.url)) as chat:
         await chat.next()
-        async with asyncio.timeout(connections.ARRIVAL + connections.FAREWELL):
+        async with asyncio.timeout(connections.REQUEST_TIMEOUT + connections.CLOSE_GRACE):
             await asyncio.gather(*(wait_for_end(attacked, start) for start in unfinished))
         await chat.send("Am I still here?")
         await chat.until("reply.finished")

@@ -100,15 +100,15 @@ async def test_when_too_many_wait_a_newcomer_is_told_to_come_back_and_nobody_is_
             await chat.send("I can wait")
             await chat.until("message.accepted")
     async with Chat(own_stack.url, tokens[3]) as chat:
-        refused = None
-        while refused is None:
+        rejected = None
+        while rejected is None:
             # The length of the queue is looked at every few seconds.
             await chat.send("Me too")
             frame = await chat.until("message.accepted", "error")
-            refused = frame if frame["type"] == "error" else None
-        assert refused["code"] == "rate_limited"
-        assert refused["retry_in"] > 0
-        assert "try again" in refused["detail"]
+            rejected = frame if frame["type"] == "error" else None
+        assert rejected["code"] == "rate_limited"
+        assert rejected["retry_in"] > 0
+        assert "try again" in rejected["detail"]
     own_stack.start_worker()
     for token in tokens[:3]:
         async with Chat(own_stack.url, token) as chat:

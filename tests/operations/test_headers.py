@@ -8,7 +8,7 @@ import pytest
 import websockets
 
 from api.http.security_headers import HEADERS
-from tests.support.client import Chat, SeedChat, new_token
+from tests.support.client import Chat, LegacyChat, new_token
 from tests.support.stack import Stack
 
 PAGE = Path(__file__).parents[2] / "frontend" / "dist"
@@ -98,10 +98,10 @@ async def test_a_foreign_origin_may_read_nothing_and_open_no_socket(stack: Stack
     async with Chat(stack.url, token, additional_headers=headers) as chat:
         assert await chat.closed_with() == 4403
         assert not chat.frames
-    with pytest.raises(websockets.InvalidStatus) as refused:
-        async with SeedChat(stack.url, token, additional_headers=headers):
+    with pytest.raises(websockets.InvalidStatus) as rejected:
+        async with LegacyChat(stack.url, token, additional_headers=headers):
             pass
-    assert refused.value.response.status_code == 403
+    assert rejected.value.response.status_code == 403
 
 
 @pytest.mark.parametrize("origin", [OTHER, "own", None])
@@ -111,7 +111,7 @@ async def test_the_pages_own_origin_the_allowed_ones_and_no_browser_may(stack: S
     headers = {"Origin": origin} if origin else {}
     async with Chat(stack.url, token, additional_headers=headers) as chat:
         assert (await chat.next())["type"] == "snapshot"
-    async with SeedChat(stack.url, token, additional_headers=headers):
+    async with LegacyChat(stack.url, token, additional_headers=headers):
         pass
 
 

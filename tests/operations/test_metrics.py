@@ -28,10 +28,10 @@ NAMES = {
     "parley_first_token_seconds",
 }
 
-Figures = dict[tuple[str, ...], float]
+Metrics = dict[tuple[str, ...], float]
 
 
-def figures(stack: Stack, web: int = 0) -> Figures:
+def metrics(stack: Stack, web: int = 0) -> Metrics:
     """Every sample of one web process: (name, label values…) to value."""
     answer = httpx.get(f"http://127.0.0.1:{stack.ports[web]}/metrics")
     assert answer.headers["content-type"].startswith("text/plain")
@@ -42,9 +42,9 @@ def figures(stack: Stack, web: int = 0) -> Figures:
     }
 
 
-def grown(stack: Stack, web: int, before: Figures, *name: str) -> float:
+def grown(stack: Stack, web: int, before: Metrics, *name: str) -> float:
     """By how much a figure is more than it was."""
-    return figures(stack, web).get(name, 0.0) - before.get(name, 0.0)
+    return metrics(stack, web).get(name, 0.0) - before.get(name, 0.0)
 
 
 def wait_for(true: Callable[[], bool]) -> None:
@@ -64,7 +64,7 @@ def test_every_figure_is_there_with_its_type(stack: Stack) -> None:
 
 
 async def test_a_reply_of_a_worker_shows_in_the_figures_of_every_web_process(stack: Stack) -> None:
-    before = [figures(stack, web) for web in (0, 1)]
+    before = [metrics(stack, web) for web in (0, 1)]
     async with Chat(stack.url, await new_token(stack.url)) as chat:
         await chat.send("Count this")
         tokens = len((await chat.until("reply.finished"))["message"]["text"].split())
@@ -79,7 +79,7 @@ async def test_a_reply_of_a_worker_shows_in_the_figures_of_every_web_process(sta
 
 
 async def test_failures_refusals_stops_and_retries_are_counted_by_kind(stack: Stack) -> None:
-    before = figures(stack)
+    before = metrics(stack)
     async with Chat(stack.url, await new_token(stack.url)) as chat:
         stack.fault(mode="status", status=404)
         id = await chat.send("This fails")
@@ -102,13 +102,13 @@ async def test_failures_refusals_stops_and_retries_are_counted_by_kind(stack: St
 
 async def test_open_sockets_and_live_workers_are_counted_across_processes(stack: Stack) -> None:
     token = await new_token(stack.url)
-    before = figures(stack, 1)
+    before = metrics(stack, 1)
     async with Chat(stack.url, token), Chat(stack.url, token), Chat(stack.url, token):
-        wait_for(lambda: figures(stack, 1)[("parley_sockets",)] >= 3)
-    wait_for(lambda: figures(stack, 1)[("parley_sockets",)] <= max(before[("parley_sockets",)] - 3, 0))
-    assert figures(stack, 1)[("parley_workers_alive",)] == 1
-    assert figures(stack, 1)[("parley_queue_depth",)] >= 0
-    assert 0 < figures(stack, 1)[("parley_redis_seconds",)] < 5
+        wait_for(lambda: metrics(stack, 1)[("parley_sockets",)] >= 3)
+    wait_for(lambda: metrics(stack, 1)[("parley_sockets",)] <= max(before[("parley_sockets",)] - 3, 0))
+    assert metrics(stack, 1)[("parley_workers_alive",)] == 1
+    assert metrics(stack, 1)[("parley_queue_depth",)] >= 0
+    assert 0 < metrics(stack, 1)[("parley_redis_seconds",)] < 5
 
 
 @pytest.mark.parametrize("name", sorted(NAMES))

@@ -3,8 +3,8 @@
 import pytest
 import redis
 
-from api.access.rate_limits import Limits
-from api.ws.frames import Refused
+from api.access.rate_limits import RateLimits
+from api.ws.frames import FrameRejected
 from tasks.local.embedded_redis import EmbeddedRedis
 from tasks.settings import Settings
 
@@ -18,16 +18,16 @@ def commands(url: str) -> int:
 async def test_who_was_refused_is_refused_again_without_asking_redis_and_others_are_not(
     real_redis: EmbeddedRedis,
 ) -> None:
-    limits = Limits(Settings(redis_url=real_redis.url, limit_messages_per_minute=1, limit_messages_per_address=0))
+    limits = RateLimits(Settings(redis_url=real_redis.url, limit_messages_per_minute=1, limit_messages_per_address=0))
     try:
         await limits.message("flood", "192.0.2.1", queued=0)
-        with pytest.raises(Refused):
+        with pytest.raises(FrameRejected):
             await limits.message("flood", "192.0.2.1", queued=0)
         before = commands(real_redis.url)
         for _ in range(500):
-            with pytest.raises(Refused) as refused:
+            with pytest.raises(FrameRejected) as rejected:
                 await limits.message("flood", "192.0.2.1", queued=0)
-            assert refused.value.retry_in
+            assert rejected.value.retry_in
         assert commands(real_redis.url) - before < 100
         await limits.message("somebody else", "192.0.2.1", queued=0)
     finally:

@@ -16,7 +16,7 @@ from pydantic import SecretStr
 from tasks.errors import StorageError
 from tasks.local.embedded_redis import start_redis
 from tasks.settings import Settings
-from tests.support.client import Chat, SeedChat, new_token
+from tests.support.client import Chat, LegacyChat, new_token
 from tests.support.missing import missing
 from tests.support.stack import Stack, own_port
 
@@ -89,7 +89,7 @@ async def talk(stack: Stack, token: str) -> dict[str, str]:
         stack.redis.restart()
         await chat.send(f"{WORDS} four")
         await chat.until("reply.finished", "error")
-    async with SeedChat(stack.url, token) as seed:
+    async with LegacyChat(stack.url, token) as seed:
         await seed.ask(f"{WORDS} five")
         await seed.ask("")
     return ids
@@ -119,14 +119,14 @@ def lines_of(stack: Stack) -> list[str]:
 
 @pytest.mark.parametrize("outcome", ["accepted", "finished", "failed", "stopped"])
 def test_each_outcome_of_a_message_is_one_line_with_its_id(run: Run, outcome: str) -> None:
-    told = [line for line in run.output if f" {outcome} " in line and f"message={run.ids[outcome]}" in line]
-    assert len(told) == 1
-    assert "conversation=" in told[0]
+    lines = [line for line in run.output if f" {outcome} " in line and f"message={run.ids[outcome]}" in line]
+    assert len(lines) == 1
+    assert "conversation=" in lines[0]
 
 
 def test_one_id_follows_a_message_from_the_socket_to_the_reply(run: Run) -> None:
-    told = [line for line in run.output if f"message={run.ids['finished']}" in line]
-    assert [line.split(": ")[1].split()[0] for line in told] == ["accepted", "finished"]
+    lines = [line for line in run.output if f"message={run.ids['finished']}" in line]
+    assert [line.split(": ")[1].split()[0] for line in lines] == ["accepted", "finished"]
 
 
 @pytest.mark.parametrize(("where", "witness"), [("output", "accepted"), ("keys", ":document"), ("answers", "parley_")])

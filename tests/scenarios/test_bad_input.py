@@ -14,7 +14,7 @@ from tasks.local.embedded_redis import EmbeddedRedis
 from tasks.local.processes import wait_until
 from tasks.storage.conversations import reply_id
 from tasks.storage.keys import ConversationKeys, conversation_id
-from tests.support.client import Chat, SeedChat, history, new_token
+from tests.support.client import Chat, LegacyChat, history, new_token
 from tests.support.stack import Stack
 
 ID = "3f0c9a52-7d0e-4a55-9d6e-0d8f3f1b2a01"
@@ -72,10 +72,10 @@ async def test_a_bad_frame_is_refused_and_the_next_good_message_is_answered(stac
     async with Chat(stack.url, token) as chat:
         await chat.next()
         await chat.socket.send(data)
-        refused = await chat.next()
-        assert (refused["type"], refused["code"], refused.get("id")) == ("error", code, id)
-        assert refused["detail"].endswith((".", "!"))
-        assert "cursor" not in refused
+        rejected = await chat.next()
+        assert (rejected["type"], rejected["code"], rejected.get("id")) == ("error", code, id)
+        assert rejected["detail"].endswith((".", "!"))
+        assert "cursor" not in rejected
         good = await chat.send("and this one is good")
         assert (await chat.until("reply.finished"))["message"]["to"] == good
     assert len(await history(stack.url, token)) == 2
@@ -108,8 +108,8 @@ async def test_an_id_that_a_retry_has_used_cannot_name_a_message(stack: Stack) -
         used = await chat.retry(first)
         await chat.until("reply.finished")
         await chat.send("lost?", used)
-        refused = await chat.until("error", "message.accepted")
-        assert (refused["type"], refused["code"], refused["id"]) == ("error", "bad_frame", used)
+        rejected = await chat.until("error", "message.accepted")
+        assert (rejected["type"], rejected["code"], rejected["id"]) == ("error", "bad_frame", used)
         await chat.send("good")
         await chat.until("reply.finished")
 
@@ -122,8 +122,8 @@ async def test_ids_chosen_to_be_taken_for_one_another_cost_no_more_than_others(s
         await chat.retry(first, reply_id(second))
         await chat.until("reply.finished")
         await chat.send("two", second)
-        refused = await chat.until("error", "reply.finished")
-        assert (refused["type"], refused["code"], refused["id"]) == ("error", "bad_frame", second)
+        rejected = await chat.until("error", "reply.finished")
+        assert (rejected["type"], rejected["code"], rejected["id"]) == ("error", "bad_frame", second)
         before = stack.model_stats()["requests"]
         for text in ("three", "four"):
             await chat.send(text)
@@ -137,7 +137,7 @@ async def test_a_frame_over_64_kib_closes_with_1009_and_the_conversation_goes_on
     async with Chat(stack.url, token) as chat:
         await chat.send("before")
         await chat.until("reply.finished")
-    bad = SeedChat(stack.url, token) if older else Chat(stack.url, token)
+    bad = LegacyChat(stack.url, token) if older else Chat(stack.url, token)
     async with bad:
         await bad.socket.send("x" * 65_537)
         await bad.socket.wait_closed()
@@ -202,10 +202,10 @@ async def test_a_stream_socket_with_a_bad_token_and_a_cursor_is_closed_with_4401
 
 
 async def test_an_older_socket_with_a_bad_token_is_refused_at_the_handshake(stack: Stack, bad_token: str) -> None:
-    with pytest.raises(websockets.InvalidStatus) as refused:
-        async with SeedChat(stack.url, bad_token):
+    with pytest.raises(websockets.InvalidStatus) as rejected:
+        async with LegacyChat(stack.url, bad_token):
             pass
-    assert refused.value.response.status_code == 403
+    assert rejected.value.response.status_code == 403
 
 
 @pytest.fixture
@@ -232,7 +232,7 @@ async def test_an_expired_conversation_is_unknown_to_every_call_and_socket(stack
     async with Chat(forgetful, token) as chat:
         assert await chat.closed_with() == 4401
     with pytest.raises(websockets.InvalidStatus):
-        async with SeedChat(forgetful, token):
+        async with LegacyChat(forgetful, token):
             pass
 
 
@@ -248,7 +248,7 @@ def expire(redis: EmbeddedRedis, token: str) -> None:
 
 async def test_a_conversation_that_expires_under_an_open_socket_closes_it_at_the_next_message(stack: Stack) -> None:
     token = await new_token(stack.url)
-    async with Chat(stack.url, token) as chat, SeedChat(stack.url, token) as older:
+    async with Chat(stack.url, token) as chat, LegacyChat(stack.url, token) as older:
         await chat.next()
         expire(stack.redis, token)
         await chat.send("too late")
@@ -288,16 +288,16 @@ async def test_a_stream_socket_from_a_forbidden_origin_is_closed_with_4403(stack
 
 async def test_an_older_socket_from_a_forbidden_origin_is_refused(stack: Stack) -> None:
     token = await new_token(stack.url)
-    with pytest.raises(websockets.InvalidStatus) as refused:
-        async with SeedChat(stack.url, token, origin=FORBIDDEN):
+    with pytest.raises(websockets.InvalidStatus) as rejected:
+        async with LegacyChat(stack.url, token, origin=FORBIDDEN):
             pass
-    assert refused.value.response.status_code == 403
+    assert rejected.value.response.status_code == 403
 
 
 async def test_the_pages_own_origin_and_the_allowed_ones_may_open_sockets(stack: Stack) -> None:
     token = await new_token(stack.url)
     for origin in (stack.url, "http://localhost:3000"):
-        async with Chat(stack.url, token, origin=origin) as chat, SeedChat(stack.url, token, origin=origin) as older:
+        async with Chat(stack.url, token, origin=origin) as chat, LegacyChat(stack.url, token, origin=origin) as older:
             assert (await chat.next())["type"] == "snapshot"
             await older.ask("hello")
 

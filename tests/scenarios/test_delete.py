@@ -7,7 +7,7 @@ from redis import Redis
 
 from tasks.local.processes import wait_until
 from tasks.storage.keys import ConversationKeys, conversation_id
-from tests.support.client import Chat, SeedChat, new_token
+from tests.support.client import Chat, LegacyChat, new_token
 from tests.support.stack import Stack
 
 
@@ -32,7 +32,7 @@ async def test_every_open_socket_is_told_and_closed_and_nobody_comes_back(stack:
     async with Chat(here, token) as late, Chat(here, token, after=one.cursor) as later:
         assert [await late.closed_with(), await later.closed_with()] == [4401, 4401]
     with pytest.raises(websockets.InvalidStatus):
-        async with SeedChat(here, token):
+        async with LegacyChat(here, token):
             pass
 
 
@@ -49,5 +49,5 @@ async def test_a_reply_that_is_being_written_ends_with_its_conversation(stack: S
     keys = ConversationKeys(conversation_id(token))
     with Redis.from_url(stack.redis.url) as client:
         assert not client.exists(keys.document, keys.state, keys.ids, keys.partial)
-        assert client.zscore(keys.open, conversation_id(token)) is None
+        assert client.zscore(keys.pending_index, conversation_id(token)) is None
         assert 0 < client.ttl(keys.events) <= 60

@@ -7,7 +7,7 @@ import httpx
 import pytest
 import websockets
 
-from tests.support.client import PATIENCE, Chat, SeedChat, new_token
+from tests.support.client import PATIENCE, Chat, LegacyChat, new_token
 from tests.support.stack import Stack
 
 
@@ -23,10 +23,10 @@ async def test_too_many_messages_are_refused_with_the_time_to_wait_in_every_proc
                 await one.until("reply.finished")
             for chat in (one, two):
                 id = await chat.send("too much")
-                refused = await chat.until("error")
-                assert (refused["code"], refused["id"]) == ("rate_limited", id)
-                assert 0 < refused["retry_in"] <= 60
-                assert "2 messages a minute" in refused["detail"]
+                rejected = await chat.until("error")
+                assert (rejected["code"], rejected["id"]) == ("rate_limited", id)
+                assert 0 < rejected["retry_in"] <= 60
+                assert "2 messages a minute" in rejected["detail"]
             await other.send("not limited")
             await other.until("reply.finished")
 
@@ -41,7 +41,7 @@ async def test_too_many_sessions_of_one_address_are_answered_with_429(stack: Sta
     assert second.headers["access-control-allow-origin"] == "http://localhost:3000"
 
 
-async def refused(url: str, token: str) -> bool:
+async def rejected(url: str, token: str) -> bool:
     """Whether there is no room for another socket."""
     async with Chat(url, token) as chat:
         try:
@@ -55,7 +55,7 @@ async def check_refused(url: str, token: str) -> None:
     async with Chat(url, token) as more:
         assert await more.closed_with() == 4429
     with pytest.raises(websockets.InvalidStatus):
-        async with SeedChat(url, token):
+        async with LegacyChat(url, token):
             pass
 
 
@@ -70,9 +70,9 @@ async def test_a_socket_too_many_is_closed_with_4429_and_a_closed_one_makes_room
                 await check_refused(url, newcomer)  # one too many of its address
                 await first.send("still served")
                 await first.until("reply.finished")
-            while await refused(url, newcomer):
+            while await rejected(url, newcomer):
                 pass
-        while await refused(url, mine):
+        while await rejected(url, mine):
             pass
 
 
@@ -89,10 +89,10 @@ async def test_sockets_are_counted_over_all_web_processes_and_those_of_a_killed_
     async with Chat(there, mine) as first:
         await first.next()
         await check_refused(here, mine)
-        assert not await refused(here, other)
+        assert not await rejected(here, other)
         own_stack.kill(killed)
         async with asyncio.timeout(PATIENCE):
-            while await refused(here, mine):
+            while await rejected(here, mine):
                 await asyncio.sleep(0.1)
 
 
@@ -101,9 +101,9 @@ async def test_the_limit_of_a_texts_length_is_told_in_the_snapshot_and_held(stac
         async with Chat(url, await new_token(url)) as chat:
             assert (await chat.next())["limits"]["text"] == 5
             await chat.send("123456")
-            refused = await chat.until("error")
-            assert refused["code"] == "too_long"
-            assert "6" in refused["detail"]
+            rejected = await chat.until("error")
+            assert rejected["code"] == "too_long"
+            assert "6" in rejected["detail"]
             await chat.send("12345")
             await chat.until("reply.finished")
 
@@ -120,8 +120,8 @@ async def test_a_full_conversation_says_so_and_stays_readable(stack: Stack) -> N
         async with Chat(url, await new_token(url)) as chat:
             id = await chat.send("one")
             await chat.until("reply.finished")
-            refused = await chat.send("two")
-            assert json.dumps(refused) in json.dumps(error := await chat.until("error"))
+            rejected = await chat.send("two")
+            assert json.dumps(rejected) in json.dumps(error := await chat.until("error"))
             assert "new one" in error["detail"]
             await chat.retry(id)
             await chat.until("reply.finished")

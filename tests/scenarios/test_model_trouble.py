@@ -62,9 +62,9 @@ class Counted(Proxy):
 
     connections = 0
 
-    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _connected(self, reader: asyncio.StreamReader, publisher: asyncio.StreamWriter) -> None:
         self.connections += 1
-        await super()._connected(reader, writer)
+        await super()._connected(reader, publisher)
 
 
 async def test_all_conversations_of_a_worker_share_its_connections_to_the_model(own_stack: Stack) -> None:

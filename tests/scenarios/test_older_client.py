@@ -8,7 +8,7 @@ import httpx
 import pytest
 import websockets
 
-from tests.support.client import Chat, SeedChat, history, new_token
+from tests.support.client import Chat, LegacyChat, history, new_token
 from tests.support.stack import Stack
 
 PAGE = "http://localhost:3000"
@@ -21,7 +21,7 @@ async def http(stack: Stack) -> AsyncIterator[httpx.AsyncClient]:
         yield http
 
 
-async def silent(older: SeedChat) -> None:
+async def silent(older: LegacyChat) -> None:
     """Nothing is on its way to this socket: an answer to one more text is the next thing that comes."""
     assert "no more after this" in await older.ask("no more after this")
 
@@ -83,7 +83,7 @@ async def test_the_history_shows_a_new_session_at_once_through_any_process_and_i
 
 async def test_the_history_names_who_spoke_oldest_first(stack: Stack) -> None:
     token = await new_token(stack.url)
-    async with SeedChat(stack.url, token) as older:
+    async with LegacyChat(stack.url, token) as older:
         replies = [await older.ask(text) for text in ("  first ", "second\nline")]
     messages = await history(stack.url, token)
     assert [m["msg"] for m in messages] == ["Human:   first ", replies[0], "Human: second\nline", replies[1]]
@@ -94,14 +94,14 @@ async def test_the_history_names_who_spoke_oldest_first(stack: Stack) -> None:
 
 async def test_an_answer_in_the_history_is_the_frame_that_was_sent(stack: Stack) -> None:
     token = await new_token(stack.url)
-    async with SeedChat(stack.url, token) as older:
+    async with LegacyChat(stack.url, token) as older:
         await older.send("hello")
         frame = await older.next()
     assert (await history(stack.url, token))[1] == frame
 
 
 async def test_one_frame_for_each_message_in_order_and_nothing_else(stack: Stack) -> None:
-    async with SeedChat(stack.url, await new_token(stack.url)) as older:
+    async with LegacyChat(stack.url, await new_token(stack.url)) as older:
         for text in ("alpha", "beta", "gamma"):
             await older.send(text)
         answers = [await older.next() for _ in range(3)]
@@ -113,7 +113,7 @@ async def test_one_frame_for_each_message_in_order_and_nothing_else(stack: Stack
 async def test_a_text_that_looks_like_a_frame_is_only_a_text(stack: Stack) -> None:
     token = await new_token(stack.url)
     text = '{"type":"reply.stop","to":"3f0c9a52-7d0e-4a55-9d6e-0d8f3f1b2a01"}'
-    async with SeedChat(stack.url, token) as older:
+    async with LegacyChat(stack.url, token) as older:
         assert "reply.stop" in await older.ask(text)
         await silent(older)
     assert (await history(stack.url, token))[0]["msg"] == f"Human: {text}"
@@ -124,7 +124,7 @@ async def test_what_cannot_be_accepted_is_answered_in_words_and_the_next_text_as
     stack: Stack, bad: str | bytes
 ) -> None:
     token = await new_token(stack.url)
-    async with SeedChat(stack.url, token) as older:
+    async with LegacyChat(stack.url, token) as older:
         assert (await older.ask(bad)).endswith((".", "!"))
         assert "good" in await older.ask("good")
         await silent(older)
@@ -133,7 +133,7 @@ async def test_what_cannot_be_accepted_is_answered_in_words_and_the_next_text_as
 
 async def test_a_refusal_waits_for_the_replies_before_it(stack: Stack) -> None:
     stack.pace(rate=100)
-    async with SeedChat(stack.url, await new_token(stack.url)) as older:
+    async with LegacyChat(stack.url, await new_token(stack.url)) as older:
         for text in ("alpha", "", "x" * 5000, "beta", " "):
             await older.send(text)
         answers = [(await older.next())["msg"] for _ in range(5)]
@@ -144,21 +144,21 @@ async def test_a_refusal_waits_for_the_replies_before_it(stack: Stack) -> None:
 
 async def test_a_failure_is_said_as_an_ordinary_message(stack: Stack) -> None:
     stack.fault(mode="status", status=403)
-    async with SeedChat(stack.url, await new_token(stack.url)) as older:
+    async with LegacyChat(stack.url, await new_token(stack.url)) as older:
         assert "HF_TOKEN" in await older.ask("will this work?")
         await silent(older)
 
 
 async def test_a_loading_model_is_only_a_longer_wait(stack: Stack) -> None:
     stack.fault(mode="loading", retry_after=0.1)
-    async with SeedChat(stack.url, await new_token(stack.url)) as older:
+    async with LegacyChat(stack.url, await new_token(stack.url)) as older:
         assert "hello" in await older.ask("hello")
         await silent(older)
 
 
 async def test_a_limit_is_said_as_an_ordinary_message(stack: Stack) -> None:
     with stack.another_web(LIMIT_MESSAGES_PER_MINUTE="1") as url:
-        async with SeedChat(url, await new_token(url)) as older:
+        async with LegacyChat(url, await new_token(url)) as older:
             assert "one" in await older.ask("one")
             assert "messages a minute" in await older.ask("two")
 
@@ -166,9 +166,9 @@ async def test_a_limit_is_said_as_an_ordinary_message(stack: Stack) -> None:
 async def test_a_reply_is_whole_for_every_socket_of_the_session_and_for_no_other(stack: Stack) -> None:
     token = await new_token(stack.url)
     async with (
-        SeedChat(stack.url, token) as one,
-        SeedChat(stack.url, token) as two,
-        SeedChat(stack.url, await new_token(stack.url)) as stranger,
+        LegacyChat(stack.url, token) as one,
+        LegacyChat(stack.url, token) as two,
+        LegacyChat(stack.url, await new_token(stack.url)) as stranger,
     ):
         await one.send("for both")
         assert await one.next() == await two.next()
@@ -178,9 +178,9 @@ async def test_a_reply_is_whole_for_every_socket_of_the_session_and_for_no_other
 async def test_the_socket_that_a_page_drops_at_once_does_not_touch_the_next(stack: Stack) -> None:
     stack.pace(rate=100)
     token = await new_token(stack.url)
-    first = SeedChat(stack.url, token)
+    first = LegacyChat(stack.url, token)
     await first.__aenter__()
-    async with SeedChat(stack.url, token) as second:
+    async with LegacyChat(stack.url, token) as second:
         await first.__aexit__(None, None, None)
         assert "hello" in await second.ask("hello")
         await silent(second)
@@ -193,14 +193,14 @@ async def test_sockets_dropped_within_milliseconds_leave_no_error_in_the_log(sta
 
     async def open_and_drop(token: str) -> None:
         try:
-            async with asyncio.timeout(0.005), SeedChat(stack.url, token):
+            async with asyncio.timeout(0.005), LegacyChat(stack.url, token):
                 pass
         except (TimeoutError, websockets.InvalidStatus):
             pass
 
     for _ in range(10):
         await asyncio.gather(open_and_drop(""), open_and_drop(token))
-    async with SeedChat(stack.url, token) as older:
+    async with LegacyChat(stack.url, token) as older:
         await silent(older)
     said = "\n".join(list(web.lines)[before:])
     assert not re.search("error|exception|traceback|warning", said, re.IGNORECASE), said
@@ -210,10 +210,10 @@ async def test_a_reply_that_was_in_progress_when_its_socket_went_comes_to_the_ne
     stack.pace(rate=20)
     token = await new_token(stack.url)
     async with Chat(stack.url, token) as watcher:
-        async with SeedChat(stack.url, token) as gone:
+        async with LegacyChat(stack.url, token) as gone:
             await gone.send("keep this")
             await watcher.until("reply.delta")
-        async with SeedChat(stack.url, token) as back:
+        async with LegacyChat(stack.url, token) as back:
             stack.pace(rate=400)
             assert "keep this" in (await back.next())["msg"]
             await silent(back)
@@ -223,18 +223,18 @@ async def test_a_reply_that_was_in_progress_when_its_socket_went_comes_to_the_ne
 async def test_a_reply_that_ended_while_no_socket_was_open_is_in_the_history_and_not_sent_again(stack: Stack) -> None:
     token = await new_token(stack.url)
     async with Chat(stack.url, token) as watcher:
-        async with SeedChat(stack.url, token) as gone:
+        async with LegacyChat(stack.url, token) as gone:
             await gone.send("keep this")
             await watcher.until("message.accepted")
         await watcher.until("reply.finished")
     assert "keep this" in (await history(stack.url, token))[1]["msg"]
-    async with SeedChat(stack.url, token) as back:
+    async with LegacyChat(stack.url, token) as back:
         await silent(back)
 
 
 async def test_another_answer_asked_for_by_a_newer_client_is_not_a_second_frame(stack: Stack) -> None:
     token = await new_token(stack.url)
-    async with Chat(stack.url, token) as newer, SeedChat(stack.url, token) as older:
+    async with Chat(stack.url, token) as newer, LegacyChat(stack.url, token) as older:
         id = await newer.send("once")
         await older.next()
         await newer.until("reply.finished")
@@ -245,7 +245,7 @@ async def test_another_answer_asked_for_by_a_newer_client_is_not_a_second_frame(
 
 async def test_what_newer_sockets_see_and_older_ones_say_is_one_conversation(stack: Stack) -> None:
     token = await new_token(stack.url)
-    async with Chat(stack.url, token) as newer, SeedChat(stack.url, token) as older:
+    async with Chat(stack.url, token) as newer, LegacyChat(stack.url, token) as older:
         await newer.next()
         answer = await older.ask("from the older page")
         accepted = await newer.until("message.accepted")
@@ -255,7 +255,7 @@ async def test_what_newer_sockets_see_and_older_ones_say_is_one_conversation(sta
 
 async def test_an_older_socket_closes_quickly_and_is_closed_when_its_conversation_is_deleted(stack: Stack) -> None:
     token = await new_token(stack.url)
-    async with SeedChat(stack.url, token) as older:
+    async with LegacyChat(stack.url, token) as older:
         async with httpx.AsyncClient() as http:
             assert (await http.delete(f"{stack.url}/token", params={"token": token})).status_code == 204
         with pytest.raises(websockets.ConnectionClosed) as closed:

@@ -144,8 +144,8 @@ async def test_a_retry_while_a_reply_runs_is_refused_as_busy_and_the_reply_goes_
         id = await chat.send("say something")
         await chat.until("reply.delta")
         new = await chat.retry(id)
-        refused = await chat.until("error")
-        assert (refused["code"], refused["id"]) == ("busy", new)
+        rejected = await chat.until("error")
+        assert (rejected["code"], rejected["id"]) == ("busy", new)
         assert (await chat.until("reply.finished"))["message"]["finish_reason"] == "stop"
 
 
@@ -159,8 +159,8 @@ async def test_a_retry_for_anything_but_the_last_message_is_refused(stack: Stack
         reply = (await chat.until("reply.finished"))["message"]["id"]
         before = (await newcomer(stack, token))["conversation"]["messages"]
         new = await chat.retry({"older": older, "unknown": str(uuid.uuid4()), "reply": reply}[which])
-        refused = await chat.until("error")
-        assert (refused["code"], refused["id"]) == ("bad_frame", new)
+        rejected = await chat.until("error")
+        assert (rejected["code"], rejected["id"]) == ("bad_frame", new)
         assert (await newcomer(stack, token))["conversation"]["messages"] == before
         await chat.send("still there?")
         await chat.until("reply.finished")

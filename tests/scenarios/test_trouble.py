@@ -4,7 +4,7 @@ import httpx
 import pytest
 import websockets
 
-from tests.support.client import PATIENCE, Chat, SeedChat, history, new_token, replay
+from tests.support.client import PATIENCE, Chat, LegacyChat, history, new_token, replay
 from tests.support.stack import Stack, answers
 
 
@@ -33,7 +33,7 @@ async def test_redis_down_at_start_is_said_on_every_way_and_heals(own_stack: Sta
     async with Chat(url, "A" * 43) as chat:
         assert await chat.closed_with() == 1012
     with pytest.raises(websockets.InvalidStatus):
-        async with SeedChat(url, "A" * 43):
+        async with LegacyChat(url, "A" * 43):
             pass
     own_stack.redis.start()
     own_stack.wait_ready(60)
@@ -49,15 +49,15 @@ async def test_redis_gone_in_mid_reply_is_said_and_everything_goes_on_where_it_w
     own_stack.pace(rate=20)
     url = own_stack.url
     token = await new_token(url)
-    async with Chat(url, token) as chat, SeedChat(url, await new_token(url)) as older:
+    async with Chat(url, token) as chat, LegacyChat(url, await new_token(url)) as older:
         first = await chat.send("the first")
         for _ in range(4):
             await chat.until("reply.delta")
         own_stack.redis.kill()
         await service(chat, "storage_away")
         second = await chat.send("the second")
-        refused = await chat.until("error")
-        assert (refused["code"], refused["id"]) == ("unavailable", second)
+        rejected = await chat.until("error")
+        assert (rejected["code"], rejected["id"]) == ("unavailable", second)
         assert "could not be stored" in await older.ask("and I?")
         own_stack.redis.start()
         assert (await chat.until("reply.finished"))["message"]["to"] == first

@@ -110,14 +110,14 @@ class Chat:
             return closed.rcvd.code if closed.rcvd else 1006
 
 
-class SeedChat:
+class LegacyChat:
     """One socket of the older contract."""
 
     def __init__(self, url: str, token: str, **options: Any) -> None:
         self._address = f"{url.replace('http', 'ws', 1)}/chat?token={token}"
         self._options = {"open_timeout": PATIENCE, **options}
 
-    async def __aenter__(self) -> "SeedChat":
+    async def __aenter__(self) -> "LegacyChat":
         self.socket: ClientConnection = await connect(self._address, max_size=None, max_queue=None, **self._options)
         return self
 

@@ -8,7 +8,7 @@ import psutil
 from tasks.local.processes import Child
 from tasks.monitoring.canary import CANARY
 from tasks.storage.client import RedisClient
-from tasks.storage.keys import SHARDS, ConversationKeys, conversation_id, open_key
+from tasks.storage.keys import SHARDS, ConversationKeys, conversation_id, pending_index_key
 from tests.support.stack import Stack
 
 
@@ -50,13 +50,13 @@ async def leftovers(redis: RedisClient) -> dict[str, Any]:
     """What a quiet system must not have: leases, begun replies, open conversations, waiting messages."""
     left: dict[str, Any] = {}
     for shard in range(SHARDS):
-        if members := await redis.command("ZRANGE", open_key(shard), 0, -1):
-            left[open_key(shard)] = members
+        if members := await redis.command("ZRANGE", pending_index_key(shard), 0, -1):
+            left[pending_index_key(shard)] = members
     for key in await _keys(redis, "parley:*:partial"):
         left[key] = "there"
     states = set(await _keys(redis, "parley:*:state")) - {ConversationKeys(CANARY).state}
     for key in sorted(states):
-        fields = ("pending", "owner", "until", "reply", "retry", "replaces", "phase", "waiting")
+        fields = ("pending", "owner", "lease_expires_at", "reply", "retry", "is_retry", "phase", "waiting")
         values = await redis.command("HMGET", key, *fields)
         held = {name: value for name, value in zip(fields, values, strict=True) if value not in (None, b"0")}
         if held:

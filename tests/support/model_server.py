@@ -44,14 +44,14 @@ class RawServer:
     closed_by_client: asyncio.Event = field(default_factory=asyncio.Event)
     serving: set["asyncio.Task[None]"] = field(default_factory=set)
 
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def serve(self, reader: asyncio.StreamReader, publisher: asyncio.StreamWriter) -> None:
         """One connection."""
         if task := asyncio.current_task():
             self.serving.add(task)
         try:
             self.requests.append(await _request(reader))
-            await self.answers[min(len(self.requests), len(self.answers)) - 1](writer)
-            if not writer.is_closing():
+            await self.answers[min(len(self.requests), len(self.answers)) - 1](publisher)
+            if not publisher.is_closing():
                 await reader.read()
                 self.closed_by_client.set()
         except (ConnectionError, asyncio.IncompleteReadError):
@@ -59,7 +59,7 @@ class RawServer:
         except asyncio.CancelledError:
             pass  # the test is over; asyncio's streams report a cancelled server task as an error
         finally:
-            writer.close()
+            publisher.close()
 
 
 async def _request(reader: asyncio.StreamReader) -> bytes:
@@ -87,12 +87,12 @@ async def raw_server(*answers: Behaviour, tls: ssl.SSLContext | None = None) -> 
 def sends(*pieces: bytes, then: str = "close") -> Behaviour:
     """Sends `pieces` and closes the connection, or keeps it open in silence with then="wait"."""
 
-    async def behave(writer: asyncio.StreamWriter) -> None:
+    async def behave(publisher: asyncio.StreamWriter) -> None:
         for piece in pieces:
-            writer.write(piece)
-            await writer.drain()
+            publisher.write(piece)
+            await publisher.drain()
         if then == "close":
-            writer.close()
+            publisher.close()
 
     return behave
 

@@ -39,8 +39,8 @@ class Proxy:
 
     def cut(self) -> int:
         """Break every connection, without a goodbye; returns how many."""
-        for writer in list(self._writers):
-            writer.transport.abort()
+        for publisher in list(self._writers):
+            publisher.transport.abort()
         return len(self._writers)
 
     async def stall(self, seconds: float) -> None:
@@ -55,43 +55,43 @@ class Proxy:
         await asyncio.sleep(seconds)
         self.delay = 0.0
 
-    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _connected(self, reader: asyncio.StreamReader, publisher: asyncio.StreamWriter) -> None:
         """One connection, up to its end; that is no error, also if we are told to end it."""
         task = asyncio.current_task()
         assert task
         self._serving.add(task)
         try:
-            async with self._ended(writer):
+            async with self._ended(publisher):
                 if not self.refusing:
                     there, back = await asyncio.open_connection("127.0.0.1", self._target)
                     async with self._ended(back):
-                        await self._pass_on_both(reader, writer, there, back)
+                        await self._pass_on_both(reader, publisher, there, back)
         except (OSError, asyncio.CancelledError):
             return
         finally:
             self._serving.discard(task)
 
     @contextlib.asynccontextmanager
-    async def _ended(self, writer: asyncio.StreamWriter) -> AsyncIterator[None]:
+    async def _ended(self, publisher: asyncio.StreamWriter) -> AsyncIterator[None]:
         """One end of a connection; nothing of it is left after the block."""
-        self._writers.add(writer)
+        self._writers.add(publisher)
         try:
             yield
         finally:
-            self._writers.discard(writer)
-            writer.transport.abort()
+            self._writers.discard(publisher)
+            publisher.transport.abort()
             with contextlib.suppress(OSError):
-                await writer.wait_closed()
+                await publisher.wait_closed()
 
     async def _pass_on_both(
         self,
         reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
+        publisher: asyncio.StreamWriter,
         there: asyncio.StreamReader,
         back: asyncio.StreamWriter,
     ) -> None:
         """When one way ends, so does the other."""
-        ways = [asyncio.create_task(self._pass_on(*way)) for way in ((reader, back), (there, writer))]
+        ways = [asyncio.create_task(self._pass_on(*way)) for way in ((reader, back), (there, publisher))]
         try:
             await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -99,12 +99,12 @@ class Proxy:
                 way.cancel()
             await asyncio.gather(*ways, return_exceptions=True)
 
-    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _pass_on(self, reader: asyncio.StreamReader, publisher: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError, RuntimeError):  # uvloop raises the latter once it is closed
             while data := await reader.read(CHUNK):
                 if self.delay:
                     await asyncio.sleep(self.delay)
                 await self._flowing.wait()
                 self.bytes += len(data)
-                writer.write(data)
-                await writer.drain()
+                publisher.write(data)
+                await publisher.drain()

@@ -14,7 +14,7 @@ from tasks.storage.client import RedisClient
 from tasks.storage.conversations import Message, View
 from tasks.storage.keys import ConversationKeys, conversation_id
 from tasks.worker.lease import Lease, Turn
-from tasks.worker.publisher import Strand, Writer
+from tasks.worker.publisher import Publisher, ReplyBuffer
 
 #: Long enough for every test, in seconds.
 TTL = 600
@@ -29,13 +29,13 @@ class Steps:
         self.token = secrets.token_urlsafe(32)
         self.id = conversation_id(self.token)
         self.keys = ConversationKeys(self.id)
-        self.writer = Writer(redis)
+        self.publisher = Publisher(redis)
         self._worker: Lease | None = None
-        self._strands: dict[tuple[str, str], Strand] = {}
+        self._buffers: dict[tuple[str, str], ReplyBuffer] = {}
 
     async def __aenter__(self) -> "Steps":
         await conversations.create(self.redis, self.token, self.name, TTL)
-        self._running = asyncio.create_task(self.writer.run())
+        self._running = asyncio.create_task(self.publisher.run())
         return self
 
     async def __aexit__(
@@ -90,20 +90,20 @@ class Steps:
 
     async def write(self, lease: Lease, turn: Turn, *texts: str) -> None:
         """A worker shows some words of a reply, each in an event of its own. Raises LeaseLost."""
-        strand = self.strand(lease, turn)
+        buffer = self.buffer(lease, turn)
         for text in texts:
-            self.writer.write(strand, text)
-            await self.writer.drain(strand)
+            self.publisher.write(buffer, text)
+            await self.publisher.drain(buffer)
 
-    def strand(self, lease: Lease, turn: Turn) -> Strand:
+    def buffer(self, lease: Lease, turn: Turn) -> ReplyBuffer:
         """A worker's way of writing a reply, one for each lease and reply."""
-        return self._strands.setdefault((lease.owner, turn.reply), Strand(lease, turn.reply))
+        return self._buffers.setdefault((lease.owner, turn.reply), ReplyBuffer(lease, turn.reply))
 
     async def pause(self, lease: Lease, turn: Turn, reason: str = "model_loading", until: float = 2e9) -> None:
         """A worker says that a reply waits."""
-        strand = self.strand(lease, turn)
-        self.writer.pause(strand, reason, 1.5, until)
-        await self.writer.drain(strand)
+        buffer = self.buffer(lease, turn)
+        self.publisher.pause(buffer, reason, 1.5, until)
+        await self.publisher.drain(buffer)
 
     async def answer(self, *texts: str, finish_reason: str = "stop") -> Turn:
         """A worker answers the next message whole."""
@@ -128,7 +128,7 @@ class Steps:
 
     async def look(self) -> View:
         """The conversation as a snapshot has it."""
-        return await conversations.look(self.redis, self.id, TTL)
+        return await conversations.load(self.redis, self.id, TTL)
 
     async def messages(self) -> list[Message]:
         """The document's messages."""

@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 from starlette.websockets import WebSocketDisconnect
 
 from api.sessions import conversation_of
-from api.state import Services
+from api.state import AppState
 from api.ws.stream import Socket
 from tasks.local.processes import ROOT
 from tasks.settings import load_settings
@@ -85,15 +85,15 @@ class Wire:
 
 async def acknowledge(token: str, id: str, lines: Lines) -> int:
     """Serve one socket until its message is acknowledged; returns the lines that took."""
-    services = Services(load_settings())
-    await services.start()
+    state = AppState(load_settings())
+    await state.start()
     wire: Any = Wire(id, lines)
     try:
-        await Socket(wire, services, conversation_of(token), "127.0.0.1").run(None)
+        await Socket(wire, state, conversation_of(token), "127.0.0.1").run(None)
     except WebSocketDisconnect:
         return lines.passed
     finally:
-        await services.stop()
+        await state.stop()
     raise AssertionError("the socket ended by itself")
 
 

@@ -13,7 +13,7 @@ import redis
 from dramatiq import worker as dramatiq_worker
 
 from api import messages
-from api.state import Services
+from api.state import AppState
 from tasks.broker import ACTOR, QUEUE, QUEUE_KEY, WaitingBroker, enqueue_commands
 from tasks.local.embedded_redis import EmbeddedRedis
 from tasks.local.processes import environment
@@ -22,7 +22,7 @@ from tasks.settings import Settings
 from tasks.storage import conversations
 from tasks.storage.keys import conversation_id
 from tasks.worker.lease import Lease
-from tasks.worker.runtime import Answering
+from tasks.worker.runtime import WorkerRuntime
 
 TOKEN = "a-conversation-of-a-test"  # noqa: S105
 TTL = 600
@@ -37,12 +37,12 @@ def url(real_redis: EmbeddedRedis) -> str:
 
 
 @pytest.fixture
-async def services(url: str) -> AsyncIterator[Services]:
+async def state(url: str) -> AsyncIterator[AppState]:
     """What a web process shares."""
-    services = Services(Settings(redis_url=url))
-    await services.start()
-    yield services
-    await services.stop()
+    state = AppState(Settings(redis_url=url))
+    await state.start()
+    yield state
+    await state.stop()
 
 
 def task_named(name: str, loop: asyncio.AbstractEventLoop | None = None) -> asyncio.Task[object] | None:
@@ -62,23 +62,23 @@ async def killed_and_back(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["the tail", "the watch", "the canary"])
-async def test_a_web_process_goes_on_when_one_of_its_tasks_is_killed(services: Services, name: str) -> None:
-    await conversations.create(services.redis, TOKEN, "Ada", TTL)
+async def test_a_web_process_goes_on_when_one_of_its_tasks_is_killed(state: AppState, name: str) -> None:
+    await conversations.create(state.redis, TOKEN, "Ada", TTL)
     conversation = conversation_id(TOKEN)
-    reader = services.tail.join(conversation)
-    services.tail.begin(conversation, reader, "0-0", busy=False)
+    reader = state.tail.join(conversation)
+    state.tail.begin(conversation, reader, "0-0", busy=False)
     await killed_and_back(name)
-    await messages.accept(services.redis, conversation, "0b0e7d1c-1111-4222-8333-444455556666", "Hello", TTL)
+    await messages.accept(state.redis, conversation, "0b0e7d1c-1111-4222-8333-444455556666", "Hello", TTL)
     async with asyncio.timeout(10):
         frames = await anext(aiter(reader))
     assert "message.accepted" in frames[0]
 
 
 @pytest.fixture
-def answering(url: str) -> Iterator[Answering]:
+def runtime(url: str) -> Iterator[WorkerRuntime]:
     """What a worker process answers with; its story says one word."""
 
-    async def story(answering: Answering, lease: Lease) -> None:
+    async def story(runtime: WorkerRuntime, lease: Lease) -> None:
         turn = await lease.next_turn()
         assert turn
         assert await lease.start(turn)
@@ -86,45 +86,45 @@ def answering(url: str) -> Iterator[Answering]:
         answered.set()
 
     answered = threading.Event()
-    answering = Answering(Settings(redis_url=url), story)
-    answering.answered = answered  # type: ignore[attr-defined]
-    answering.start()
-    yield answering
-    answering.stop()
+    runtime = WorkerRuntime(Settings(redis_url=url), story)
+    runtime.answered = answered  # type: ignore[attr-defined]
+    runtime.start()
+    yield runtime
+    runtime.stop()
 
 
 @pytest.mark.parametrize("name", ["the writer", "the beat"])
-def test_a_worker_goes_on_when_one_of_its_tasks_is_killed(answering: Answering, name: str) -> None:
-    asyncio.run_coroutine_threadsafe(killed_and_back(name), answering.loop).result(20)
+def test_a_worker_goes_on_when_one_of_its_tasks_is_killed(runtime: WorkerRuntime, name: str) -> None:
+    asyncio.run_coroutine_threadsafe(killed_and_back(name), runtime.loop).result(20)
 
     async def ask() -> None:
-        await conversations.create(answering.redis, TOKEN, "Ada", TTL)
+        await conversations.create(runtime.redis, TOKEN, "Ada", TTL)
         id = "0b0e7d1c-1111-4222-8333-444455556666"
-        await messages.accept(answering.redis, conversation_id(TOKEN), id, "Hello", TTL)
+        await messages.accept(runtime.redis, conversation_id(TOKEN), id, "Hello", TTL)
 
-    asyncio.run_coroutine_threadsafe(ask(), answering.loop).result(20)
-    assert answering.places.wait(10)
-    answering.begin(conversation_id(TOKEN))
-    assert answering.answered.wait(10)  # type: ignore[attr-defined]
+    asyncio.run_coroutine_threadsafe(ask(), runtime.loop).result(20)
+    assert runtime.places.wait(10)
+    runtime.begin(conversation_id(TOKEN))
+    assert runtime.answered.wait(10)  # type: ignore[attr-defined]
 
 
 def test_a_message_that_comes_while_a_worker_hands_over_is_handed_over_too(url: str) -> None:
     begun = threading.Event()
 
-    async def story(answering: Answering, lease: Lease) -> None:
+    async def story(runtime: WorkerRuntime, lease: Lease) -> None:
         try:
             begun.set()
             await asyncio.Event().wait()
         finally:
             # Dramatiq's threads go on with what they have.
             if lease.conversation == conversation_id("first"):
-                answering._begin(conversation_id("second"))
+                runtime._begin(conversation_id("second"))
 
-    answering = Answering(Settings(redis_url=url), story)
-    answering.start()
-    answering.begin(conversation_id("first"))
+    runtime = WorkerRuntime(Settings(redis_url=url), story)
+    runtime.start()
+    runtime.begin(conversation_id("first"))
     assert begun.wait(60)
-    answering.stop()
+    runtime.stop()
     with redis.Redis.from_url(url) as client:
         queued = [json.loads(message)["args"] for message in client.hvals(f"{QUEUE_KEY}.msgs")]
     assert sorted(queued) == sorted([[conversation_id("first")], [conversation_id("second")]])

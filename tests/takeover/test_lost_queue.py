@@ -13,7 +13,7 @@ def lose_queue(stack: Stack, conversation: str) -> None:
     """The queue is empty, and more time goes by than a message ever waits before somebody looks."""
     with redis.Redis.from_url(stack.redis.url) as client:
         client.delete(QUEUE_KEY, f"{QUEUE_KEY}.msgs")
-        client.zadd(ConversationKeys(conversation).open, {conversation: 1})
+        client.zadd(ConversationKeys(conversation).pending_index, {conversation: 1})
 
 
 def places(stack: Stack, conversation: str) -> int:

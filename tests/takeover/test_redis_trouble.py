@@ -128,8 +128,8 @@ async def test_what_is_said_while_redis_is_gone_is_refused_and_can_be_sent_again
         await chat.until("snapshot")
         cut_power(running)
         id = await chat.send("Are you there?")
-        refused = await chat.until("error")
-        assert (refused["code"], refused["id"]) == ("unavailable", id)
+        rejected = await chat.until("error")
+        assert (rejected["code"], rejected["id"]) == ("unavailable", id)
         await asyncio.to_thread(running.redis.start)
         await chat.send("Are you there?", id)
         while (frame := await chat.until("error", "reply.finished"))["type"] == "error":

@@ -114,8 +114,8 @@ async def gone_within_the_promise(child: Child, *signals: str) -> None:
 async def test_a_worker_told_to_go_hands_its_reply_over_at_once(running: Stack, signals: tuple[str, ...]) -> None:
     async with Chat(running.url, token := await new_token(running.url)) as chat:
         await begun_slowly(running, chat)
-        writer = await writer_of(running, token)
-        went = asyncio.create_task(gone_within_the_promise(writer, *signals))
+        publisher = await writer_of(running, token)
+        went = asyncio.create_task(gone_within_the_promise(publisher, *signals))
         pause = await longest_pause(chat)
         await went
         assert pause < 4, "waited for a lease instead of being handed over"

@@ -1,9 +1,9 @@
--- Accepts a person's message: into the document, the stream and the index of open conversations, at once.
--- KEYS document, events, state, ids, partial, open
+-- Accepts a person's message: into the document, the stream and the index of pending conversations, at once.
+-- KEYS document, events, state, ids, partial, pending_index
 -- ARGV conversation, message id, message (JSON), event, ttl (s), patience (ms) before a sweep looks,
 --      messages that fit (0: any number), id that its reply will have
 -- Returns {"gone"}, {"known", cursor}, {"taken"}, {"full"} or {"accepted", cursor}.
-local document, events, state, ids, partial, open = unpack(KEYS)
+local document, events, state, ids, partial, pending_index = unpack(KEYS)
 local conversation, id, message, event, ttl, patience, most, reply = unpack(ARGV)
 
 if redis.call('EXISTS', document) == 0 then
@@ -27,15 +27,15 @@ end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 redis.call('JSON.ARRAPPEND', document, '$.messages', message)
-local cursor, news = append(conversation, events, event)
-ring(news)
+local cursor, notification = append(conversation, events, event)
+notify(notification)
 redis.call('HSET', ids, id, cursor, reply, 'reply')
 redis.call('HINCRBY', state, 'count', 1)
 if redis.call('HINCRBY', state, 'pending', 1) == 1 then
-  redis.call('HSET', state, 'since', now)
+  redis.call('HSET', state, 'pending_since', now)
   redis.call('HDEL', state, 'failed')
 end
-redis.call('ZADD', open, 'NX', now + patience, conversation)
+redis.call('ZADD', pending_index, 'NX', now + patience, conversation)
 for _, key in ipairs({document, events, state, ids, partial}) do
   redis.call('EXPIRE', key, ttl)
 end

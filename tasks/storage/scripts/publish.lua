@@ -24,8 +24,8 @@ for i = 1, #KEYS / 3 do
     end
   end
   if ok and fresh then
-    local _, news = append(ARGV[a], events, event)
-    all[#all + 1] = news
+    local _, notification = append(ARGV[a], events, event)
+    all[#all + 1] = notification
     if waiting == '-' then
       redis.call('HSET', state, 'phase', 'writing')
       redis.call('HDEL', state, 'waiting')
@@ -36,6 +36,6 @@ for i = 1, #KEYS / 3 do
   result[i] = ok and 1 or 0
 end
 if #all > 0 then
-  ring(table.concat(all, '\n'))
+  notify(table.concat(all, '\n'))
 end
 return result

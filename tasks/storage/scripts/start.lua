@@ -5,7 +5,7 @@
 local document, events, state, ids = unpack(KEYS)
 local conversation, owner, reply, to, event = unpack(ARGV)
 
-local s = redis.call('HMGET', state, 'owner', 'reply', 'failed', 'count', 'pending', 'replaces')
+local s = redis.call('HMGET', state, 'owner', 'reply', 'failed', 'count', 'pending', 'is_retry')
 if s[1] ~= owner then
   return 0
 end
@@ -26,8 +26,8 @@ end
 redis.call('HSET', state, 'reply', reply, 'phase', 'writing')
 -- Once a reply is enough: it brings some hundred events, and none of its own writes has to count them.
 redis.call('XTRIM', events, 'MAXLEN', '~', '2000')
-local _, news = append(conversation, events, event)
-ring(news)
+local _, notification = append(conversation, events, event)
+notify(notification)
 -- The stream of a quiet conversation is gone and begins anew here; it must not outlive the rest.
 redis.call('EXPIRE', events, redis.call('TTL', state))
 return 1

@@ -8,14 +8,14 @@ from contextlib import AsyncExitStack, suppress
 import pytest
 
 from api.access import connection_limits as open_sockets
-from api.access.connection_limits import ALL, OpenSockets, TooManySockets
-from tasks.errors import StorageAway
+from api.access.connection_limits import ALL, ConnectionLimits, TooManyConnections
+from tasks.errors import StorageUnavailable
 from tasks.settings import Settings
 from tasks.storage.client import RedisClient
 from tasks.storage.keys import ALIVE, SOCKETS
 
 #: Starts a process that beats, under a name; two sockets may be open of a session, three of an address.
-Starting = Callable[[str], Awaitable[OpenSockets]]
+Starting = Callable[[str], Awaitable[ConnectionLimits]]
 
 PATIENCE = 10.0
 
@@ -26,9 +26,9 @@ async def started(redis: RedisClient) -> AsyncIterator[Starting]:
     settings = Settings(limit_sockets_per_session=2, limit_sockets_per_address=3)
     tasks: list[asyncio.Task[None]] = []
 
-    async def start(name: str) -> OpenSockets:
+    async def start(name: str) -> ConnectionLimits:
         await redis.command("ZADD", ALIVE, int(time.time() * 1000), name)
-        sockets = OpenSockets(settings, redis, name)
+        sockets = ConnectionLimits(settings, redis, name)
         tasks.append(asyncio.create_task(sockets.run()))
         return sockets
 
@@ -46,16 +46,16 @@ async def closing() -> AsyncIterator[AsyncExitStack]:
         yield stack
 
 
-async def comes_in(sockets: OpenSockets, session: str, address: str, until: AsyncExitStack) -> bool:
+async def comes_in(sockets: ConnectionLimits, session: str, address: str, until: AsyncExitStack) -> bool:
     """Whether there is room for one more socket, which then stays open."""
     try:
-        await until.enter_async_context(sockets.one_more(session, address))
-    except TooManySockets:
+        await until.enter_async_context(sockets.slot(session, address))
+    except TooManyConnections:
         return False
     return True
 
 
-async def told(redis: RedisClient, process: str, expected: dict[str, int]) -> None:
+async def reply_metrics(redis: RedisClient, process: str, expected: dict[str, int]) -> None:
     """Wait until this is what others know of a process."""
     async with asyncio.timeout(PATIENCE):
         while True:
@@ -75,9 +75,9 @@ async def test_a_session_has_so_many_sockets_in_all_processes_together(
         assert not await comes_in(here, "s", "b", closing)
         assert not await comes_in(there, "s", "b", closing)
         assert await comes_in(here, "other", "a", closing)
-    await told(redis, "web:2", {})
+    await reply_metrics(redis, "web:2", {})
     assert await comes_in(here, "s", "b", closing)
-    await told(redis, "web:1", {ALL: 3, "session s": 2, "session other": 1, "address a": 2, "address b": 1})
+    await reply_metrics(redis, "web:1", {ALL: 3, "session s": 2, "session other": 1, "address a": 2, "address b": 1})
 
 
 async def test_an_address_has_so_many_sockets_in_all_processes_together(
@@ -114,8 +114,8 @@ async def test_one_that_was_refused_here_or_there_leaves_nothing_behind(
         assert await comes_in(here, "s", "a", closing)
     assert not await comes_in(here, "s", "b", closing)
     assert not await comes_in(there, "s", "b", closing)
-    await told(redis, "web:1", {ALL: 2, "session s": 2, "address a": 2})
-    await told(redis, "web:2", {})
+    await reply_metrics(redis, "web:1", {ALL: 2, "session s": 2, "address a": 2})
+    await reply_metrics(redis, "web:2", {})
 
 
 async def test_who_is_one_too_many_here_does_not_stand_in_line_at_a_slow_redis(
@@ -124,17 +124,17 @@ async def test_who_is_one_too_many_here_does_not_stand_in_line_at_a_slow_redis(
     here = await started("web:1")
     for _ in range(2):
         assert await comes_in(here, "s", "a", closing)
-    answering = asyncio.Event()
+    runtime = asyncio.Event()
 
     async def slowly(*command: object) -> bool:
-        return await answering.wait()
+        return await runtime.wait()
 
     with monkeypatch.context() as patch:
         patch.setattr(redis, "command", slowly)
         other = asyncio.create_task(comes_in(here, "other", "a", closing))
         await asyncio.sleep(0)
         assert not await comes_in(here, "s", "b", closing)
-        answering.set()
+        runtime.set()
         assert await other
 
 
@@ -145,13 +145,13 @@ async def test_an_answer_that_was_lost_is_put_right(
 
     async def done_but_not_said(*command: object) -> None:
         await RedisClient.command(redis, *command)
-        raise StorageAway("Redis cannot be reached.")
+        raise StorageUnavailable("Redis cannot be reached.")
 
     with monkeypatch.context() as patch:
         patch.setattr(redis, "command", done_but_not_said)
-        with pytest.raises(StorageAway):
+        with pytest.raises(StorageUnavailable):
             await comes_in(here, "s", "a", closing)
-    await told(redis, "web:1", {})
+    await reply_metrics(redis, "web:1", {})
 
 
 async def test_what_redis_forgot_is_told_again(
@@ -161,7 +161,7 @@ async def test_what_redis_forgot_is_told_again(
     here = await started("web:1")
     assert await comes_in(here, "s", "a", closing)
     await redis.command("DEL", SOCKETS + "web:1")
-    await told(redis, "web:1", {ALL: 1, "session s": 1, "address a": 1})
+    await reply_metrics(redis, "web:1", {ALL: 1, "session s": 1, "address a": 1})
 
 
 async def test_who_leaves_takes_everything_along(
@@ -170,10 +170,10 @@ async def test_who_leaves_takes_everything_along(
     here = await started("web:1")
     assert await comes_in(here, "s", "a", closing)
     await here.leave()
-    await told(redis, "web:1", {})
+    await reply_metrics(redis, "web:1", {})
 
 
 async def test_zero_is_no_limit(redis: RedisClient, closing: AsyncExitStack) -> None:
     settings = Settings(limit_sockets_per_session=0, limit_sockets_per_address=0)
-    here = OpenSockets(settings, redis, "web:1")
+    here = ConnectionLimits(settings, redis, "web:1")
     assert all([await comes_in(here, "s", "a", closing) for _ in range(200)])

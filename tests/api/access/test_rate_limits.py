@@ -4,23 +4,23 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
-from api.access.rate_limits import Limits
-from api.ws.frames import Refused
+from api.access.rate_limits import RateLimits
+from api.ws.frames import FrameRejected
 from tasks.settings import Settings
 from tasks.storage.client import RedisClient
 
 #: Makes limits with everything off that is not named.
-Making = Callable[..., Limits]
+Making = Callable[..., RateLimits]
 
 
 @pytest.fixture
 async def limits(redis: RedisClient, redis_url: str) -> AsyncIterator[Making]:
     """Limits that count in an empty Redis."""
     off = {name: 0 for name in Settings.model_fields if name.startswith("limit_")}
-    made: list[Limits] = []
+    made: list[RateLimits] = []
 
-    def make(**settings: int) -> Limits:
-        made.append(Limits(Settings(redis_url=redis_url, **(off | settings))))  # type: ignore[arg-type]
+    def make(**settings: int) -> RateLimits:
+        made.append(RateLimits(Settings(redis_url=redis_url, **(off | settings))))  # type: ignore[arg-type]
         return made[-1]
 
     yield make
@@ -32,18 +32,18 @@ async def test_messages_are_counted_by_session(limits: Making) -> None:
     some = limits(limit_messages_per_minute=2)
     for _ in range(2):
         await some.message("c1", "a", queued=0)
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(FrameRejected) as rejected:
         await some.message("c1", "a", queued=0, id="m")
-    assert (refused.value.code, refused.value.id) == ("rate_limited", "m")
-    assert refused.value.retry_in
-    assert 0 < refused.value.retry_in <= 60
+    assert (rejected.value.code, rejected.value.id) == ("rate_limited", "m")
+    assert rejected.value.retry_in
+    assert 0 < rejected.value.retry_in <= 60
     await some.message("c2", "a", queued=0)
 
 
 async def test_messages_are_counted_by_address(limits: Making) -> None:
     some = limits(limit_messages_per_address=1)
     await some.message("c1", "a", queued=0)
-    with pytest.raises(Refused):
+    with pytest.raises(FrameRejected):
         await some.message("c2", "a", queued=0)
     await some.message("c3", "b", queued=0)
 
@@ -51,9 +51,9 @@ async def test_messages_are_counted_by_address(limits: Making) -> None:
 async def test_when_too_many_wait_nobody_else_may(limits: Making) -> None:
     some = limits(limit_waiting=3)
     await some.message("c1", "a", queued=2)
-    with pytest.raises(Refused, match="many people") as refused:
+    with pytest.raises(FrameRejected, match="many people") as rejected:
         await some.message("c1", "a", queued=3)
-    assert refused.value.retry_in
+    assert rejected.value.retry_in
 
 
 async def test_sessions_are_counted_by_address(limits: Making) -> None:

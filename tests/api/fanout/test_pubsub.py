@@ -6,10 +6,10 @@ from contextlib import aclosing
 import pytest
 
 from api.fanout import pubsub as bell_module
-from api.fanout.pubsub import Bell
+from api.fanout.pubsub import EventListener
 from tasks.errors import StorageError
 from tasks.storage.client import RedisClient
-from tasks.storage.keys import BELL
+from tasks.storage.keys import EVENT_CHANNEL
 
 CONFIRMED = b"*3\r\n$9\r\nsubscribe\r\n$11\r\nparley:bell\r\n:1\r\n"
 
@@ -27,52 +27,52 @@ async def pings(redis: RedisClient) -> int:
 
 
 async def test_what_rings_after_the_first_piece_is_heard_in_order(redis_url: str, redis: RedisClient) -> None:
-    async with aclosing(Bell(redis_url).listen()) as pieces:
+    async with aclosing(EventListener(redis_url).listen()) as pieces:
         assert await anext(pieces) == b""
         for number in range(100):
-            await redis.command("PUBLISH", BELL, f"{number}")
+            await redis.command("PUBLISH", EVENT_CHANNEL, f"{number}")
         assert [await anext(pieces) for _ in range(100)] == [b"%d" % number for number in range(100)]
 
 
 @pytest.mark.parametrize("redis_url", ["real_redis"], indirect=True)
 async def test_a_redis_that_only_has_nothing_to_say_is_listened_to_further(redis_url: str, redis: RedisClient) -> None:
-    async with aclosing(Bell(redis_url).listen()) as pieces:
+    async with aclosing(EventListener(redis_url).listen()) as pieces:
         assert await anext(pieces) == b""
         before, next_piece = await pings(redis), asyncio.ensure_future(anext(pieces))
         async with asyncio.timeout(60):
             while await pings(redis) < before + 5:
                 await asyncio.sleep(0.01)
-        await redis.command("PUBLISH", BELL, "at last")
+        await redis.command("PUBLISH", EVENT_CHANNEL, "at last")
         assert await next_piece == b"at last"
 
 
 async def test_a_redis_that_answers_no_more_is_an_error_and_not_waited_for() -> None:
-    async def mute(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def mute(reader: asyncio.StreamReader, publisher: asyncio.StreamWriter) -> None:
         # What redis-py says of itself comes first.
         while b"SUBSCRIBE" not in (asked := await reader.read(65_536)):
             assert asked
-            writer.write(b"+OK\r\n" * asked.count(b"SETINFO"))
-        writer.write(CONFIRMED)
+            publisher.write(b"+OK\r\n" * asked.count(b"SETINFO"))
+        publisher.write(CONFIRMED)
         await reader.read()
-        writer.close()
+        publisher.close()
 
     async with await asyncio.start_server(mute, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
-        async with asyncio.timeout(60), aclosing(Bell(f"redis://127.0.0.1:{port}/0").listen()) as pieces:
+        async with asyncio.timeout(60), aclosing(EventListener(f"redis://127.0.0.1:{port}/0").listen()) as pieces:
             assert await anext(pieces) == b""
             with pytest.raises(StorageError):
                 await anext(pieces)
 
 
 async def test_after_a_failure_it_listens_anew(redis_url: str, redis: RedisClient) -> None:
-    bell = Bell(redis_url)
+    listener = EventListener(redis_url)
     for _ in range(2):
-        async with aclosing(bell.listen()) as pieces:
+        async with aclosing(listener.listen()) as pieces:
             assert await anext(pieces) == b""
-            await redis.command("PUBLISH", BELL, "here")
+            await redis.command("PUBLISH", EVENT_CHANNEL, "here")
             assert await anext(pieces) == b"here"
             waiting = asyncio.ensure_future(anext(pieces))
             await asyncio.sleep(0)
-            await bell.aclose()
+            await listener.aclose()
             with pytest.raises(StorageError):
                 await waiting

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from api.fanout import tail as tail_module
-from api.fanout.tail import COUNT, MOST_BEHIND, Behind, Resync, Subscription, Tail, parse_cursor
+from api.fanout.tail import COUNT, MAX_BACKLOG, Resync, SlowConsumer, Subscription, Tail, parse_cursor
 from tasks.local.embedded_redis import EmbeddedRedis
 from tasks.local.processes import wait_until
 from tasks.storage import events
@@ -72,12 +72,12 @@ async def test_two_readers_that_join_at_different_times_get_the_same_from_then_o
         await steps.write(lease, turn, "one", "two")
         seen = await read(early, "two")
         late = await follow(tail, steps)
-        behind = await follow(tail, steps, seen[0]["cursor"], busy=True)
+        too_slow = await follow(tail, steps, seen[0]["cursor"], busy=True)
         await steps.write(lease, turn, "three")
         await lease.finish(turn, "stop")
         end = await read(early, "reply.finished")
         assert await read(late, "reply.finished") == end
-        assert await read(behind, "reply.finished") == seen[1:] + end
+        assert await read(too_slow, "reply.finished") == seen[1:] + end
 
 
 async def test_conversations_are_kept_apart(tail: Tail, redis: RedisClient) -> None:
@@ -251,14 +251,14 @@ async def test_what_nobody_rang_for_is_found_while_a_reply_is_due(tail: Tail, re
 async def test_a_reader_that_falls_too_far_behind_is_sent_away(redis: RedisClient) -> None:
     reader = Subscription()
     called: list[int] = []
-    reader.on_behind = lambda: called.append(1)
-    for _ in range(MOST_BEHIND // 1000):
+    reader.on_too_slow = lambda: called.append(1)
+    for _ in range(MAX_BACKLOG // 1000):
         reader.push("x" * 1000)
-    assert not reader.behind
+    assert not reader.too_slow
     reader.push("x" * 1000)
-    assert reader.behind
+    assert reader.too_slow
     assert called
-    with pytest.raises(Behind):
+    with pytest.raises(SlowConsumer):
         async for _ in reader:
             pass
 
@@ -266,12 +266,12 @@ async def test_a_reader_that_falls_too_far_behind_is_sent_away(redis: RedisClien
 async def test_a_reader_that_keeps_up_may_read_without_end() -> None:
     reader = Subscription()
     for _ in range(3):
-        for _ in range(MOST_BEHIND // 1000):
+        for _ in range(MAX_BACKLOG // 1000):
             reader.push("x" * 1000)
         async for frames in reader:
-            assert len(frames) == MOST_BEHIND // 1000
+            assert len(frames) == MAX_BACKLOG // 1000
             break
-    assert not reader.behind
+    assert not reader.too_slow
 
 
 async def test_a_frame_goes_straight_to_who_has_got_all_before_it_and_overtakes_nothing() -> None:

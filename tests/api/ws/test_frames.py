@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from api.ws.frames import (
+    FrameRejected,
     MessageSend,
-    Refused,
     ReplyRetry,
     ReplyStop,
     check_frame,
@@ -19,7 +19,7 @@ from api.ws.frames import (
 from tasks.storage.conversations import Progress, View
 
 ID = "3f0c9a52-7d0e-4a55-9d6e-0d8f3f1b2a01"
-IDLE = Progress(0, 0, replaces=False, retry="", phase="", partial="", waiting=None, leased=False)
+IDLE = Progress(0, 0, is_retry=False, retry="", phase="", partial="", waiting=None, leased=False)
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -43,13 +43,13 @@ def test_a_limit_counts_characters(text: str, fits: bool) -> None:
     if fits:
         assert check_text(text, 10) == text
     else:
-        with pytest.raises(Refused, match="11 characters; 10 are possible"):
+        with pytest.raises(FrameRejected, match="11 characters; 10 are possible"):
             check_text(text, 10)
 
 
 @given(st.text() | st.binary())
 def test_whatever_comes_is_either_a_frame_or_refused(data: str | bytes) -> None:
-    with pytest.raises(Refused):
+    with pytest.raises(FrameRejected):
         check_frame(data, 4000)
 
 
@@ -62,8 +62,8 @@ def test_whatever_comes_is_either_a_frame_or_refused(data: str | bytes) -> None:
 def test_whatever_stands_in_a_frame_it_is_either_right_or_refused_in_a_sentence(frame: dict[str, object]) -> None:
     try:
         checked = check_frame(json.dumps(frame), 4000)
-    except Refused as refused:
-        said = json.loads(refused.frame())
+    except FrameRejected as rejected:
+        said = json.loads(rejected.frame())
         assert said["code"] in ("bad_frame", "empty", "too_long")
         assert said["detail"]
     else:
@@ -71,10 +71,10 @@ def test_whatever_stands_in_a_frame_it_is_either_right_or_refused_in_a_sentence(
 
 
 def test_a_refusal_names_what_it_refuses_and_when_to_come_back() -> None:
-    refused = Refused("rate_limited", "Slowly.", id=ID, retry_in=1.26)
+    rejected = FrameRejected("rate_limited", "Slowly.", id=ID, retry_in=1.26)
     expected = {"type": "error", "code": "rate_limited", "detail": "Slowly.", "id": ID, "retry_in": 1.3}
-    assert json.loads(refused.frame()) == expected
-    assert set(json.loads(Refused("busy", "No.").frame())) == {"type", "code", "detail"}
+    assert json.loads(rejected.frame()) == expected
+    assert set(json.loads(FrameRejected("busy", "No.").frame())) == {"type", "code", "detail"}
 
 
 @given(st.dictionaries(st.text(), st.text()))

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from api.ws import halves
-from api.ws.halves import BURST, RATE, SPURT, Pace, Paces
+from api.ws.halves import BURST, BURST_FACTOR, RATE, AddressThrottles, Throttle
 
 
 class Clock:
@@ -29,7 +29,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
-def read(pace: Pace, frames: int) -> None:
+def read(pace: Throttle, frames: int) -> None:
     async def keep() -> None:
         for _ in range(frames):
             await pace.keep()
@@ -38,17 +38,17 @@ def read(pace: Pace, frames: int) -> None:
 
 
 def test_what_people_send_is_read_at_once(clock: Clock) -> None:
-    read(Pace(), BURST)
+    read(Throttle(), BURST)
     assert clock.now == pytest.approx(1000)
 
 
 def test_a_flood_is_read_at_a_steady_pace(clock: Clock) -> None:
-    read(Pace(), BURST + 50)
+    read(Throttle(), BURST + 50)
     assert clock.now == pytest.approx(1000 + 50 / RATE)
 
 
 def test_who_was_quiet_for_a_while_is_read_at_once_again(clock: Clock) -> None:
-    pace = Pace()
+    pace = Throttle()
     read(pace, BURST + 50)
     quiet = clock.now = clock.now + BURST / RATE
     read(pace, BURST)
@@ -56,7 +56,7 @@ def test_who_was_quiet_for_a_while_is_read_at_once_again(clock: Clock) -> None:
 
 
 def test_quiet_is_not_saved_up(clock: Clock) -> None:
-    pace = Pace()
+    pace = Throttle()
     clock.now += 3600
     later = clock.now
     read(pace, BURST + 10)
@@ -64,18 +64,18 @@ def test_quiet_is_not_saved_up(clock: Clock) -> None:
 
 
 def test_all_sockets_of_an_address_are_read_at_one_pace_and_those_of_others_are_not(clock: Clock) -> None:
-    paces = Paces(a_minute=120)
-    first, second, other = paces.of("a"), paces.of("a"), paces.of("b")
+    throttles = AddressThrottles(a_minute=120)
+    first, second, other = throttles.of("a"), throttles.of("a"), throttles.of("b")
     for pace in (first, second):
         read(pace, BURST // 2)
     assert clock.now == pytest.approx(1000)
     for pace in (first, second):
         read(pace, 20)
-    assert clock.now == pytest.approx(later := 1000 + 40 / (SPURT * 120 / 60))
+    assert clock.now == pytest.approx(later := 1000 + 40 / (BURST_FACTOR * 120 / 60))
     read(other, BURST)
     assert clock.now == pytest.approx(later)
 
 
 def test_an_address_without_a_limit_is_read_as_fast_as_it_sends(clock: Clock) -> None:
-    read(Paces(a_minute=0).of("a"), 10_000)
+    read(AddressThrottles(a_minute=0).of("a"), 10_000)
     assert clock.now == pytest.approx(1000)

@@ -2,8 +2,8 @@
 
 import pytest
 
-from tasks.monitoring import heartbeat as presence
-from tasks.monitoring.heartbeat import BEAT, LAPSE, Presence
+from tasks.monitoring import heartbeat as heartbeat
+from tasks.monitoring.heartbeat import INTERVAL, TIMEOUT, Heartbeat
 from tasks.storage.client import RedisClient
 from tasks.storage.keys import ALIVE
 
@@ -28,16 +28,16 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """The time as the module under test sees it."""
     clock = Clock()
-    monkeypatch.setattr(presence, "time", clock)
+    monkeypatch.setattr(heartbeat, "time", clock)
     return clock
 
 
 async def test_who_beats_is_alive_for_everybody(redis: RedisClient, clock: Clock) -> None:
-    web, worker = Presence(redis, "web:1:a"), Presence(redis, "worker:2:b")
+    web, worker = Heartbeat(redis, "web:1:a"), Heartbeat(redis, "worker:2:b")
     for _ in range(5):
         assert await worker.beat() == []
         assert await web.beat() == []
-        clock.turn(BEAT)
+        clock.turn(INTERVAL)
     assert (web.workers(), worker.workers()) == (1, 1)
     assert web.alive() == {"web:1:a", "worker:2:b"}
 
@@ -45,24 +45,24 @@ async def test_who_beats_is_alive_for_everybody(redis: RedisClient, clock: Clock
 async def test_who_stops_beating_is_dead_after_a_while_and_buried_by_one_alone(
     redis: RedisClient, clock: Clock
 ) -> None:
-    web, other, worker = (Presence(redis, name) for name in ("web:1:a", "web:2:b", "worker:3:c"))
+    web, other, worker = (Heartbeat(redis, name) for name in ("web:1:a", "web:2:b", "worker:3:c"))
     await worker.beat()
     dead: list[list[str]] = []
-    for _ in range(int(LAPSE / BEAT) + 3):
+    for _ in range(int(TIMEOUT / INTERVAL) + 3):
         dead = [await web.beat(), await other.beat()]
-        clock.turn(BEAT)
+        clock.turn(INTERVAL)
     assert dead == [["worker:3:c"], ["worker:3:c"]]
     assert web.workers() == 0
-    assert [await web.bury("worker:3:c"), await other.bury("worker:3:c")] == [True, False]
+    assert [await web.remove_dead("worker:3:c"), await other.remove_dead("worker:3:c")] == [True, False]
     assert await web.beat() == []
 
 
 async def test_what_a_dead_process_left_behind_does_not_count_for_one_that_starts(
     redis: RedisClient, clock: Clock
 ) -> None:
-    await Presence(redis, "worker:1:old").beat()
+    await Heartbeat(redis, "worker:1:old").beat()
     clock.turn(3600)
-    web = Presence(redis, "web:2:new")
+    web = Heartbeat(redis, "web:2:new")
     await web.beat()
     assert web.workers() == 0
 
@@ -70,16 +70,16 @@ async def test_what_a_dead_process_left_behind_does_not_count_for_one_that_start
 async def test_a_process_with_a_wrong_clock_counts_once_its_beat_was_seen_to_change(
     redis: RedisClient, clock: Clock
 ) -> None:
-    web = Presence(redis, "web:1:a")
+    web = Heartbeat(redis, "web:1:a")
     for number in range(3):
         await redis.command("ZADD", ALIVE, 1000 + number, "worker:2:slow")
         await web.beat()
         assert web.workers() == (1 if number else 0)
-        clock.turn(BEAT)
+        clock.turn(INTERVAL)
 
 
 async def test_who_leaves_is_gone_at_once(redis: RedisClient, clock: Clock) -> None:
-    web, worker = Presence(redis, "web:1:a"), Presence(redis, "worker:2:b")
+    web, worker = Heartbeat(redis, "web:1:a"), Heartbeat(redis, "worker:2:b")
     await worker.beat()
     await worker.leave()
     await web.beat()

@@ -17,7 +17,7 @@ TOKEN = "kX3-9_aZ" * 5
 
 async def test_a_new_conversation_is_empty_and_begins_at_the_beginning(redis: RedisClient) -> None:
     made = await conversations.create(redis, TOKEN, "Zoë 👍", TTL)
-    view = await conversations.look(redis, conversation_id(TOKEN), TTL)
+    view = await conversations.load(redis, conversation_id(TOKEN), TTL)
     assert json.loads(view.document) == made
     assert (made["token"], made["name"], made["messages"]) == (TOKEN, "Zoë 👍", [])
     assert (view.cursor, view.messages(), view.reply()) == (BEGINNING, [], None)
@@ -25,7 +25,7 @@ async def test_a_new_conversation_is_empty_and_begins_at_the_beginning(redis: Re
 
 async def test_what_was_never_made_is_gone(redis: RedisClient) -> None:
     with pytest.raises(ConversationGone):
-        await conversations.look(redis, conversation_id(TOKEN), TTL)
+        await conversations.load(redis, conversation_id(TOKEN), TTL)
 
 
 async def test_looking_is_use_and_prolongs_the_life_of_everything_that_lives_as_long(redis: RedisClient) -> None:

@@ -7,7 +7,7 @@ from contextlib import aclosing, asynccontextmanager
 import hiredis
 import pytest
 
-from tasks.errors import StorageAway, StorageError
+from tasks.errors import StorageError, StorageUnavailable
 from tasks.storage.client import RedisClient
 from tasks.storage.redis_line import Line
 
@@ -39,15 +39,15 @@ class Server:
             for _ in range(self.connections):
                 await self._ended.acquire()
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _serve(self, reader: asyncio.StreamReader, publisher: asyncio.StreamWriter) -> None:
         self.connections += 1
         try:
-            await self._talk(reader, writer)
+            await self._talk(reader, publisher)
         finally:
-            writer.close()
+            publisher.close()
             self._ended.release()
 
-    async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _talk(self, reader: asyncio.StreamReader, publisher: asyncio.StreamWriter) -> None:
         commands = hiredis.Reader()
         while data := await reader.read(65_536):
             commands.feed(data)
@@ -58,8 +58,8 @@ class Server:
                 for piece in pieces:
                     if piece == HANG_UP:
                         return
-                    writer.write(piece)
-                    await writer.drain()
+                    publisher.write(piece)
+                    await publisher.drain()
                     await asyncio.sleep(0)
 
 
@@ -79,7 +79,7 @@ async def test_several_answers_at_once_go_to_their_commands_in_order(redis: Redi
 async def test_a_late_answer_is_not_taken_for_the_next_commands() -> None:
     server = Server(lambda command: [])
     async with server.line(timeout=0.05) as line:
-        with pytest.raises(StorageAway):
+        with pytest.raises(StorageUnavailable):
             await line.command("ECHO", "late")
         server.answer = echo
         assert await line.command("ECHO", "next") == b"next"
@@ -104,7 +104,7 @@ async def test_the_answer_of_who_was_cancelled_is_not_taken_for_the_next_command
 async def test_a_server_that_hangs_up_instead_of_answering_is_away_and_then_back() -> None:
     server = Server(lambda command: [HANG_UP])
     async with server.line() as line:
-        with pytest.raises(StorageAway):
+        with pytest.raises(StorageUnavailable):
             await line.command("ECHO", "lost")
         server.answer = echo
         assert await line.command("ECHO", "next") == b"next"
@@ -131,7 +131,7 @@ async def test_a_refusal_among_several_costs_no_connection() -> None:
 async def test_a_server_that_is_still_loading_is_away() -> None:
     server = Server(lambda command: [b"-LOADING Redis is loading the dataset in memory\r\n"])
     async with server.line() as line:
-        with pytest.raises(StorageAway):
+        with pytest.raises(StorageUnavailable):
             await line.command("ECHO", "early")
         server.answer = echo
         assert await line.command("ECHO", "next") == b"next"
@@ -167,7 +167,7 @@ async def test_who_waits_for_news_is_told_when_the_line_is_closed() -> None:
         waiting = asyncio.create_task(line.receive())
         await server.asked.wait()
         await line.aclose()
-        with pytest.raises(StorageAway):
+        with pytest.raises(StorageUnavailable):
             await waiting
-        with pytest.raises(StorageAway):
+        with pytest.raises(StorageUnavailable):
             await line.receive()

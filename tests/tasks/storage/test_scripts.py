@@ -7,13 +7,13 @@ from contextlib import aclosing
 import pytest
 
 from api import messages
-from api.fanout.pubsub import Bell
-from api.ws.frames import Refused
+from api.fanout.pubsub import EventListener
+from api.ws.frames import FrameRejected
 from tasks.errors import ConversationGone, LeaseLost
 from tasks.storage import conversations, events, scripts
 from tasks.storage.client import RedisClient
 from tasks.storage.conversations import PATIENCE_MS, reply_id
-from tasks.storage.keys import BELL, ConversationKeys
+from tasks.storage.keys import EVENT_CHANNEL, ConversationKeys
 from tasks.worker.lease import Lease, renew
 from tests.support.steps import TTL, Steps
 
@@ -29,7 +29,7 @@ async def steps(redis: RedisClient) -> AsyncIterator[Steps]:
 
 async def score(steps: Steps) -> float | None:
     """When the open conversation is to be looked at (ms), if it is open."""
-    found = await steps.redis.command("ZSCORE", steps.keys.open, steps.id)
+    found = await steps.redis.command("ZSCORE", steps.keys.pending_index, steps.id)
     return float(found) if found is not None else None
 
 
@@ -41,16 +41,16 @@ async def now_ms(steps: Steps) -> int:
 
 async def let_lapse(steps: Steps) -> None:
     """As if the lease's time were over."""
-    await steps.redis.command("HSET", steps.keys.state, "until", 1)
+    await steps.redis.command("HSET", steps.keys.state, "lease_expires_at", 1)
 
 
 @pytest.fixture
 async def heard(redis_url: str, steps: Steps) -> AsyncIterator[Heard]:
     """Tells what has rung since the test began, in order."""
-    bell = Bell(redis_url)
+    listener = EventListener(redis_url)
 
     async def up_to_now() -> list[bytes]:
-        await steps.redis.command("PUBLISH", BELL, "now")
+        await steps.redis.command("PUBLISH", EVENT_CHANNEL, "now")
         found: list[bytes] = []
         async for piece in pieces:
             if piece == b"now":
@@ -58,7 +58,7 @@ async def heard(redis_url: str, steps: Steps) -> AsyncIterator[Heard]:
             found += piece.split(b"\n")
         return found
 
-    async with aclosing(bell.listen()) as pieces:
+    async with aclosing(listener.listen()) as pieces:
         assert await anext(pieces) == b""
         yield up_to_now
 
@@ -133,10 +133,10 @@ class TestAccept:
         assert await score(unborn) is None
 
     async def test_a_full_conversation_takes_no_more(self, steps: Steps) -> None:
-        await messages.accept(steps.redis, steps.id, reply_id("1"), "one", TTL, most=1)
-        with pytest.raises(Refused) as refused:
-            await messages.accept(steps.redis, steps.id, reply_id("2"), "two", TTL, most=1)
-        assert refused.value.code == "full"
+        await messages.accept(steps.redis, steps.id, reply_id("1"), "one", TTL, maximum=1)
+        with pytest.raises(FrameRejected) as rejected:
+            await messages.accept(steps.redis, steps.id, reply_id("2"), "two", TTL, maximum=1)
+        assert rejected.value.code == "full"
         assert await steps.texts() == ["one"]
 
     async def test_two_at_once_both_come_in(self, steps: Steps) -> None:
@@ -168,7 +168,7 @@ class TestTake:
         assert (taken.partial, taken.reply, new.written) == ("so far", turn.reply, 6)
 
     async def test_with_nothing_to_answer_there_is_no_turn_and_the_index_is_tidied(self, steps: Steps) -> None:
-        await steps.redis.command("ZADD", steps.keys.open, 1, steps.id)
+        await steps.redis.command("ZADD", steps.keys.pending_index, 1, steps.id)
         assert await steps.lease().next_turn() is None
         assert await score(steps) is None
         assert "owner" not in await steps.state()
@@ -300,7 +300,7 @@ class TestFinish:
     async def test_afterwards_nothing_of_the_turn_is_left(self, steps: Steps) -> None:
         await steps.say("hello")
         await steps.answer("Hi")
-        assert set(await steps.state()) == {"count", "pending", "since", "last"}
+        assert set(await steps.state()) == {"count", "pending", "pending_since", "last"}
         assert await steps.redis.command("EXISTS", steps.keys.partial) == 0
         assert await score(steps) is None
         assert 0 < await steps.redis.command("TTL", steps.keys.events) <= 300
@@ -543,16 +543,16 @@ class TestRetry:
     async def test_under_the_id_of_the_last_reply_it_is_refused(self, steps: Steps) -> None:
         id = await steps.say("hello")
         turn = await steps.answer("old")
-        with pytest.raises(Refused) as refused:
+        with pytest.raises(FrameRejected) as rejected:
             await steps.retry(id, turn.reply)
-        assert refused.value.code == "bad_frame"
+        assert rejected.value.code == "bad_frame"
         assert await steps.lease().next_turn() is None
 
     async def test_while_something_waits_it_is_refused_as_busy(self, steps: Steps) -> None:
         id = await steps.say("hello")
-        with pytest.raises(Refused) as refused:
+        with pytest.raises(FrameRejected) as rejected:
             await steps.retry(id)
-        assert refused.value.code == "busy"
+        assert rejected.value.code == "busy"
 
     async def test_for_any_but_the_last_message_it_is_refused(self, steps: Steps) -> None:
         first = await steps.say("one")
@@ -560,9 +560,9 @@ class TestRetry:
         await steps.say("two")
         await steps.answer("reply two")
         for to in (first, reply_id(first), reply_id("nobody")):
-            with pytest.raises(Refused) as refused:
+            with pytest.raises(FrameRejected) as rejected:
                 await steps.retry(to)
-            assert refused.value.code == "bad_frame"
+            assert rejected.value.code == "bad_frame"
 
     async def test_of_a_deleted_conversation_there_is_nothing_to_retry(self, redis: RedisClient) -> None:
         with pytest.raises(ConversationGone):
@@ -597,7 +597,7 @@ class TestRenew:
             await other.begin(other.lease("worker:2:y"))
             await renew(redis, [mine, lost])
             assert (mine.lost, lost.lost) == (False, True)
-            assert int((await steps.state())["until"]) > await now_ms(steps)
+            assert int((await steps.state())["lease_expires_at"]) > await now_ms(steps)
             assert await steps.lease("worker:3:z").next_turn() is None
 
     async def test_whoever_lost_it_is_stopped(self, steps: Steps, redis: RedisClient) -> None:
@@ -655,7 +655,9 @@ async def test_at_no_instant_a_key_of_a_conversation_has_no_end(steps: Steps) ->
 
 def test_all_keys_of_a_conversation_share_one_slot() -> None:
     keys = ConversationKeys("ab" * 16)
-    tags = {key[key.index("{") : key.index("}")] for key in (keys.document, keys.events, keys.state, keys.open)}
+    tags = {
+        key[key.index("{") : key.index("}")] for key in (keys.document, keys.events, keys.state, keys.pending_index)
+    }
     assert len(tags) == 1
 
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from api import messages
-from api.ws.frames import Refused
+from api.ws.frames import FrameRejected
 from tasks.errors import LeaseLost
 from tasks.local.embedded_redis import EmbeddedRedis
 from tasks.storage import conversations, events, scripts
@@ -24,7 +24,7 @@ from tasks.storage.conversations import Message, View, reply_id
 from tasks.storage.keys import ConversationKeys, conversation_id
 from tasks.storage.redis_line import Command
 from tasks.worker.lease import LEASE_MS, Lease, Turn, renew
-from tasks.worker.recovery import revive
+from tasks.worker.recovery import requeue
 from tests.support.client import Frame, replay
 
 TTL = 600
@@ -184,15 +184,15 @@ class Machine(RuleBasedStateMachine):
 
     def say(self, talk: Talk, which: int) -> None:
         """A new message."""
-        self._run(self._say(talk))
+        self._run(self._set_status(talk))
 
-    async def _say(self, talk: Talk) -> None:
+    async def _set_status(self, talk: Talk) -> None:
         # Some messages have the id that was chosen beforehand, whose reply's id a bad client has used perhaps.
         id = talk.chosen if talk.chosen not in talk.said and len(talk.said) % 2 else str(uuid.uuid4())
         try:
             assert not (await messages.accept(self._redis, talk.id, id, "Hello", TTL)).known
-        except Refused as refused:
-            if (refused.code, id) != ("bad_frame", talk.chosen):
+        except FrameRejected as rejected:
+            if (rejected.code, id) != ("bad_frame", talk.chosen):
                 raise
             id = str(uuid.uuid4())
             assert not (await messages.accept(self._redis, talk.id, id, "Hello", TTL)).known
@@ -212,8 +212,8 @@ class Machine(RuleBasedStateMachine):
             return
         try:
             assert not self._run(messages.accept(self._redis, talk.id, id, "Hello", TTL)).known
-        except Refused as refused:
-            if refused.code != "bad_frame":
+        except FrameRejected as rejected:
+            if rejected.code != "bad_frame":
                 raise
         else:
             talk.said.append(id)
@@ -251,7 +251,7 @@ class Machine(RuleBasedStateMachine):
     def _retry(self, talk: Talk, to: str, id: str, redis: RedisClient | None = None) -> None:
         try:
             self._run(messages.retry(redis or self._redis, talk.id, to, id, TTL))
-        except Refused:
+        except FrameRejected:
             return
         if (to, id) not in talk.retries:
             talk.retries.append((to, id))
@@ -267,10 +267,10 @@ class Machine(RuleBasedStateMachine):
     async def _much_happens(self, talk: Talk, ends_waiting: bool) -> None:
         await self._pass_time(talk)
         await self._answer_all(talk)
-        await self._say(talk)
+        await self._set_status(talk)
         await self._answer_all(talk)
         if ends_waiting:
-            await self._say(talk)
+            await self._set_status(talk)
 
     def stop(self, talk: Talk, which: int) -> None:
         """Stop one of the last messages' replies."""
@@ -411,7 +411,7 @@ class Machine(RuleBasedStateMachine):
         assert given == mine, "somebody gave back what was not theirs"
         if given:
             assert not self._held(talk), "the lease stays"
-            assert self._run(revive(self._redis, talk.id)), "the next one has to wait"
+            assert self._run(requeue(self._redis, talk.id)), "the next one has to wait"
 
     def prolong(self, talk: Talk, which: int) -> None:
         """A worker's beat."""
@@ -422,7 +422,7 @@ class Machine(RuleBasedStateMachine):
         else:
             state = self._state(talk)
             assert state["owner"] == hand.lease.owner, "somebody prolonged what was not theirs"
-            assert int(state["until"]) >= now + LEASE_MS, "a lease ends in spite of the beat"
+            assert int(state["lease_expires_at"]) >= now + LEASE_MS, "a lease ends in spite of the beat"
 
     def crash(self, talk: Talk, which: int) -> None:
         """A worker dies; nobody is told."""
@@ -435,21 +435,21 @@ class Machine(RuleBasedStateMachine):
         self._run(self._pass_time(talk))
 
     async def _pass_time(self, talk: Talk) -> None:
-        if await self._redis.command("HEXISTS", talk.keys.state, "until"):
-            await self._redis.command("HSET", talk.keys.state, "until", 1)
-        await self._redis.command("ZADD", talk.keys.open, "XX", 1, talk.id)
+        if await self._redis.command("HEXISTS", talk.keys.state, "lease_expires_at"):
+            await self._redis.command("HSET", talk.keys.state, "lease_expires_at", 1)
+        await self._redis.command("ZADD", talk.keys.pending_index, "XX", 1, talk.id)
 
     def sweep(self, talk: Talk, which: int) -> None:
         """Somebody looks for what nobody answers, and now and then for what needs no look, whatever the index says."""
         if which % 2 == 0:
-            self._command("ZADD", talk.keys.open, 1, talk.id)
+            self._command("ZADD", talk.keys.pending_index, 1, talk.id)
         waits, held = int(self._state(talk).get("pending", 0)) > 0, self._held(talk)
-        due, now = self._command("ZSCORE", talk.keys.open, talk.id), self._now()
-        if self._run(revive(self._redis, talk.id)):
+        due, now = self._command("ZSCORE", talk.keys.pending_index, talk.id), self._now()
+        if self._run(requeue(self._redis, talk.id)):
             assert waits, "what is answered was enqueued again"
             assert not held, "what is being answered was enqueued again"
             assert float(due) <= now + SLACK_MS, "what may be answered yet was enqueued again"
-            assert not self._run(revive(self._redis, talk.id)), "everybody who looks enqueues it"
+            assert not self._run(requeue(self._redis, talk.id)), "everybody who looks enqueues it"
 
     # what must be true
 
@@ -457,7 +457,7 @@ class Machine(RuleBasedStateMachine):
     def every_conversation_is_true(self) -> None:
         """After every step."""
         for talk in self._touched:
-            view = self._run(conversations.look(self._redis, talk.id, TTL))
+            view = self._run(conversations.load(self._redis, talk.id, TTL))
             self._check_document(talk, view)
             self._check_index(talk, view)
             self._check_readers(talk, view)
@@ -476,12 +476,12 @@ class Machine(RuleBasedStateMachine):
     def _check_index(self, talk: Talk, view: View) -> None:
         """Whoever looks finds what waits; what does not wait holds nothing."""
         state = self._state(talk)
-        score = self._command("ZSCORE", talk.keys.open, talk.id)
+        score = self._command("ZSCORE", talk.keys.pending_index, talk.id)
         if view.progress.pending:
             assert score is not None, "nobody will find this conversation"
         else:
             assert score is None, "what is answered is looked for"
-            begun = {"owner", "until", "reply", "retry", "replaces", "phase", "waiting"} & state.keys()
+            begun = {"owner", "lease_expires_at", "reply", "retry", "is_retry", "phase", "waiting"} & state.keys()
             assert not begun
             assert not self._command("EXISTS", talk.keys.partial)
 
@@ -524,9 +524,9 @@ class Machine(RuleBasedStateMachine):
         for talk in self._talks:
             self._run(self._pass_time(talk))
             if int(self._state(talk).get("pending", 0)):
-                assert self._run(revive(self._redis, talk.id)), "nobody enqueues it again"
+                assert self._run(requeue(self._redis, talk.id)), "nobody enqueues it again"
             self._run(self._answer_all(talk))
-            view = self._run(conversations.look(self._redis, talk.id, TTL))
+            view = self._run(conversations.load(self._redis, talk.id, TTL))
             self._check_document(talk, view)
             self._check_index(talk, view)
             assert view.progress.pending == 0
@@ -548,7 +548,7 @@ class Machine(RuleBasedStateMachine):
     # looking
 
     def _snapshot(self, talk: Talk) -> Frame:
-        view = self._run(conversations.look(self._redis, talk.id, TTL))
+        view = self._run(conversations.load(self._redis, talk.id, TTL))
         document = json.loads(view.document)
         return {"type": "snapshot", "cursor": view.cursor, "conversation": document, "reply": view.reply()}
 
@@ -569,7 +569,7 @@ class Machine(RuleBasedStateMachine):
     def _held(self, talk: Talk) -> bool:
         """Whether a lease is live."""
         state = self._state(talk)
-        return "owner" in state and int(state["until"]) > self._now()
+        return "owner" in state and int(state["lease_expires_at"]) > self._now()
 
     def _now(self) -> int:
         """Redis' time (ms)."""
@@ -578,7 +578,7 @@ class Machine(RuleBasedStateMachine):
 
     def _waiting(self, talk: Talk) -> list[Message]:
         """The messages without an answer, the one in turn first."""
-        view = self._run(conversations.look(self._redis, talk.id, TTL))
+        view = self._run(conversations.load(self._redis, talk.id, TTL))
         document, progress = view.messages(), view.progress
         return document[progress.index :] if progress.pending else []
 

@@ -67,9 +67,9 @@ async def test_a_lease_lasts_its_time_from_each_renewal(redis: RedisClient) -> N
     async with Steps(redis) as steps:
         await steps.say("hello")
         lease, _ = await steps.begin()
-        await redis.command("HSET", steps.keys.state, "until", 1)
+        await redis.command("HSET", steps.keys.state, "lease_expires_at", 1)
         await renew(redis, [lease])
         seconds, micros = await redis.command("TIME")
-        left = int((await steps.state())["until"]) - int(seconds) * 1000 - int(micros) // 1000
+        left = int((await steps.state())["lease_expires_at"]) - int(seconds) * 1000 - int(micros) // 1000
         assert 0 < left <= LEASE_MS
         assert not lease.lost

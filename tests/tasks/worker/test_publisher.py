@@ -8,7 +8,7 @@ import pytest
 from tasks.errors import LeaseLost
 from tasks.local.embedded_redis import EmbeddedRedis
 from tasks.storage.client import RedisClient
-from tasks.worker.publisher import MOST_UNSENT, Strand, Writer
+from tasks.worker.publisher import MAX_UNSENT, Publisher, ReplyBuffer
 from tests.support.proxy import Proxy
 from tests.support.steps import Steps
 
@@ -22,11 +22,11 @@ async def test_texts_that_come_together_leave_together(redis: RedisClient) -> No
     async with Steps(redis) as steps:
         await steps.say("hello")
         lease, turn = await steps.begin()
-        strand = Strand(lease, turn.reply)
+        buffer = ReplyBuffer(lease, turn.reply)
         words = [f"word{n} " for n in range(200)]
         for word in words:
-            steps.writer.write(strand, word)
-        await steps.writer.drain(strand)
+            steps.publisher.write(buffer, word)
+        await steps.publisher.drain(buffer)
         sent = await deltas(steps)
         assert "".join(sent) == "".join(words)
         assert len(sent) < 20
@@ -36,18 +36,18 @@ async def test_texts_that_come_together_leave_together(redis: RedisClient) -> No
 async def test_many_replies_share_the_writer_and_keep_their_own_words(redis: RedisClient) -> None:
     async with contextlib.AsyncExitStack() as stack:
         several = [await stack.enter_async_context(Steps(redis)) for _ in range(10)]
-        writer = several[0].writer
-        strands = []
+        publisher = several[0].publisher
+        buffers = []
         for steps in several:
             await steps.say("hello")
             lease, turn = await steps.begin()
-            strands.append(Strand(lease, turn.reply))
+            buffers.append(ReplyBuffer(lease, turn.reply))
         for word in range(30):
-            for number, strand in enumerate(strands):
-                writer.write(strand, f"{number}.{word} ")
+            for number, buffer in enumerate(buffers):
+                publisher.write(buffer, f"{number}.{word} ")
             await asyncio.sleep(0)
-        for number, (steps, strand) in enumerate(zip(several, strands, strict=True)):
-            await writer.drain(strand)
+        for number, (steps, buffer) in enumerate(zip(several, buffers, strict=True)):
+            await publisher.drain(buffer)
             assert "".join(await deltas(steps)) == "".join(f"{number}.{word} " for word in range(30))
 
 
@@ -55,11 +55,11 @@ async def test_a_pause_stands_between_the_words_before_and_after_it(redis: Redis
     async with Steps(redis) as steps:
         await steps.say("hello")
         lease, turn = await steps.begin()
-        strand = Strand(lease, turn.reply)
-        steps.writer.write(strand, "before")
-        steps.writer.pause(strand, "retrying", 1.0, 2e9)
-        steps.writer.write(strand, " after")
-        await steps.writer.drain(strand)
+        buffer = ReplyBuffer(lease, turn.reply)
+        steps.publisher.write(buffer, "before")
+        steps.publisher.pause(buffer, "retrying", 1.0, 2e9)
+        steps.publisher.write(buffer, " after")
+        await steps.publisher.drain(buffer)
         assert [event["type"] for event in (await steps.events())[2:]] == [
             "reply.delta",
             "reply.waiting",
@@ -71,19 +71,19 @@ async def test_a_pause_stands_between_the_words_before_and_after_it(redis: Redis
 
 async def test_a_lost_lease_stops_its_holder_and_nobody_elses_words(redis: RedisClient) -> None:
     async with Steps(redis) as steps, Steps(redis) as other:
-        strands = []
+        buffers = []
         for each in (steps, other):
             await each.say("hello")
             lease, turn = await each.begin()
-            strands.append(Strand(lease, turn.reply))
+            buffers.append(ReplyBuffer(lease, turn.reply))
         await steps.stop((await steps.messages())[0]["id"])
         holder = asyncio.create_task(asyncio.Event().wait())
-        strands[0].lease.held_by(holder)
-        for strand in strands:
-            steps.writer.write(strand, "words")
+        buffers[0].lease.held_by(holder)
+        for buffer in buffers:
+            steps.publisher.write(buffer, "words")
         with pytest.raises(LeaseLost):
-            await steps.writer.drain(strands[0])
-        await steps.writer.drain(strands[1])
+            await steps.publisher.drain(buffers[0])
+        await steps.publisher.drain(buffers[1])
         with contextlib.suppress(asyncio.CancelledError):
             await holder
         assert holder.cancelled()
@@ -98,22 +98,22 @@ async def test_words_lost_in_a_failure_of_our_own_leave_no_gap(
         await steps.say("hello")
         lease, turn = await steps.begin()
         await steps.write(lease, turn, "one ")
-        strand = Strand(lease, turn.reply)
+        buffer = ReplyBuffer(lease, turn.reply)
 
         async def fails(*_: object) -> list[int]:
-            steps.writer.write(strand, "three ")
+            steps.publisher.write(buffer, "three ")
             raise ValueError("a mistake of ours")
 
-        steps.writer.write(strand, "two ")
+        steps.publisher.write(buffer, "two ")
         with monkeypatch.context() as broken:
-            broken.setattr(steps.writer, "_publish", fails)
+            broken.setattr(steps.publisher, "_publish", fails)
             with pytest.raises(ValueError, match="mistake"):
-                await steps.writer._flush()
-        await steps.writer._flush()
+                await steps.publisher._flush()
+        await steps.publisher._flush()
         assert lease.lost
         assert await deltas(steps) == ["one "]
         with pytest.raises(LeaseLost):
-            steps.writer.write(strand, "four ")
+            steps.publisher.write(buffer, "four ")
         await lease.release()
         assert (await steps.begin())[1].partial == "one "
 
@@ -122,14 +122,14 @@ async def test_whoever_writes_is_told_when_too_much_of_a_reply_is_unsent(redis: 
     async with Steps(redis) as steps:
         await steps.say("hello")
         lease, turn = await steps.begin()
-        idle = Writer(redis)
-        strand = Strand(lease, turn.reply)
-        assert idle.write(strand, "x" * MOST_UNSENT)
-        assert not idle.write(strand, "x")
+        idle = Publisher(redis)
+        buffer = ReplyBuffer(lease, turn.reply)
+        assert idle.write(buffer, "x" * MAX_UNSENT)
+        assert not idle.write(buffer, "x")
         running = asyncio.create_task(idle.run())
-        await idle.drain(strand)
-        assert lease.written == MOST_UNSENT + 1
-        assert idle.write(strand, "x")
+        await idle.drain(buffer)
+        assert lease.written == MAX_UNSENT + 1
+        assert idle.write(buffer, "x")
         running.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await running
@@ -142,18 +142,18 @@ async def test_while_redis_is_away_words_are_kept_and_then_sent_once(real_redis:
         async with Steps(direct) as steps:
             await steps.say("hello")
             lease, turn = await steps.begin()
-            writer = Writer(through)
-            running = asyncio.create_task(writer.run())
-            strand = Strand(lease, turn.reply)
-            writer.write(strand, "before")
-            await writer.drain(strand)
+            publisher = Publisher(through)
+            running = asyncio.create_task(publisher.run())
+            buffer = ReplyBuffer(lease, turn.reply)
+            publisher.write(buffer, "before")
+            await publisher.drain(buffer)
             proxy.refusing = True
             proxy.cut()
             for word in (" while", " it", " was", " away"):
-                writer.write(strand, word)
+                publisher.write(buffer, word)
                 await asyncio.sleep(0.02)
             proxy.refusing = False
-            await writer.drain(strand)
+            await publisher.drain(buffer)
             assert "".join(await deltas(steps)) == "before while it was away"
             assert not lease.lost
             running.cancel()

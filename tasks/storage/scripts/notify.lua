@@ -1,6 +1,6 @@
 -- What every script begins with that has something to tell: an event goes into its conversation's stream, and rings.
 
--- Returns the event's cursor and its news: conversation, cursor of the event before it, its own, and the event. A tail
+-- Returns the event's cursor and its notification: conversation, cursor of the event before it, its own, and the event. A tail
 -- that stands at the one before passes it on without reading the stream. Of a long event it hears the conversation
 -- alone, and reads it.
 local function append(conversation, events, event)
@@ -12,8 +12,8 @@ local function append(conversation, events, event)
   return cursor, conversation .. ' ' .. (last and last[1] or '0-0') .. ' ' .. cursor .. ' ' .. event
 end
 
--- Tells every tail; a line for each news.
-local function ring(news)
-  redis.call('PUBLISH', 'parley:bell', news)
+-- Tells every tail; a line for each notification.
+local function notify(notification)
+  redis.call('PUBLISH', 'parley:bell', notification)
 end
 
