@@ -8,7 +8,6 @@ import orjson
 
 from api.state import AppState
 from api.ws.frames import FrameRejected
-from tasks.broker import enqueue_commands
 from tasks.errors import ConversationGone
 from tasks.storage import events, scripts
 from tasks.storage.client import RedisClient
@@ -22,8 +21,7 @@ from tasks.storage.conversations import (
     reply_id,
 )
 from tasks.storage.keys import ConversationKeys
-from tasks.storage.redis_line import command_of
-from tasks.worker.lease import TURNS_READ, Turn, finish_command
+from tasks.worker.lease import TURNS_READ, Turn, finish
 
 log = logging.getLogger("parley.messages")
 
@@ -45,7 +43,7 @@ class Accepted:
 
 
 async def check_limits(state: AppState, conversation: str, address: str, id: str) -> None:
-    """Count a message against every limit. Raises Refused, StorageError."""
+    """Count a message against every limit. Raises FrameRejected, StorageError."""
     try:
         await state.limits.message(conversation, address, queued=state.queued, id=id)
     except FrameRejected as rejected:
@@ -54,33 +52,56 @@ async def check_limits(state: AppState, conversation: str, address: str, id: str
 
 
 async def send_message(state: AppState, conversation: str, address: str, id: str, text: str) -> Accepted:
-    """Accept a message within the limits. Raises Refused, ConversationGone, StorageError."""
+    """Accept a message within the limits and put its conversation on the queue.
+
+    Raises FrameRejected, ConversationGone, StorageError.
+    """
     await check_limits(state, conversation, address, id)
     settings = state.settings
     accepted = await accept(state.redis, conversation, id, text, settings.session_ttl_seconds, settings.limit_messages)
     if not accepted.known:
         state.metrics.count("messages_accepted")
-        log.info("accepted conversation=%s message=%s", conversation, id)
+        log.info("message.accepted conversation=%s message=%s", conversation, id)
+    # Also for a message that was sent again: the first time may have ended right here.
+    await state.broker.request_reply(conversation)
     return accepted
 
 
-async def accept(redis: RedisClient, conversation: str, id: str, text: str, ttl: int, maximum: int = 0) -> Accepted:
-    """Make a message durable and put its conversation on the queue, in one step; again, it changes nothing.
+async def retry_reply(state: AppState, conversation: str, address: str, to: str, id: str) -> None:
+    """Answer the last human message again within the limits. Raises FrameRejected, ConversationGone, StorageError."""
+    await check_limits(state, conversation, address, id)
+    await retry(state.redis, conversation, to, id, state.settings.session_ttl_seconds)
+    state.metrics.count("retries")
+    await state.broker.request_reply(conversation)
 
-    `most`: messages that fit in a conversation, 0 for any number. Raises Refused, ConversationGone, StorageError.
+
+async def stop_reply(state: AppState, conversation: str, to: str) -> None:
+    """Stop the reply to a message; too late is no error. Raises ConversationGone, StorageError."""
+    waiting = await stop(state.redis, conversation, to, state.settings.session_ttl_seconds)
+    if waiting is None:
+        return
+    state.metrics.count("replies", "stopped")
+    log.info("reply.stopped conversation=%s message=%s", conversation, to)
+    if waiting:
+        # Their worker gives up with the reply that was stopped.
+        await state.broker.request_reply(conversation)
+
+
+async def accept(redis: RedisClient, conversation: str, id: str, text: str, ttl: int, maximum: int = 0) -> Accepted:
+    """Make a message durable; again, it changes nothing.
+
+    `maximum`: messages that fit in a conversation, 0 for any number.
+    Raises FrameRejected, ConversationGone, StorageError.
     """
     keys = ConversationKeys(conversation)
     message = {"id": id, "role": "human", "text": text, "timestamp": now_iso()}
-    answer, *_ = await redis.together(
-        command_of(
-            scripts.ACCEPT,
-            keys.all,
-            (
-                *(conversation, id, orjson.dumps(message), events.accepted(message), ttl, PATIENCE_MS, maximum),
-                reply_id(id),
-            ),
+    answer = await redis.script(
+        scripts.ACCEPT,
+        keys.all,
+        (
+            *(conversation, id, orjson.dumps(message), events.accepted(message), ttl, PATIENCE_MS, maximum),
+            reply_id(id),
         ),
-        *enqueue_commands(conversation),
     )
     outcome = answer[0]
     if outcome == b"gone":
@@ -96,7 +117,7 @@ async def accept(redis: RedisClient, conversation: str, id: str, text: str, ttl:
 
 
 async def retry(redis: RedisClient, conversation: str, to: str, id: str, ttl: int) -> None:
-    """Answer the last human message again, once for each `id`. Raises Refused, ConversationGone, StorageError."""
+    """Answer the last human message again, once for each `id`. Raises FrameRejected, ConversationGone, StorageError."""
     keys = ConversationKeys(conversation)
     while True:
         recent, progress = await _recent(redis, keys)
@@ -106,13 +127,8 @@ async def retry(redis: RedisClient, conversation: str, to: str, id: str, ttl: in
         if await redis.command("HGET", keys.ids, id) != f"retry:{to}".encode():
             if progress.pending == 0 and (last is None or last["id"] != to):
                 raise FrameRejected("bad_frame", "Only the last message can be answered again.", id=id)
-            answer, *_ = await redis.together(
-                command_of(
-                    scripts.RETRY,
-                    keys.all,
-                    (conversation, id, progress.count, is_retry, ttl, PATIENCE_MS, to),
-                ),
-                *enqueue_commands(conversation),
+            answer = await redis.script(
+                scripts.RETRY, keys.all, (conversation, id, progress.count, is_retry, ttl, PATIENCE_MS, to)
             )
         if answer == b"gone":
             raise ConversationGone(GONE)
@@ -124,11 +140,11 @@ async def retry(redis: RedisClient, conversation: str, to: str, id: str, ttl: in
             return
 
 
-async def stop(redis: RedisClient, conversation: str, to: str, ttl: int) -> bool:
+async def stop(redis: RedisClient, conversation: str, to: str, ttl: int) -> int | None:
     """End the reply to a message with what was shown of it; too late is no error.
 
-    True if it ended now; one whose turn has not come ends when it comes. The reply's writer loses the lease
-    with it, so its next word is refused and it gives up.
+    Returns how many messages still wait, or None if no reply ended now. A reply whose turn has not come ends when it
+    comes. The worker that writes the reply loses the lease, so its next text is rejected and it gives up.
     Raises ConversationGone, StorageError.
     """
     keys = ConversationKeys(conversation)
@@ -137,27 +153,28 @@ async def stop(redis: RedisClient, conversation: str, to: str, ttl: int) -> bool
         recent, progress = await _recent(redis, keys)
         waiting = recent[len(recent) - progress.pending - int(progress.is_retry) :] if progress.pending else []
         if all(message["id"] != to for message in waiting):
-            return False
+            return None
         if waiting[0]["id"] != to:
             if marked:
-                return False
+                return None
             # Its turn has not come: the worker that reaches it will find this mark, unless it did so just now.
             await redis.command("HSET", keys.ids, f"stop:{to}", 1)
             marked = True
             continue
-        if await _stop_first(redis, keys, waiting, progress, ttl):
-            log.info("stopped conversation=%s message=%s", conversation, to)
-            return True
+        left = await _stop_first(redis, keys, waiting, progress, ttl)
+        if left >= 0:
+            return left
 
 
 async def _stop_first(
     redis: RedisClient, keys: ConversationKeys, waiting: list[Message], progress: Progress, ttl: int
-) -> bool:
-    """False if the conversation changed meanwhile."""
+) -> int:
+    """How many messages still wait; negative if the conversation changed meanwhile."""
     to = waiting[0]["id"]
     reply = progress.retry or reply_id(to)
     earlier = waiting[1]["text"] if progress.is_retry else ""
-    finished = finish_command(
+    return await finish(
+        redis,
         keys,
         owner="",
         turn=Turn(reply=reply, to=to, person="", messages=(), partial=""),
@@ -166,14 +183,11 @@ async def _stop_first(
         seen=f"{progress.pending}:{progress.count}",
         empty=earlier,
     )
-    # What waits behind it is enqueued in the same step, for its worker is let go with it.
-    left, *_ = await redis.together(finished, *enqueue_commands(keys.conversation))
-    return bool(left >= 0)
 
 
 async def _recent(redis: RedisClient, keys: ConversationKeys, many: int = TURNS_READ) -> tuple[list[Message], Progress]:
     """The end of the document, from the message in turn or before it, and the reply in progress, at one instant."""
-    document, state, partial, _, clock = await redis.together(
+    document, state, partial, _, clock = await redis.transaction(
         ("JSON.GET", keys.document, f"$.messages[-{many}:]"), *progress_commands(keys)
     )
     if document is None:

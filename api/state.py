@@ -13,26 +13,29 @@ from api.access.rate_limits import RateLimits
 from api.fanout.tail import Resync, Subscription, Tail
 from api.ws import frames
 from api.ws.halves import AddressThrottles
-from tasks.broker import QUEUE_KEY
+from tasks.broker import WaitingBroker
 from tasks.errors import StorageError
 from tasks.monitoring import canary, metrics
 from tasks.monitoring.background import Background, Run
 from tasks.monitoring.heartbeat import WEB, Heartbeat
 from tasks.monitoring.metrics import Metrics
 from tasks.settings import Settings
-from tasks.storage.client import RedisClient, require_json
+from tasks.storage.client import RedisClient, require_json, translate_errors
 from tasks.storage.health import check_or_exit
-from tasks.storage.keys import SOCKETS
-from tasks.storage.redis_line import translated
+from tasks.storage.keys import QUEUE_WAITING, SOCKETS
 
-log = logging.getLogger("parley.services")
+log = logging.getLogger("parley.state")
 
 #: Redis connections for commands; the tail and the limits have one more each.
 CONNECTIONS = 2
+#: Redis connections for enqueueing.
+BROKER_CONNECTIONS = 1
 #: Seconds between two looks of the watch.
 WATCH = 5.0
 #: Seconds after which a Redis that says nothing counts as away, for who asks and for the watch.
 PATIENCE = 3.0
+#: Seconds without a sign of a worker's work after which this process sends a canary, at its next look.
+CANARY_AFTER = 4.0
 #: Seconds without a sign of a worker's work, canaries included, after which the way counts as closed.
 OVERDUE = 9.5
 
@@ -49,8 +52,9 @@ class AppState:
         self.heartbeat = Heartbeat(self.redis, f"{WEB}:{os.getpid()}:{uuid.uuid4().hex[:8]}")
         self.sockets = ConnectionLimits(settings, self.redis, self.heartbeat.process)
         self.limits = RateLimits(settings)
+        self.broker = WaitingBroker(settings.redis_url, max_connections=BROKER_CONNECTIONS)
         self.throttles = AddressThrottles(settings.limit_messages_per_address)
-        self.metrics = Metrics()
+        self.metrics = Metrics(self.heartbeat.process)
         self.status = OK
         self._trouble = ""
         #: Until then silence says nothing: those who are alive had no Redis to say so.
@@ -72,11 +76,11 @@ class AppState:
     async def start(self) -> None:
         """Start the background tasks."""
         reader = self.tail.join(canary.CANARY)
-        self._check = asyncio.create_task(check_or_exit(self.settings.redis_url, CONNECTIONS + 2))
-        self._keep("the tail", self.tail.run)
-        self._keep("the watch", self._watch)
-        self._keep("the open sockets", self.sockets.run)
-        self._keep("the canary", lambda: self._follow_canaries(reader))
+        self._check = asyncio.create_task(check_or_exit(self.settings.redis_url, CONNECTIONS + BROKER_CONNECTIONS + 2))
+        self._keep("tail", self.tail.run)
+        self._keep("watch", self._watch)
+        self._keep("open sockets", self.sockets.run)
+        self._keep("canary", lambda: self._follow_canaries(reader))
 
     async def stop(self) -> None:
         """End everything."""
@@ -88,12 +92,13 @@ class AppState:
             await self.sockets.leave()
         await self.tail.aclose()
         await self.limits.aclose()
+        self.broker.close()
         await self.redis.aclose()
 
     async def missing(self) -> list[str]:
         """What a new message would lack, in sentences; empty if it would be answered."""
         try:
-            with translated:
+            with translate_errors():
                 async with asyncio.timeout(PATIENCE):
                     await require_json(self.redis)
         except StorageError as error:
@@ -111,12 +116,12 @@ class AppState:
         began = time.perf_counter()
         webs = [name for name in self.heartbeat.alive() if name.startswith(WEB)]
         held = (("HGET", SOCKETS + name, ALL) for name in webs)
-        queued, *sockets = await self.redis.together(("LLEN", QUEUE_KEY), *held, atomic=False)
+        waiting, *sockets = await self.redis.pipeline(("ZCARD", QUEUE_WAITING), *held)
         return {
-            "redis_seconds": time.perf_counter() - began,
-            "queue_depth": queued,
-            "workers_alive": self.heartbeat.workers(),
-            "sockets": sum(int(number or 0) for number in sockets),
+            "redis_latency_seconds": time.perf_counter() - began,
+            "queue_depth": waiting,
+            "workers": self.heartbeat.workers(),
+            "open_websockets": sum(int(number or 0) for number in sockets),
         }
 
     async def totals(self) -> dict[str, float]:
@@ -132,7 +137,7 @@ class AppState:
             await asyncio.wait([self._check], timeout=PATIENCE)
             await run()
 
-        self._background.keep(name, once_looked_at)
+        self._background.run_forever(name, once_looked_at)
 
     async def _watch(self) -> None:
         while True:
@@ -141,7 +146,7 @@ class AppState:
 
     async def _watch_once(self) -> None:
         try:
-            with translated:
+            with translate_errors():
                 async with asyncio.timeout(PATIENCE):
                     await self._inspect()
         except StorageError as error:
@@ -153,10 +158,10 @@ class AppState:
 
     async def _inspect(self) -> None:
         await self.heartbeat.beat()
-        self.queued = await self.redis.command("LLEN", QUEUE_KEY)
-        # Without workers one is enough: more of them would soon count as a crowd that waits.
-        if self.heartbeat.workers() or not self.queued:
-            await canary.send(self.redis)
+        self.queued = await self.redis.command("ZCARD", QUEUE_WAITING)
+        # Without workers one is enough: nobody takes it, and it stays in the queue.
+        if time.monotonic() - self.tail.heard_at > CANARY_AFTER and (self.heartbeat.workers() or not self.queued):
+            await canary.send(self.redis, self.broker)
         await self.metrics.send(self.redis)
 
     def _heard_lately(self) -> bool:
@@ -179,7 +184,7 @@ class AppState:
     def _set_status(self, state: str, why: str = "") -> None:
         if state == self.status:
             return
-        log.warning("service state=%s %s", state, why)
+        log.warning("service.status status=%s error=%s", state, why)
         self.status, self._trouble = state, why
         for reader in self.readers:
             reader.push(frames.service(state))

@@ -1,179 +1,235 @@
-"""The Dramatiq broker: the queue of conversations that have something to answer, and a consumer that waits.
+"""The queue of conversations that have something to answer: Dramatiq's RedisBroker, and a consumer that waits.
 
-Stock Dramatiq polls Redis with pauses of up to a second; here a consumer blocks in Redis until there is a
-message, and takes one only when its process has room for another reply.
+A queue message is only a hint, so any process may enqueue an unanswered conversation again. Dramatiq's own scripts
+enqueue, fetch, acknowledge and requeue. Stock consumers poll Redis with pauses of up to a second; ours block on a list
+of our own, to which each enqueueing adds a token.
 """
 
+import asyncio
 import logging
 import threading
 import time
-import uuid
-from collections.abc import Callable, Iterable
-from functools import partial
-from typing import Any, Protocol
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
+import redis
 from dramatiq import Message
 from dramatiq.broker import Consumer, MessageProxy
 from dramatiq.brokers.redis import RedisBroker
 from dramatiq.common import dq_name
+from dramatiq.errors import BrokerConnectionError
+from redis.backoff import ExponentialBackoff
+from redis.retry import Retry
 
 from tasks.errors import StorageError
-from tasks.storage import scripts
-from tasks.storage.keys import QUEUE_NAMESPACE
-from tasks.storage.redis_line import Command, ThreadLine, command_of
+from tasks.storage.client import COMMAND_TIMEOUT, CONNECTION_OPTIONS, translate_errors
+from tasks.storage.keys import QUEUE_NAMESPACE, QUEUE_STOP, QUEUE_TOKENS, QUEUE_WAITING
 
 log = logging.getLogger("parley.broker")
 
 QUEUE = "replies"
-QUEUE_KEY = f"{QUEUE_NAMESPACE}:{QUEUE}"
-MESSAGES_KEY = f"{QUEUE_KEY}.msgs"
 ACTOR = "answer"
-#: Seconds that a consumer blocks in Redis before it asks again; below every proxy's idle limit.
-BLOCK = 8
-#: Seconds between tries while Redis is away, and the least that an empty look may take.
-PAUSE = 0.25
-#: Redis connections of Dramatiq's threads.
-BROKER_CONNECTIONS = 1
-
-
-_FETCH = command_of(scripts.FETCH, (QUEUE_KEY, MESSAGES_KEY), ())
-
-
-class Room(Protocol):
-    """Says when a process may take another message."""
-
-    def wait(self, timeout: float) -> bool:
-        """Wait up to `timeout` seconds for room, and take it; False if there was none."""
-
-
-def enqueue_commands(conversation: str) -> tuple[Command, Command]:
-    """The commands that put a conversation on the queue, as RedisBroker's own `enqueue` script does.
-
-    They are for the pipeline that also accepts the message, so that either both happen or neither.
-    """
-    message: Message[None] = Message(
-        queue_name=QUEUE,
-        actor_name=ACTOR,
-        args=(conversation,),
-        kwargs={},
-        options={"redis_message_id": str(uuid.uuid4())},
-    )
-    return _commands(message)
-
-
-def _commands(message: Message[None] | MessageProxy) -> tuple[Command, Command]:
-    entry = message.options["redis_message_id"]
-    return ("HSET", MESSAGES_KEY, entry, message.encode()), ("RPUSH", QUEUE_KEY, entry)
+#: Seconds that a consumer blocks in Redis before it looks into the queue again; below every proxy's idle limit.
+BLOCK_SECONDS = 8
+#: Seconds between tries while Redis is away.
+RETRY_SECONDS = 0.25
+#: Tokens that are kept. More than one wakes as many consumers; a token without a message costs one look.
+MAX_TOKENS = 64
+#: Redis connections of a worker's Dramatiq threads: one that blocks, and some for fetching and acknowledging.
+WORKER_CONNECTIONS = 3
 
 
 class WaitingConsumer(Consumer):
-    """Takes messages one at a time: first room for it, then a message, both waited for without polling."""
+    """The stock consumer, which is asked only when this process has a free thread and a message may be there.
 
-    def __init__(self, broker: "WaitingBroker") -> None:
+    Args:
+        broker: the broker that both belong to.
+        stock: Dramatiq's consumer of the same queue.
+        prefetch: messages that this process may hold at once.
+    """
+
+    def __init__(self, broker: "WaitingBroker", stock: Consumer, prefetch: int) -> None:
         self._broker = broker
-        self._has_room = False
-        #: There were more behind the last one, so the next look need not wait for them first.
-        self._more = False
-        self._away = False
+        self._stock = stock
+        self._prefetch = prefetch
+        self._unavailable = False
 
     def __next__(self) -> MessageProxy | None:
         """The next message, or None if there was none for a while."""
-        if self._broker.closing.is_set():
-            time.sleep(PAUSE / 5)
+        if not self._broker.wait_for_capacity(self._prefetch, timeout=1.0):
             return None
-        self._has_room = self._has_room or self._broker.room.wait(1.0)
-        return self._guarded(self._fetch) if self._has_room else None
+        try:
+            message: MessageProxy | None = next(self._stock)
+            if message is None:
+                self._broker.wait_for_token()
+        except (BrokerConnectionError, redis.RedisError, OSError) as error:
+            # A consumer that raises is made anew by Dramatiq, after three seconds and with a traceback.
+            if not self._unavailable:
+                log.warning("queue.unavailable error=%s", type(error).__name__)
+            self._unavailable = True
+            time.sleep(RETRY_SECONDS)
+            return None
+        if self._unavailable:
+            log.warning("queue.available")
+            self._unavailable = False
+        if message is not None:
+            self._broker.hold(message)
+        return message
 
     def ack(self, message: MessageProxy) -> None:
-        """The message was handed on; it left the queue when it was taken."""
+        """The message was worked on."""
+        with self._broker.released(message):
+            self._stock.ack(message)
 
     def nack(self, message: MessageProxy) -> None:
-        """The message makes no sense to us; nor would it to others."""
+        """The message makes no sense; Dramatiq keeps it among its dead letters."""
+        with self._broker.released(message):
+            self._stock.nack(message)
 
     def requeue(self, messages: Iterable[MessageProxy]) -> None:
-        """Put back what was taken and not begun."""
-        for message in messages:
-            self._guarded(partial(self._broker.put_back, message))
+        """Put back what was fetched and not begun."""
+        self._stock.requeue(messages)
 
-    def _fetch(self) -> MessageProxy | None:
-        fetched = self._broker.fetch() if self._more or self._wait() else None
-        self._more = bool(fetched and fetched[1])
-        if not fetched or fetched[0] is None:
-            # A message that was enqueued twice, for the first answer was lost, is there once.
-            return None
-        self._has_room = False
-        return MessageProxy(Message.decode(fetched[0]))
-
-    def _wait(self) -> bool:
-        """Block until the queue is not empty: moving its head onto itself changes nothing."""
-        began = time.monotonic()
-        head = self._broker.line.command("BLMOVE", QUEUE_KEY, QUEUE_KEY, "LEFT", "LEFT", BLOCK)
-        if head is None and time.monotonic() - began < PAUSE:
-            # A server that does not block (fakeredis over TCP) must not make us spin.
-            time.sleep(PAUSE / 5)
-        return head is not None
-
-    def _guarded(self, step: Callable[[], Any]) -> Any:
-        """Redis gone is no reason to end: say it once, and try again until it is back.
-
-        A message that was taken and never arrived is no loss: the sweep finds its conversation.
-        """
-        try:
-            result = step()
-        except StorageError as error:
-            if not self._away and not self._broker.closing.is_set():
-                log.warning("the queue waits for Redis: %s", error)
-            self._away = True
-            time.sleep(PAUSE)
-            return None
-        if self._away:
-            log.warning("the queue goes on")
-            self._away = False
-        return result
+    def close(self) -> None:
+        """Close the stock consumer."""
+        self._stock.close()
 
 
 class _IdleConsumer(Consumer):
-    """Nothing is ever delayed here, so the queue of delayed messages costs Redis nothing."""
-
-    def __init__(self, closing: threading.Event) -> None:
-        self._closing = closing
+    """Consumer of the queue of delayed messages. Nothing is ever delayed here, so it costs Redis nothing."""
 
     def __next__(self) -> MessageProxy | None:
-        self._closing.wait(PAUSE * 4)
+        time.sleep(RETRY_SECONDS)
         return None
 
 
 class WaitingBroker(RedisBroker):
-    """RedisBroker with consumers that wait; `room` says when the process may take another message."""
+    """RedisBroker whose enqueueing wakes a consumer, and which knows how many conversations wait.
 
-    def __init__(self, url: str, room: Room) -> None:
-        super().__init__(url=url, middleware=[], namespace=QUEUE_NAMESPACE)  # type: ignore[no-untyped-call]
-        self.room = room
-        self.closing = threading.Event()
-        #: The consumer's own; Dramatiq's client is never used here, and so never connects.
-        self.line = ThreadLine(url, timeout=BLOCK * 2)
+    Args:
+        url: address of Redis, as in REDIS_URL.
+        max_connections: connections that are open at most; a worker needs WORKER_CONNECTIONS, a web process one.
+
+    Middleware of Dramatiq's is left out on purpose. Retries and its queue of delayed messages: what is left to do is
+    in the conversation's own state, and recovery finds it there. TimeLimit and ShutdownNotifications: they raise in
+    threads, but the replies are tasks of one event loop, which ends them itself. AgeLimit, Callbacks, Pipelines,
+    Prometheus: nothing here uses them; the figures of all processes are in /metrics.
+    """
+
+    def __init__(self, url: str, *, max_connections: int) -> None:
+        super().__init__(  # type: ignore[no-untyped-call]
+            client=_sync_client(url, max_connections, COMMAND_TIMEOUT), middleware=[], namespace=QUEUE_NAMESPACE
+        )
+        self._blocking = _sync_client(url, 1, BLOCK_SECONDS + COMMAND_TIMEOUT)
+        self._stop_key = QUEUE_STOP + self.broker_id
+        self._held: set[str] = set()
+        self._held_changed = threading.Condition()
+        self._stopping = threading.Event()
+
+    # ---- whoever has something to answer ----
+
+    async def request_reply(self, conversation: str) -> bool:
+        """Put a conversation on the queue.
+
+        Returns False, and logs why, if that is not possible now. Recovery then does it a few seconds later, since
+        whoever calls this has written what is to be answered into the conversation's state.
+        """
+        message: Message[None] = Message(
+            queue_name=QUEUE, actor_name=ACTOR, args=(conversation,), kwargs={}, options={}
+        )
+        try:
+            with translate_errors():
+                await asyncio.to_thread(self.enqueue, message)
+        except StorageError as error:
+            log.warning("queue.enqueue_failed conversation=%s error=%s", conversation, error)
+            return False
+        return True
+
+    def enqueue(self, message: Message[Any], *, delay: int | None = None) -> Message[Any]:
+        """As Dramatiq's; one waiting consumer of any process wakes up."""
+        enqueued: Message[Any] = super().enqueue(message, delay=delay)
+        pipe = self.client.pipeline(transaction=False)
+        pipe.zadd(QUEUE_WAITING, {message.args[0]: time.time()}, nx=True)
+        pipe.rpush(QUEUE_TOKENS, 1)
+        pipe.ltrim(QUEUE_TOKENS, -MAX_TOKENS, -1)
+        pipe.execute()
+        return enqueued
+
+    # ---- a worker process ----
 
     def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 5000) -> Consumer:
-        """A consumer for a queue of ours."""
+        """A consumer for the queue of conversations, or for Dramatiq's queue of delayed messages beside it."""
         if queue_name == dq_name(QUEUE):
-            return _IdleConsumer(self.closing)
-        return WaitingConsumer(self)
+            return _IdleConsumer()
+        # The stock consumer sleeps for up to `timeout` milliseconds when it finds nothing; ours waits itself.
+        return WaitingConsumer(self, super().consume(queue_name, prefetch=prefetch, timeout=1), prefetch)
 
-    def fetch(self) -> tuple[bytes | None, int] | None:
-        """Take the first message off the queue; with it, how many are left.
+    def wait_for_capacity(self, prefetch: int, timeout: float) -> bool:
+        """Wait up to `timeout` seconds until fewer than `prefetch` messages are held; False if that did not come."""
+        with self._held_changed:
+            free = self._held_changed.wait_for(lambda: len(self._held) < prefetch, timeout)
+        if self._stopping.is_set():
+            time.sleep(RETRY_SECONDS / 5)
+            return False
+        return free
 
-        Stock Dramatiq takes two steps and keeps a list of who has what. The loss that this guards against is made good
-        sooner by what stands in the conversation's own state. Raises StorageError.
-        """
-        fetched: tuple[bytes | None, int] | None = self.line.command(*_FETCH)
-        return fetched
+    def wait_for_token(self) -> None:
+        """Block in Redis until something was enqueued since the last look, at most BLOCK_SECONDS."""
+        began = time.monotonic()
+        token = self._blocking.blpop([self._stop_key, QUEUE_TOKENS], timeout=BLOCK_SECONDS)
+        if token is None and time.monotonic() - began < RETRY_SECONDS:
+            # A server that does not block must not make us spin.
+            time.sleep(RETRY_SECONDS)
 
-    def put_back(self, message: MessageProxy) -> None:
-        """Enqueue again what was taken. Raises StorageError."""
-        for command in _commands(message):
-            self.line.command(*command)
+    def hold(self, message: MessageProxy) -> None:
+        """Count a message until it is released."""
+        with self._held_changed:
+            self._held.add(message.message_id)
 
-    def close_consumers(self) -> None:
+    @contextmanager
+    def released(self, message: MessageProxy) -> Iterator[None]:
+        """Stop counting a message after the block."""
+        try:
+            yield
+        finally:
+            with self._held_changed:
+                self._held.discard(message.message_id)
+                self._held_changed.notify_all()
+
+    def stop_consuming(self) -> None:
         """Take nothing more, and wake the consumer that blocks in Redis."""
-        self.closing.set()
-        self.line.close()
+        self._stopping.set()
+        with self._held_changed:
+            self._held_changed.notify_all()
+        try:
+            pipe = self.client.pipeline(transaction=False)
+            pipe.rpush(self._stop_key, 1)
+            pipe.expire(self._stop_key, BLOCK_SECONDS)
+            pipe.execute()
+        except redis.RedisError as error:
+            # Then it cannot block either.
+            log.warning("queue.unavailable error=%s", type(error).__name__)
+
+    def close(self) -> None:
+        """Close every connection."""
+        super().close()
+        self.client.close()
+        self._blocking.close()
+
+
+def _sync_client(url: str, max_connections: int, timeout: float) -> Any:
+    """Redis for Dramatiq's threads.
+
+    One more try is for a connection that was closed while nobody used it. A fetch whose answer was lost then takes
+    other messages; recovery finds the conversations of the first ones.
+    """
+    pool = redis.BlockingConnectionPool.from_url(
+        url,
+        **CONNECTION_OPTIONS,
+        max_connections=max_connections,
+        timeout=timeout,
+        socket_timeout=timeout,
+        retry=Retry(ExponentialBackoff(base=0.05, cap=0.5), 1),
+    )
+    return redis.Redis(connection_pool=pool)

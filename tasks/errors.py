@@ -14,7 +14,11 @@ class StorageError(ParleyError):
 
 
 class StorageUnavailable(StorageError):
-    """Redis did not answer: what was asked may or may not have been done, and may be asked again."""
+    """Redis cannot do this now, but later: what was asked may or may not have been done, and may be asked again."""
+
+
+class UnsupportedRedis(StorageError):
+    """This Redis can never hold conversations, however long one waits."""
 
 
 class ConversationGone(ParleyError):

@@ -9,13 +9,13 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
+from typing import Any
 
 from tasks.errors import StorageError
 from tasks.settings import Settings
 from tasks.storage import scripts
-from tasks.storage.client import RedisClient
+from tasks.storage.client import COMMAND_TIMEOUT, Command, RedisClient, translate_errors
 from tasks.storage.keys import ALIVE, SOCKETS
-from tasks.storage.redis_line import COMMAND_TIMEOUT, Command, command_of, translated
 
 #: The name that every socket is counted under.
 ALL = "all"
@@ -86,7 +86,8 @@ class ConnectionLimits:
             if not self._room_here(maximum):
                 return False
             try:
-                allowed = bool(await self._redis.command(*self._asking(maximum)))
+                asked = self._asking(maximum)
+                allowed = bool(await self._redis.script(scripts.HOLD, (ALIVE, SOCKETS), asked))
             except BaseException:
                 # It may have been counted there all the same.
                 self._change(maximum)
@@ -106,10 +107,10 @@ class ConnectionLimits:
     def _room_here(self, maximum: Mapping[str, int]) -> bool:
         return not any(number and self._held[name] >= number for name, number in maximum.items())
 
-    def _asking(self, maximum: Mapping[str, int]) -> Command:
+    def _asking(self, maximum: Mapping[str, int]) -> list[Any]:
         names = {ALL: 0, **maximum}
         asked = [part for name, number in names.items() for part in (name, self._held[name] + 1, number)]
-        return command_of(scripts.HOLD, (ALIVE, SOCKETS), (self._process, int(KEPT * 1000), *asked))
+        return [self._process, int(KEPT * 1000), *asked]
 
     def _change(self, names: Iterable[str]) -> None:
         self._changed.update((ALL, *names))
@@ -120,7 +121,7 @@ class ConnectionLimits:
             changed, self._changed = self._changed, set()
             self._some_changed.clear()
             try:
-                await self._redis.together(*self._telling_of(changed))
+                await self._redis.pipeline(*self._telling_of(changed))
             except BaseException:
                 self._change(changed)
                 raise
@@ -135,7 +136,7 @@ class ConnectionLimits:
 
     @asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:
-        with translated:
+        with translate_errors():
             async with asyncio.timeout(COMMAND_TIMEOUT):
                 await self._telling.acquire()
         try:

@@ -9,8 +9,7 @@ from limits.aio.strategies import MovingWindowRateLimiter
 
 from api.ws.frames import FrameRejected
 from tasks.settings import Settings
-from tasks.storage.client import pool_for_library
-from tasks.storage.redis_line import translated
+from tasks.storage.client import new_pool, translate_errors
 
 #: Redis connections for counting.
 CONNECTIONS = 1
@@ -22,7 +21,7 @@ class RateLimits:
     """The limits of `settings`; 0 means none."""
 
     def __init__(self, settings: Settings) -> None:
-        self._pool = pool_for_library(settings.redis_url, max_connections=CONNECTIONS)
+        self._pool = new_pool(settings.redis_url, max_connections=CONNECTIONS, retries=0)
         storage = RedisStorage(
             f"async+{settings.redis_url}",
             implementation="redispy",
@@ -65,7 +64,7 @@ class RateLimits:
         """Seconds until this may happen again; 0 if it may now."""
         name, now = item.key_for(*names), time.time()
         if self._closed.get(name, 0.0) <= now:
-            with translated:
+            with translate_errors():
                 if await self._counter.hit(item, *names):
                     return 0
                 again, _ = await self._counter.get_window_stats(item, *names)

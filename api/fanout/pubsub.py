@@ -1,56 +1,57 @@
-"""The bell: what happens in any conversation, heard the moment it happens."""
+"""Listens to the channel on which scripts publish what happens in conversations."""
 
 import asyncio
-import contextlib
 from collections.abc import AsyncGenerator
+from typing import Any
 
-from tasks.errors import StorageError
-from tasks.monitoring.background import end
+from tasks.errors import StorageUnavailable
+from tasks.storage.client import RedisClient, translate_errors
 from tasks.storage.keys import EVENT_CHANNEL
-from tasks.storage.redis_line import Line
 
-#: Seconds after which a silent Redis is asked whether it is still there, and then has to answer; below every idle
-#: limit on the way.
-QUIET = 5.0
+#: Seconds without a message after which Redis is asked whether it is still there, and in which it then has to answer;
+#: below every proxy's idle limit.
+QUIET_SECONDS = 5.0
 
 
 class EventListener:
-    """A connection that listens; after a failure, `listen` connects again."""
+    """One connection that listens.
+
+    Args:
+        url: address of Redis, as in REDIS_URL.
+    """
 
     def __init__(self, url: str) -> None:
-        self._line = Line(url)
-        self._answered = False
+        # Without retries: redis-py would subscribe anew without a word, and what happened meanwhile would be missed.
+        self._redis = RedisClient(url, max_connections=1, retries=0)
 
     async def listen(self) -> AsyncGenerator[bytes]:
-        """News, a line each, as `scripts/tell.lua` says them; first an empty piece: from then on nothing is missed.
+        """Yield notifications as `scripts/notify.lua` writes them, one in a line.
 
-        Raises StorageError.
+        The first one is empty: nothing is missed from then on. Raises StorageError when the connection breaks or falls
+        silent; the next call connects anew.
         """
-        self._answered = False
-        asking = asyncio.create_task(self._ask())
+        pubsub = self._redis.pubsub()
+        asked = False
         try:
-            await self._line.send("SUBSCRIBE", EVENT_CHANNEL)
-            while True:
-                kind, *_, news = await self._line.receive()
-                self._answered = True
-                if kind == b"message":
-                    yield news
-                elif kind == b"subscribe":
-                    yield b""
+            with translate_errors():
+                await pubsub.subscribe(EVENT_CHANNEL)
+                while True:
+                    message: dict[str, Any] | None = await pubsub.get_message(timeout=QUIET_SECONDS)
+                    if message is None:
+                        if asked:
+                            raise StorageUnavailable("Redis does not answer on the connection that listens.")
+                        asked = True
+                        await pubsub.ping()
+                        continue
+                    asked = False
+                    if message["type"] == "message":
+                        yield message["data"]
+                    elif message["type"] == "subscribe":
+                        yield b""
         finally:
-            await end((asking,))
-            await self._line.aclose()
+            async with asyncio.timeout(QUIET_SECONDS):
+                await pubsub.aclose()
 
     async def aclose(self) -> None:
-        """Close the connection; whoever listens gets a StorageError."""
-        await self._line.aclose()
-
-    async def _ask(self) -> None:
-        """Close a connection over which nothing comes any more."""
-        with contextlib.suppress(StorageError):
-            while True:
-                await asyncio.sleep(QUIET)
-                if not self._answered:
-                    return await self._line.aclose()
-                self._answered = False
-                await self._line.send("PING")
+        """Close the connection."""
+        await self._redis.aclose()

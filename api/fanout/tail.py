@@ -204,7 +204,7 @@ class Tail:
                 await self._listen()
             except StorageError as error:
                 if not self._away:
-                    log.warning("the tail waits for Redis: %s", error)
+                    log.warning("tail.waiting error=%s", error)
                 self._away = True
                 await asyncio.sleep(RETRY_SECONDS)
 
@@ -222,7 +222,7 @@ class Tail:
         """Nothing is missed from now on; read what was before."""
         if self._away:
             await self._check_all()
-            log.warning("the tail goes on")
+            log.warning("tail.resumed")
             self._away = False
         for followed in self._followed.values():
             self._add(followed)
@@ -257,7 +257,7 @@ class Tail:
                 await self._read(dict(islice(self._due.items(), STREAMS)))
             except StorageError as error:
                 if not self._away:
-                    log.warning("the tail reads again: %s", error)
+                    log.warning("tail.read_failed error=%s", error)
                 await asyncio.sleep(RETRY_SECONDS)
             if not self._due:
                 self._some_due.clear()
@@ -279,12 +279,12 @@ class Tail:
     def _deliver(self, followed: _Followed, asked: Cursor | None, entries: list[Any]) -> None:
         if len(entries) == COUNT:
             self._add(followed)
-        for cursor, (_, event) in entries:
+        for cursor, fields in entries:
             if followed.position is None or asked is None or followed.position < asked:
                 # A reader who knows less has joined meanwhile; for it all of this is read again.
                 return
             if parse_cursor(cursor) > followed.position:
-                self._pass_on(followed, cursor, event)
+                self._pass_on(followed, cursor, fields[events.FIELD])
 
     def _pass_on(self, followed: _Followed, cursor: bytes, event: bytes) -> None:
         """Give an event to those who do not have it yet."""
@@ -309,7 +309,7 @@ class Tail:
         every = [followed for followed in self._followed.values() if followed.position is not None]
         for start in range(0, len(every), CHECKED):
             some = every[start : start + CHECKED]
-            found = await self._commands.together(*map(_find_entry, some))
+            found = await self._commands.pipeline(*map(_find_entry, some))
             for followed, entries in zip(some, found, strict=True):
                 if not entries and followed.position != (0, 0):
                     followed.advance(None, b"")

@@ -1,4 +1,4 @@
-"""The figures of all processes in Prometheus' text format."""
+"""The counts of all processes in Prometheus' text format."""
 
 from collections.abc import Iterator
 
@@ -9,25 +9,34 @@ from prometheus_client.registry import Collector
 
 from tasks.monitoring.metrics import BUCKETS, COUNTERS, HISTOGRAMS
 
+#: Gauges with their help texts.
+GAUGES = {
+    "redis_latency_seconds": "Seconds that Redis took for one round trip just now.",
+    "queue_depth": "Conversations that wait for a worker.",
+    "workers": "Worker processes that are alive.",
+    "open_websockets": "Open WebSockets of all web processes.",
+}
 
-class Metrics(Collector):
-    """Totals as `tasks.monitoring.metrics.totals` reads them, and what is true at this moment."""
+
+class Exposition(Collector):
+    """Totals as `tasks.monitoring.metrics.totals` reads them, and gauges of GAUGES."""
 
     def __init__(self, totals: dict[str, float], gauges: dict[str, float]) -> None:
         self._totals = totals
         self._gauges = gauges
 
     def collect(self) -> Iterator[Metric]:
-        """Everything, in the library's words."""
+        """Every metric as the library writes it."""
         for name, value in self._gauges.items():
-            yield GaugeMetricFamily(f"parley_{name}", name.replace("_", " "), value=value)
-        for name, label in COUNTERS.items():
-            yield self._counter(name, label)
+            yield GaugeMetricFamily(f"parley_{name}", GAUGES[name], value=value)
+        for name in COUNTERS:
+            yield self._counter(name)
         for name in HISTOGRAMS:
             yield self._histogram(name)
 
-    def _counter(self, name: str, label: str) -> Metric:
-        family = CounterMetricFamily(f"parley_{name}", name.replace("_", " "), labels=[label] if label else [])
+    def _counter(self, name: str) -> Metric:
+        help, label = COUNTERS[name].help, COUNTERS[name].label
+        family = CounterMetricFamily(f"parley_{name}", help, labels=[label] if label else [])
         if not label:
             family.add_metric([], self._totals.get(f"{name}:", 0))
             return family
@@ -42,11 +51,11 @@ class Metrics(Collector):
             counted += self._totals.get(f"{name}:{bound}", 0)
             buckets.append((bound, counted))
         total = self._totals.get(f"{name}:sum", 0)
-        return HistogramMetricFamily(f"parley_{name}", name.replace("_", " "), buckets=buckets, sum_value=total)
+        return HistogramMetricFamily(f"parley_{name}", HISTOGRAMS[name], buckets=buckets, sum_value=total)
 
 
 def text(totals: dict[str, float], gauges: dict[str, float]) -> bytes:
     """The answer to `/metrics`."""
     registry = CollectorRegistry()
-    registry.register(Metrics(totals, gauges))
+    registry.register(Exposition(totals, gauges))
     return generate_latest(registry)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from api.fanout.tail import SlowConsumer, Subscription
-from tasks.monitoring.background import end
+from tasks.monitoring.background import cancel_and_wait
 
 #: Frames of one socket that are read at once, and then so many a second. People are slower; floods are not, and each
 #: frame, also one that is refused, costs what others need.
@@ -25,7 +25,7 @@ async def run_both(reader: Subscription, send: SocketCoroutine, receive: SocketC
     try:
         await asyncio.wait((sending, receiving), return_when=asyncio.FIRST_COMPLETED)
     finally:
-        await end((sending, receiving))
+        await cancel_and_wait((sending, receiving))
         ended = await asyncio.gather(sending, receiving, return_exceptions=True)
     if reader.too_slow:
         raise SlowConsumer

@@ -97,7 +97,7 @@ class Socket:
         self._state.tail.begin(self._conversation, self._reader, view.cursor, busy=busy)
         await self._websocket.send_text(frames.snapshot(view, state.model, state.text_limits))
         if busy and not view.progress.leased:
-            await requeue(state.redis, self._conversation)
+            await requeue(state.redis, state.broker, self._conversation)
 
     async def _resume(self, after: str) -> bool:
         """Go on from a cursor, if everything since is still in the stream."""
@@ -109,7 +109,7 @@ class Socket:
         redis = self._state.redis
         if not await redis.command("EXISTS", keys.document):
             raise ConversationGone("This conversation does not exist any more.")
-        entry, state, partial, last, clock = await redis.together(
+        entry, state, partial, last, clock = await redis.transaction(
             ("XRANGE", keys.events, cursor, cursor), *progress_commands(keys)
         )
         if not entry:
@@ -118,7 +118,7 @@ class Socket:
         busy = progress.pending > 0 or last[0][0].decode() != cursor
         self._state.tail.begin(self._conversation, self._reader, cursor, busy=busy)
         if progress.pending and not progress.leased:
-            await requeue(redis, self._conversation)
+            await requeue(redis, self._state.broker, self._conversation)
         return True
 
     def _send_now(self, frame: str) -> bool:
@@ -152,19 +152,15 @@ class Socket:
 
     async def _carry_out(self, data: str | bytes) -> None:
         state = self._state
-        ttl = state.settings.session_ttl_seconds
         frame = check_frame(data, state.settings.limit_text)
         try:
             match frame:
                 case MessageSend(id, text):
                     self._confirm(await messages.send_message(state, self._conversation, self._address, id, text))
                 case ReplyStop(to):
-                    if await messages.stop(state.redis, self._conversation, to, ttl):
-                        state.metrics.count("replies", "stopped")
+                    await messages.stop_reply(state, self._conversation, to)
                 case ReplyRetry(to, id):
-                    await messages.check_limits(state, self._conversation, self._address, id)
-                    await messages.retry(state.redis, self._conversation, to, id, ttl)
-                    state.metrics.count("retries")
+                    await messages.retry_reply(state, self._conversation, self._address, to, id)
         except StorageError as error:
             log.warning("a frame was not carried out: %s", error)
             id = frame.to if isinstance(frame, ReplyStop) else frame.id

@@ -1,74 +1,94 @@
-"""Keeps background tasks running: one that ends, fails or is cancelled by mistake is started again, and said so."""
+"""Keeps background tasks running: one that ends, fails or is cancelled by mistake is logged and started again."""
 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
-log = logging.getLogger("parley.supervise")
+from tasks.errors import StorageError
 
-#: Seconds before a failed task is started again; doubled at each failure in a row, up to the second figure.
-FIRST_PAUSE, LONGEST_PAUSE = 0.1, 2.0
-#: A task that ran so many seconds did well before it failed.
-HEALTHY = 30.0
+log = logging.getLogger("parley.background")
 
+#: Seconds before a failed task is started again; doubled at each failure in a row, up to the second number.
+FIRST_PAUSE, MAX_PAUSE = 0.1, 2.0
+#: A task that ran for so many seconds did well before it failed.
+HEALTHY_SECONDS = 30.0
 #: Seconds after which a task that was cancelled and goes on is cancelled again.
-AGAIN = 0.5
+CANCEL_AGAIN_SECONDS = 0.5
 
 Run = Callable[[], Awaitable[None]]
 
 
-async def end(tasks: Iterable[asyncio.Task[Any]]) -> None:
-    """Cancel tasks and wait until they have ended, asking again where that is needed.
+async def cancel_and_wait(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    """Cancel tasks and wait until they have ended.
 
-    Before Python 3.12, `asyncio.wait_for` swallows a cancelling that meets its result, and redis-py calls it for
-    every command: a task that is asked only once may go on for ever.
+    Before Python 3.12, `asyncio.wait_for` swallows a cancellation that meets its result, and redis-py calls it for
+    every command. So a task that goes on is cancelled again.
     """
     left = {task for task in tasks if not task.done()}
     while left:
         for task in left:
             task.cancel()
-        _, left = await asyncio.wait(left, timeout=AGAIN)
+        _, left = await asyncio.wait(left, timeout=CANCEL_AGAIN_SECONDS)
 
 
 class Background:
-    """The background tasks of a process, for one event loop; they run until `stop`."""
+    """The background tasks of a process, for one event loop. They run until `stop`."""
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping = False
 
-    def keep(self, name: str, run: Run) -> None:
-        """Run a task for ever; it is expected not to return."""
-        task = asyncio.create_task(_forever(name, run), name=name)
+    def run_forever(self, name: str, run: Run) -> None:
+        """Run a task that is expected not to return."""
+        task = asyncio.create_task(_restarted(name, run), name=name)
         self._tasks.add(task)
         task.add_done_callback(lambda ended: self._ended(ended, name, run))
 
+    def run_every(self, name: str, seconds: float, step: Run) -> None:
+        """Run a step again and again, `seconds` after it ended. An unusable Redis is logged once until it is back."""
+
+        async def run() -> None:
+            waiting = False
+            while True:
+                try:
+                    await step()
+                except StorageError as error:
+                    if not waiting:
+                        log.warning("task.waiting task=%s error=%s", name, error)
+                    waiting = True
+                else:
+                    if waiting:
+                        log.warning("task.resumed task=%s", name)
+                    waiting = False
+                await asyncio.sleep(seconds)
+
+        self.run_forever(name, run)
+
     async def stop(self) -> None:
-        """End them all."""
+        """End all of them."""
         self._stopping = True
-        await end(list(self._tasks))
+        await cancel_and_wait(list(self._tasks))
 
     def _ended(self, task: asyncio.Task[None], name: str, run: Run) -> None:
-        """Only `stop` may end a task. A cancelling that nobody here asked for (a library's, meant for a part of
-        it) must not."""
+        """Only `stop` may end a task. A library can cancel it by mistake, when it means a part of it."""
         self._tasks.discard(task)
         if not self._stopping:
-            log.error("%s was cancelled; it is started again", name)
-            self.keep(name, run)
+            log.error("task.cancelled task=%s", name)
+            self.run_forever(name, run)
 
 
-async def _forever(name: str, run: Run) -> None:
+async def _restarted(name: str, run: Run) -> None:
     loop = asyncio.get_running_loop()
     pause = FIRST_PAUSE
     while True:
         began = loop.time()
         try:
             await run()
-            log.error("%s ended; it is started again", name)
+            log.error("task.ended task=%s", name)
         except Exception:
-            log.exception("%s failed; it is started again", name)
-        if loop.time() - began > HEALTHY:
+            log.exception("task.failed task=%s", name)
+        if loop.time() - began > HEALTHY_SECONDS:
             pause = FIRST_PAUSE
         await asyncio.sleep(pause)
-        pause = min(pause * 2, LONGEST_PAUSE)
+        pause = min(pause * 2, MAX_PAUSE)

@@ -21,7 +21,7 @@ class _Seen:
     beat: bytes
     at: float
     #: Seen to change, or new by its own clock when first seen; what a dead one left behind is neither.
-    first_chunk: bool
+    is_live: bool
 
 
 class Heartbeat:
@@ -38,18 +38,15 @@ class Heartbeat:
 
         Raises StorageError.
         """
-        beats = await self._redis.script(scripts.INTERVAL, (ALIVE,), (self.process, int(time.time() * 1000)))
+        beats = await self._redis.script(scripts.HEARTBEAT, (ALIVE,), (self.process, int(time.time() * 1000)))
         self._looked_at = now = time.monotonic()
         current = dict(_pairs(beats))
         self._seen = {name: self._updated(name, beat, now) for name, beat in current.items()}
         return [name for name, seen in self._seen.items() if now - seen.at > TIMEOUT]
 
-    async def remove_dead(self, name: str) -> bool:
-        """Take a dead process off the list; True for the one that did, who has to look after what it left.
-
-        Raises StorageError.
-        """
-        return bool(await self._redis.command("ZREM", ALIVE, name))
+    async def remove_dead(self, name: str) -> None:
+        """Take a dead process off the list. Raises StorageError."""
+        await self._redis.command("ZREM", ALIVE, name)
 
     async def leave(self) -> None:
         """Take this process off the list at once. Raises StorageError."""
@@ -63,7 +60,7 @@ class Heartbeat:
     def workers(self) -> int:
         """How many workers were alive at the last look."""
         return sum(
-            seen.first_chunk and self._looked_at - seen.at <= TIMEOUT
+            seen.is_live and self._looked_at - seen.at <= TIMEOUT
             for name, seen in self._seen.items()
             if name.startswith(WORKER)
         )
@@ -71,8 +68,8 @@ class Heartbeat:
     def _updated(self, name: str, beat: bytes, now: float) -> _Seen:
         before = self._seen.get(name)
         if before is None:
-            return _Seen(beat, now, first_chunk=abs(time.time() - float(beat) / 1000) < TIMEOUT)
-        return before if before.beat == beat else _Seen(beat, now, first_chunk=True)
+            return _Seen(beat, now, is_live=abs(time.time() - float(beat) / 1000) < TIMEOUT)
+        return before if before.beat == beat else _Seen(beat, now, is_live=True)
 
 
 def _pairs(flat: list[bytes]) -> list[tuple[str, bytes]]:

@@ -1,37 +1,65 @@
-"""What is counted, in every process: totals travel to Redis with each beat, and any web process can show them all."""
+"""What is counted in every process. Totals travel to Redis every few seconds, so any web process can show them all.
 
+Names and units follow Prometheus' conventions (https://prometheus.io/docs/practices/naming/); the exposition adds the
+prefix `parley_` to all of them and `_total` to counters.
+"""
+
+import asyncio
 import bisect
 from collections import defaultdict
-from typing import Any
+from dataclasses import dataclass
 
+from tasks.storage import scripts
 from tasks.storage.client import RedisClient
-from tasks.storage.keys import METRICS
-from tasks.storage.redis_line import Command
+from tasks.storage.keys import METRICS, METRICS_BATCH
 
 #: Upper bounds of the histograms' buckets, in seconds.
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
+#: Seconds that Redis remembers the number of a process's last batch; longer than any outage that a batch waits for.
+BATCH_TTL_SECONDS = 86_400
 
-#: Every counter, with its label if it has one.
+
+@dataclass(frozen=True)
+class Counter:
+    """A counter's help text, and its label if it has one."""
+
+    help: str
+    label: str = ""
+
+
 COUNTERS = {
-    "messages_accepted": "",
-    "messages_refused": "code",
-    "replies": "outcome",
-    "retries": "",
-    "tokens": "",
-    "takeovers": "",
-    "revived": "",
-    "model_waits": "reason",
-    "model_errors": "code",
+    "messages_accepted": Counter("Messages of people that were accepted."),
+    "frames_rejected": Counter("Frames of clients that were rejected, by error code.", "code"),
+    "replies": Counter("Replies that ended, by outcome.", "outcome"),
+    "retries": Counter("Replies that people asked for again."),
+    "tokens": Counter("Tokens that came from the model."),
+    "takeovers": Counter("Replies that a worker went on with after another one."),
+    "requeued": Counter("Conversations that were enqueued again because no worker answered them."),
+    "crashes": Counter("Tries to answer a conversation that ended in an unexpected error."),
+    "model_waits": Counter("Pauses of replies because of the model server, by reason.", "reason"),
+    "model_errors": Counter("Replies that failed because of the model server, by error code.", "code"),
 }
-#: Every histogram of seconds.
-HISTOGRAMS = ("queue_seconds", "first_token_seconds")
+#: Histograms with their help texts; all of them count seconds.
+HISTOGRAMS = {
+    "queue_wait_seconds": "Seconds from the request for a reply until a worker begins it.",
+    "time_to_first_token_seconds": "Seconds from the request for a reply until its first token.",
+}
 
 
 class Metrics:
-    """One process's counts since they were last sent."""
+    """One process's counts since they were last added to the totals.
 
-    def __init__(self) -> None:
+    Args:
+        process: the process's name, unique among all that are alive.
+    """
+
+    def __init__(self, process: str) -> None:
+        self._batch_key = METRICS_BATCH + process
         self._unsent: dict[str, float] = defaultdict(float)
+        #: What was sent and may or may not have arrived; it is sent again under the same number.
+        self._batch: dict[str, float] = {}
+        self._number = 0
+        self._sending = asyncio.Lock()
 
     def count(self, name: str, label: str = "", by: float = 1) -> None:
         """Add to a counter of COUNTERS."""
@@ -44,20 +72,22 @@ class Metrics:
         self._unsent[f"{name}:sum"] += seconds
 
     async def send(self, redis: RedisClient) -> None:
-        """Add what is unsent to everybody's totals; after an error it is sent the next time. Raises StorageError."""
-        if not self._unsent:
-            return
-        sending, self._unsent = self._unsent, defaultdict(float)
-        commands: list[Command] = [("HINCRBYFLOAT", METRICS, name, by) for name, by in sending.items()]
-        try:
-            await redis.together(*commands)
-        except BaseException:
-            for name, by in sending.items():
-                self._unsent[name] += by
-            raise
+        """Add what is unsent to the totals; after an error it is sent the next time. Raises StorageError."""
+        async with self._sending:
+            if self._batch:
+                await self._send_batch(redis)
+            if self._unsent:
+                self._batch, self._unsent = self._unsent, defaultdict(float)
+                self._number += 1
+                await self._send_batch(redis)
+
+    async def _send_batch(self, redis: RedisClient) -> None:
+        counts = [part for item in self._batch.items() for part in item]
+        await redis.script(scripts.ADD_METRICS, (METRICS, self._batch_key), (self._number, BATCH_TTL_SECONDS, *counts))
+        self._batch = {}
 
 
 async def totals(redis: RedisClient) -> dict[str, float]:
-    """Everybody's totals: `name:label` to value. Raises StorageError."""
-    flat: list[Any] = await redis.command("HGETALL", METRICS)
-    return {flat[i].decode(): float(flat[i + 1]) for i in range(0, len(flat), 2)}
+    """Everybody's totals, `name:label` to value. Raises StorageError."""
+    found: dict[bytes, bytes] = await redis.command("HGETALL", METRICS)
+    return {name.decode(): float(value) for name, value in found.items()}

@@ -1,91 +1,178 @@
-"""Redis for many callers at once, and whether it can hold conversations at all."""
+"""Redis for many callers at once: redis-py's client, its pool and its retries, with its errors turned into ours.
 
-import asyncio
-from collections.abc import Sequence
+Every command may be sent twice, since the answer to the first sending can be lost: a script knows what it has done
+already, and a counter is told as a number with the place that it belongs to. What may not be sent twice takes a client
+without retries.
+"""
+
+import contextlib
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+import redis
 import redis.asyncio as aioredis
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
+from redis.commands.core import AsyncScript
+from redis.exceptions import (
+    AuthenticationError,
+    ClusterDownError,
+    ClusterError,
+    MasterDownError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    ResponseError,
+    TryAgainError,
+)
 
 from tasks.errors import StorageError, StorageUnavailable
-from tasks.storage.redis_line import COMMAND_TIMEOUT, CONNECTING, Command, Line, command_of, translated
 from tasks.storage.scripts import Script
 
-#: Seconds before a command is sent again; every command of ours may be: scripts know what they have done already.
-PAUSES = (0.1, 0.2, 0.4)
-BACKOFF = ExponentialBackoff(cap=0.5, base=0.05)
+#: Seconds after which a command counts as lost. All of ours are quick.
+COMMAND_TIMEOUT = 5.0
+#: Seconds that opening a connection may take.
+CONNECT_TIMEOUT = 3.0
+#: How often a command is sent again, and the seconds between: 0.1, 0.2, 0.4.
+RETRIES = 3
+BACKOFF = ExponentialBackoff(base=0.05, cap=0.5)
+
+#: Answers of a server that is the wrong one, or not yet ready. A new connection may lead to the right one, so these
+#: drop the connection and are tried again.
+WRONG_SERVER = [ReadOnlyError, MasterDownError, ClusterDownError, TryAgainError]
+#: First words of refusals that time or an operator can end, and for which redis-py has no class.
+TEMPORARY = ("MISCONF", "NOREPLICAS", "BUSY", "LOADING", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN")
+
+NO_CONNECTION = "Redis has no connection left: start fewer processes, or choose a plan with more connections."
+
+#: What all connections have in common. RESP2 has one shape for JSON.GET on every server.
+CONNECTION_OPTIONS: dict[str, Any] = {
+    "protocol": 2,
+    "socket_connect_timeout": CONNECT_TIMEOUT,
+    "socket_keepalive": True,
+    "retry_on_error": WRONG_SERVER,
+}
+
+Command = tuple[Any, ...]
 
 
-def pool_for_library(url: str, *, max_connections: int) -> Any:
-    """Connections for a library that brings its own commands."""
+@contextlib.contextmanager
+def translate_errors() -> Iterator[None]:
+    """Raise StorageUnavailable or StorageError for what redis-py raises inside the block."""
+    try:
+        yield
+    except (redis.RedisError, OSError, RuntimeError) as error:
+        raise _translated(error) from error
+
+
+def _translated(error: Exception) -> StorageError:
+    match error:
+        case AuthenticationError():
+            return StorageUnavailable("Redis refuses the name or password in REDIS_URL.")
+        case redis.MaxConnectionsError():
+            return StorageUnavailable(NO_CONNECTION)
+        case OutOfMemoryError():
+            return StorageUnavailable("Redis is full: raise its maxmemory or let conversations expire sooner.")
+        case ReadOnlyError():
+            return StorageUnavailable("Redis is read-only: REDIS_URL must point to the primary.")
+        case MasterDownError() | ClusterError():
+            return StorageUnavailable(f"Redis has no working primary ({type(error).__name__}).")
+        case redis.ConnectionError() if "max number of clients" in str(error):
+            return StorageUnavailable(NO_CONNECTION)
+        case redis.ConnectionError() | redis.TimeoutError() | OSError():
+            return StorageUnavailable(f"Redis cannot be reached ({type(error).__name__}).")
+        case RuntimeError():
+            # uvloop says this of a connection that was closed a moment ago; redis-py does not translate it.
+            return StorageUnavailable("Redis cannot be reached (the connection is closed).")
+        case ResponseError() if str(error).startswith(TEMPORARY):
+            return StorageUnavailable(f"Redis refuses commands for now: {_without_arguments(error)}")
+    return StorageError(f"Redis refused a command: {_without_arguments(error)}")
+
+
+def _without_arguments(error: Exception) -> str:
+    """The beginning of Redis' words. Its longer messages quote arguments, which are what people wrote."""
+    return str(error).partition(", with args")[0][:200]
+
+
+def new_pool(url: str, *, max_connections: int, timeout: float = COMMAND_TIMEOUT, retries: int = RETRIES) -> Any:
+    """A pool whose callers wait for a free connection.
+
+    Args:
+        url: address of Redis, as in REDIS_URL.
+        max_connections: connections that are open at most.
+        timeout: seconds until a command, or the wait for a connection, counts as lost.
+        retries: how often a command is sent again after its connection failed.
+    """
     return aioredis.BlockingConnectionPool.from_url(
         url,
-        **CONNECTING,
+        **CONNECTION_OPTIONS,
         max_connections=max_connections,
-        timeout=COMMAND_TIMEOUT,
-        socket_timeout=COMMAND_TIMEOUT,
-        retry=Retry(BACKOFF, len(PAUSES)),
+        timeout=timeout,
+        socket_timeout=timeout,
+        retry=Retry(BACKOFF, retries),
     )
 
 
 class RedisClient:
-    """Lines for many callers at once, whose commands are sent again if their answer was lost."""
+    """One pool of connections for many callers.
+
+    Args:
+        url: address of Redis, as in REDIS_URL.
+        max_connections: connections that are open at most.
+        timeout: seconds until a command counts as lost.
+        retries: how often a command is sent again after its connection failed; 0 for what may not be sent twice.
+
+    All methods raise StorageUnavailable where waiting can help, and StorageError where it cannot.
+    """
 
     def __init__(
-        self, url: str, *, max_connections: int, timeout: float = COMMAND_TIMEOUT, retries: int = len(PAUSES)
+        self, url: str, *, max_connections: int, timeout: float = COMMAND_TIMEOUT, retries: int = RETRIES
     ) -> None:
-        self._url = url
-        self._pauses = PAUSES[:retries]
-        self._places = asyncio.Semaphore(max_connections)
-        #: The last used is used first, so that a quiet process keeps few connections.
-        self._free = [Line(url, timeout=timeout) for _ in range(max_connections)]
+        # redis-py leaves some of its methods untyped.
+        self._redis: Any = aioredis.Redis.from_pool(
+            new_pool(url, max_connections=max_connections, timeout=timeout, retries=retries)
+        )
+        self._scripts: dict[Script, AsyncScript] = {}
 
     async def command(self, *command: Any) -> Any:
-        """Run one command. Raises StorageError."""
-        return (await self._run(command))[0]
+        """Run one command and return redis-py's answer."""
+        with translate_errors():
+            return await self._redis.execute_command(*command)
 
     async def script(self, script: Script, keys: Sequence[str], args: Sequence[Any]) -> Any:
-        """Run one script. Raises StorageError."""
-        return await self.command(*command_of(script, keys, args))
+        """Run one script. Redis learns a script when it does not know its hash."""
+        registered = self._scripts.get(script)
+        if registered is None:
+            registered = self._scripts[script] = self._redis.register_script(script.text)
+        with translate_errors():
+            return await registered(keys, args)
 
-    async def together(self, *commands: Command, atomic: bool = True) -> list[Any]:
-        """Run commands in one round trip; `atomic`, with nothing of anybody else's in between.
+    async def transaction(self, *commands: Command) -> list[Any]:
+        """Run commands in one round trip, as one step for everybody else; returns their answers in order."""
+        return await self._pipeline(commands, transaction=True)
 
-        Raises StorageError.
-        """
-        if not atomic:
-            return await self._run(*commands)
-        answers: list[Any] = (await self._run(("MULTI",), *commands, ("EXEC",)))[-1]
-        return answers
+    async def pipeline(self, *commands: Command) -> list[Any]:
+        """Run commands in one round trip, others possibly in between; returns their answers in order."""
+        return await self._pipeline(commands, transaction=False)
 
-    def line(self, timeout: float = COMMAND_TIMEOUT) -> Line:
-        """A connection of its own to the same server."""
-        return Line(self._url, timeout=timeout)
+    def pubsub(self) -> Any:
+        """A connection of the pool that listens to channels; redis-py's PubSub, without translated errors."""
+        return self._redis.pubsub()
 
     async def aclose(self) -> None:
         """Close every connection."""
-        for line in self._free:
-            await line.aclose()
+        await self._redis.aclose(close_connection_pool=True)
 
-    async def _run(self, *commands: Command) -> list[Any]:
-        with translated:
-            async with asyncio.timeout(COMMAND_TIMEOUT):
-                await self._places.acquire()
-        line = self._free.pop()
-        try:
-            return await self._retry(line, commands)
-        finally:
-            self._free.append(line)
-            self._places.release()
-
-    async def _retry(self, line: Line, commands: Sequence[Command]) -> list[Any]:
-        for pause in self._pauses:
-            try:
-                return await line.together(*commands)
-            except StorageUnavailable:
-                await asyncio.sleep(pause)
-        return await line.together(*commands)
+    async def _pipeline(self, commands: Sequence[Command], *, transaction: bool) -> list[Any]:
+        with translate_errors():
+            async with self._redis.pipeline(transaction=transaction) as pipe:
+                for command in commands:
+                    pipe.execute_command(*command)
+                answers: list[Any] = await pipe.execute(raise_on_error=False)
+            for answer in answers:
+                if isinstance(answer, Exception):
+                    # redis-py would raise it with the command's arguments in its text.
+                    raise answer
+            return answers
 
 
 async def require_json(client: RedisClient) -> None:
@@ -101,15 +188,3 @@ async def require_json(client: RedisClient) -> None:
                 "This Redis has no JSON: use Redis 8, Redis Cloud (the add-on on Heroku) or Redis Stack."
             ) from error
         raise
-
-
-async def wait_for_redis(client: RedisClient, seconds: float) -> None:
-    """Wait until Redis answers and has JSON. Raises StorageError when the time is over or JSON is missing."""
-    deadline = asyncio.get_running_loop().time() + seconds
-    while True:
-        try:
-            return await require_json(client)
-        except StorageError as error:
-            if "no JSON" in str(error) or asyncio.get_running_loop().time() > deadline:
-                raise
-            await asyncio.sleep(0.5)

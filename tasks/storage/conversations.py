@@ -10,9 +10,8 @@ import orjson
 
 from tasks.errors import ConversationGone
 from tasks.storage import events, scripts
-from tasks.storage.client import RedisClient
+from tasks.storage.client import Command, RedisClient
 from tasks.storage.keys import ConversationKeys, conversation_id
-from tasks.storage.redis_line import Command
 
 #: Cursor of a conversation whose stream is empty: everything that comes is later.
 BEGINNING = "0-0"
@@ -87,7 +86,7 @@ async def create(redis: RedisClient, token: str, name: str, ttl: int) -> Message
     """Begin a conversation; returns its document. Raises StorageError."""
     document = {"token": token, "name": name, "session_start": now_iso(), "messages": []}
     key = ConversationKeys(conversation_id(token)).document
-    await redis.together(("JSON.SET", key, "$", orjson.dumps(document)), ("EXPIRE", key, ttl))
+    await redis.transaction(("JSON.SET", key, "$", orjson.dumps(document)), ("EXPIRE", key, ttl))
     return document
 
 
@@ -97,7 +96,7 @@ async def load(redis: RedisClient, conversation: str, ttl: int) -> View:
     Raises ConversationGone, StorageError.
     """
     keys = ConversationKeys(conversation)
-    document, state, partial, last, lease_left, *_ = await redis.together(
+    document, state, partial, last, lease_left, *_ = await redis.transaction(
         ("JSON.GET", keys.document, "$"),
         *progress_commands(keys),
         *((("EXPIRE", key, ttl)) for key in (keys.document, keys.state, keys.ids)),
@@ -122,7 +121,8 @@ def progress_commands(keys: ConversationKeys) -> tuple[Command, ...]:
 def progress_of(state: list[bytes | None], partial: bytes | None, clock: Any) -> Progress:
     """The reply in progress, from the fields that `progress_commands` reads."""
     pending, count, is_retry, retry, phase, waiting, owner, until = (value or b"" for value in state)
-    seconds = float(clock[0]) + float(clock[1]) / 1e6
+    seconds, micros = clock
+    now_ms = seconds * 1000 + micros / 1000
     return Progress(
         pending=int(pending or 0),
         count=int(count or 0),
@@ -131,7 +131,7 @@ def progress_of(state: list[bytes | None], partial: bytes | None, clock: Any) ->
         phase=phase.decode(),
         partial=(partial or b"").decode(),
         waiting=orjson.loads(waiting) if waiting else None,
-        leased=bool(owner) and float(until or 0) > seconds * 1000,
+        leased=bool(owner) and float(until or 0) > now_ms,
     )
 
 

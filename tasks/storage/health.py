@@ -3,11 +3,13 @@
 import asyncio
 import logging
 import os
+import re
 from collections.abc import Callable
+from typing import Any
 
 import redis
 
-from tasks.errors import StorageError
+from tasks.errors import StorageError, UnsupportedRedis
 from tasks.storage.client import RedisClient, require_json
 
 log = logging.getLogger("parley.redis_check")
@@ -29,10 +31,6 @@ NARROW = (
 )
 
 
-class UnsupportedRedis(StorageError):
-    """This Redis will never do, whatever one waits for."""
-
-
 async def check_or_exit(
     url: str, connections: int, end: Callable[[], None] = lambda: os._exit(EXIT_UNSUPPORTED)
 ) -> None:
@@ -47,26 +45,26 @@ async def check_or_exit(
         while True:
             try:
                 for warning in await inspect_server(client, connections):
-                    log.warning(warning)
+                    log.warning("redis.warning %s", warning)
                 return
             except UnsupportedRedis as error:
-                log.critical("This process cannot work and ends. %s", error)
+                log.critical("process.unsupported_redis %s This process ends.", error)
                 end()
                 return
             except StorageError as error:
                 if str(error) != said:
                     said = str(error)
-                    log.warning("waiting for Redis: %s", said)
+                    log.warning("redis.waiting error=%s", said)
                 await asyncio.sleep(PAUSE)
     finally:
         await client.aclose()
 
 
 async def inspect_server(client: RedisClient, connections: int) -> list[str]:
-    """What to warn of. Raises UnfitRedis, or StorageError if Redis cannot be asked now."""
+    """What to warn of. Raises UnsupportedRedis, or StorageError if Redis cannot be asked now."""
     facts = await _facts(client)
     version = facts.get("redis_version", "")
-    if version and tuple(map(int, version.split(".")[:2])) < OLDEST:
+    if (numbers := re.match(r"(\d+)\.(\d+)", version)) and (int(numbers[1]), int(numbers[2])) < OLDEST:
         raise UnsupportedRedis(f"This Redis is too old ({version}): use Redis 8, or 7 with its JSON module.")
     await _require_writing(client)
     await _require_json(client)
@@ -76,13 +74,12 @@ async def inspect_server(client: RedisClient, connections: int) -> list[str]:
 async def _facts(client: RedisClient) -> dict[str, str]:
     """What INFO says; nothing where it is not known (fakeredis) or not allowed."""
     try:
-        said: bytes = await client.command("INFO")
+        said: dict[str, Any] = await client.command("INFO")
     except StorageError as error:
         if isinstance(error.__cause__, redis.ResponseError):
             return {}
         raise
-    pairs = (line.split(":", 1) for line in said.decode().splitlines() if ":" in line)
-    return {name: value.strip() for name, value in pairs}
+    return {name: str(value) for name, value in said.items()}
 
 
 async def _require_writing(client: RedisClient) -> None:

@@ -8,12 +8,15 @@
 | parley:{<shard>}:<id>:ids      | hash   | as the document      | accept, retry, stop    | accept, retry    |
 | parley:{<shard>}:<id>:partial  | string | as the document      | publish                | snapshot, finish |
 | parley:{<shard>}:pending       | zset   | while not empty      | accept, take, finish   | recovery         |
-| parley:{processes}:alive       | zset   | a member a process   | presence               | presence, readyz |
-| parley:{processes}:figures     | hash   | for ever             | figures                | metrics          |
+| parley:{processes}:alive       | zset   | a member a process   | heartbeat              | heartbeat        |
+| parley:{processes}:metrics     | hash   | for ever             | metrics                | metrics          |
 | parley:{processes}:sockets:<p> | hash   | a process' life      | web process <p>        | limits, metrics  |
-| parley:{processes}:canary      | string | seconds              | canary                 | canary           |
+| parley:{processes}:batch:<p>   | string | a day                | metrics                | metrics          |
 | parley:limits/…                |        | the limit's window   | limits (library)       | limits           |
-| parley:{queue}:…               |        | Dramatiq's own       | enqueue, Dramatiq      | Dramatiq         |
+| parley:{queue}:…               |        | Dramatiq's own       | Dramatiq               | Dramatiq         |
+| parley:{queue}!waiting         | zset   | while not empty      | enqueue, runtime       | limits, metrics  |
+| parley:{queue}!tokens          | list   | at most 64           | enqueue                | consumer         |
+| parley:{queue}!stop:<broker>   | list   | 8 s                  | a worker that stops    | its consumer     |
 
 The state of a conversation (hash):
 
@@ -44,10 +47,14 @@ SHARDS = 64
 #: before> <cursor> <event>`, or the conversation alone where the event is to be read.
 EVENT_CHANNEL = "parley:bell"
 ALIVE = "parley:{processes}:alive"
-METRICS = "parley:{processes}:figures"
+METRICS = "parley:{processes}:metrics"
 SOCKETS = "parley:{processes}:sockets:"
-CANARY_LOCK = "parley:{processes}:canary"
+METRICS_BATCH = "parley:{processes}:batch:"
+#: Prefix of Dramatiq's own keys.
 QUEUE_NAMESPACE = "parley:{queue}"
+QUEUE_TOKENS = "parley:{queue}!tokens"
+QUEUE_WAITING = "parley:{queue}!waiting"
+QUEUE_STOP = "parley:{queue}!stop:"
 
 
 def conversation_id(token: str) -> str:

@@ -2,8 +2,10 @@
 
 import asyncio
 import itertools
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import orjson
@@ -13,10 +15,11 @@ from tasks.storage import events, scripts
 from tasks.storage.client import RedisClient
 from tasks.storage.conversations import QUIET_STREAM_SECONDS, Message, now_iso, reply_id
 from tasks.storage.keys import ConversationKeys
-from tasks.storage.redis_line import Command, command_of
 
 #: How long a lease outlives its last prolonging: the pause that a killed worker makes, less the look for it.
 LEASE_MS = 4500
+#: Seconds between two prolongings.
+RENEW_SECONDS = 1.5
 #: Messages that are read for a prompt, at any length of the conversation; of very short ones a context could hold
 #: more.
 TURNS_READ = 32
@@ -34,6 +37,8 @@ class Turn:
     #: Oldest first; the last one is the message to answer.
     messages: tuple[Message, ...]
     partial: str
+    #: When a person asked for this reply, as a Unix time in seconds.
+    requested_at: float = 0.0
 
 
 class Lease:
@@ -47,6 +52,8 @@ class Lease:
         self.written = 0
         self.taken = False
         self.lost = False
+        #: Why the reply cannot go on here, if it is not that somebody else does.
+        self.error: Exception | None = None
         #: The last reply that was ended left nothing to answer; whoever says something more enqueues anew.
         self.done = False
         self._redis = redis
@@ -64,31 +71,32 @@ class Lease:
             if self._holder:
                 self._holder.cancel()
 
+    def break_off(self, error: Exception) -> None:
+        """Stop the holder because of an error that is not its own."""
+        self.error = error
+        self.lose()
+
     async def next_turn(self) -> Turn | None:
-        """Take (or keep) the lease and read what is to be answered next; None if there is nothing for us.
+        """Take (or keep) the lease and read what is to be answered next; None if there is nothing for this worker.
 
         Raises StorageError.
         """
         keys = self.keys
-        taken, read = await self._redis.together(
-            command_of(
-                scripts.TAKE,
-                (keys.state, keys.partial, keys.pending_index),
-                (self.conversation, self.owner, LEASE_MS),
-            ),
-            ("JSON.GET", keys.document, "$.name", f"$.messages[-{TURNS_READ}:]"),
+        taken = await self._redis.script(
+            scripts.TAKE, (keys.state, keys.partial, keys.pending_index), (self.conversation, self.owner, LEASE_MS)
         )
-        if taken is None or not read:
+        if taken is None:
             return None
         self.taken = True
         pending, count, is_retry = int(taken[0]), int(taken[1]), int(taken[2])
+        # Messages before the one to answer stay where they are, so this slice is right whatever is said meanwhile.
         index = count - pending - is_retry
+        path = f"$.messages[{max(0, index + 1 - TURNS_READ)}:{index + 1}]"
+        read = await self._redis.command("JSON.GET", keys.document, "$.name", path)
+        if not read:
+            return None
         document = orjson.loads(read)
-        recent = document[f"$.messages[-{TURNS_READ}:]"]
-        first = max(0, count - TURNS_READ)
-        if index - first < 0 or (first > 0 and index - first < TURNS_READ // 2):
-            recent, first = await self._read_before(index), max(0, index + 1 - TURNS_READ)
-        messages = tuple(recent[: index - first + 1])
+        messages = tuple(document[path])
         self.written = len(taken[4])
         to = messages[-1]["id"]
         return Turn(
@@ -97,6 +105,7 @@ class Lease:
             person=document["$.name"][0],
             messages=messages,
             partial=taken[4].decode(),
+            requested_at=_requested_at(messages[-1], int(taken[5]) if is_retry else 0),
         )
 
     async def start(self, turn: Turn) -> bool:
@@ -113,11 +122,12 @@ class Lease:
 
     async def finish(self, turn: Turn, finish_reason: str) -> None:
         """End the reply with the text that was shown. Raises LeaseLost, StorageError."""
-        finished = finish_command(self.keys, owner=self.owner, turn=turn, finish_reason=finish_reason, ttl=self._ttl)
-        answer = await self._redis.command(*finished)
-        if answer == -1:
+        left = await finish(
+            self._redis, self.keys, owner=self.owner, turn=turn, finish_reason=finish_reason, ttl=self._ttl
+        )
+        if left == -1:
             raise LeaseLost("The reply was given to somebody else before it ended.")
-        self.done = answer == 0
+        self.done = left == 0
 
     async def fail(self, turn: Turn, code: str, detail: str, retryable: bool) -> None:
         """End the reply with a failure; what was shown of it is kept beside it. Raises LeaseLost, StorageError."""
@@ -137,19 +147,27 @@ class Lease:
         keys = (self.keys.state, self.keys.pending_index)
         return bool(await self._redis.script(scripts.RELEASE, keys, (self.conversation, self.owner)))
 
+    async def crash(self, pause_ms: int) -> int:
+        """Give the lease back after an unexpected error, to be tried again after a pause.
+
+        Args:
+            pause_ms: milliseconds after the first error; the pause doubles with each further one.
+
+        Returns how often this reply has crashed; 0 if the lease was not ours. Raises StorageError.
+        """
+        keys = (self.keys.state, self.keys.pending_index)
+        crashes: int = await self._redis.script(scripts.CRASH, keys, (self.conversation, self.owner, pause_ms))
+        return crashes
+
     async def abandon(self) -> None:
         """Give the lease back and have nobody look for the conversation. Raises StorageError."""
         await self._redis.script(
             scripts.ABANDON, (self.keys.state, self.keys.pending_index), (self.conversation, self.owner)
         )
 
-    async def _read_before(self, index: int) -> list[Message]:
-        path = f"$.messages[{max(0, index + 1 - TURNS_READ)}:{index + 1}]"
-        messages: list[Message] = orjson.loads(await self._redis.command("JSON.GET", self.keys.document, path))
-        return messages
 
-
-def finish_command(
+async def finish(
+    redis: RedisClient,
     keys: ConversationKeys,
     *,
     owner: str,
@@ -158,11 +176,17 @@ def finish_command(
     ttl: int,
     seen: str = "",
     empty: str = "",
-) -> Command:
-    """The command that ends a reply with exactly what was shown of it (`empty` if nothing was).
+) -> int:
+    """End a reply with exactly the text that was shown of it.
 
-    It answers how many messages still wait, -1 if `owner` has lost the lease, -2 if the conversation is not as
-    `seen` any more.
+    Args:
+        owner: who holds the lease; empty for a person who stops the reply.
+        ttl: seconds that the conversation lives on without use.
+        seen: `pending:count` as the caller saw them; empty for any.
+        empty: the text if none was shown.
+
+    Returns how many messages still wait, -1 if `owner` has lost the lease, -2 if the conversation is not as `seen` any
+    more. Raises StorageError.
     """
     message = {
         "id": turn.reply,
@@ -176,7 +200,18 @@ def finish_command(
         *events.around_text(message),
         *(orjson.dumps(empty), events.FINISHED_HEAD, ttl, QUIET_STREAM_SECONDS),
     )
-    return command_of(scripts.FINISH, keys.all, args)
+    left: int = await redis.script(scripts.FINISH, keys.all, args)
+    return left
+
+
+def _requested_at(message: Message, retried_ms: int) -> float:
+    """When the message was accepted, or its retry. Only metrics use it, so a time that cannot be read is now."""
+    if retried_ms:
+        return retried_ms / 1000
+    try:
+        return datetime.fromisoformat(message["timestamp"]).timestamp()
+    except ValueError:
+        return time.time()
 
 
 async def renew(redis: RedisClient, leases: Iterable[Lease]) -> None:

@@ -1,29 +1,29 @@
-"""Gathers what all replies of a worker process say and sends it to Redis in one go, a few milliseconds apart."""
+"""Gathers the text of all replies of a worker process and sends it to Redis once per display frame.
+
+A trip to Redis costs nearly the same whatever it carries, and nobody sees a wait of one display frame. So text waits
+for the text of other replies. The first text of a reply, and whatever is not text, is sent at once.
+"""
 
 import asyncio
 import logging
-import time
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
-from tasks.errors import LeaseLost, StorageError
+from tasks.errors import LeaseLost, StorageError, StorageUnavailable
 from tasks.storage import events, scripts
 from tasks.storage.client import RedisClient
-from tasks.storage.redis_line import command_of
 from tasks.worker.lease import Lease
 
-log = logging.getLogger("parley.writer")
+log = logging.getLogger("parley.publisher")
 
-#: Seconds that text waits for company, between these bounds: until as many texts have come. Each trip to Redis costs
-#: nearly the same whatever it carries. The first words of a reply do not wait, nor does text that stays alone anyway.
-MIN_FLUSH_DELAY, MAX_FLUSH_DELAY = 0.002, 0.024
-TARGET_BATCH = 14
+#: Seconds that text waits at most: one frame of a display with 60 a second.
+FLUSH_DELAY = 0.016
 #: Characters of one reply that may be unsent; past that its model stream is read no further.
 MAX_UNSENT = 16_000
-#: Texts and notes in one trip; Lua passes on a few thousand values at once.
+#: Texts and control events in one trip; Lua passes on a few thousand values at once.
 MAX_BATCH = 500
 #: Seconds between tries while Redis is away.
 RETRY_SECONDS = 0.25
@@ -38,11 +38,12 @@ class ControlEvent:
 
 
 class ReplyBuffer:
-    """One reply's way to Redis: what is not yet sent, in order, with neighbouring texts made one."""
+    """What is not yet sent of one reply, in order. Neighbouring texts become one."""
 
     def __init__(self, lease: Lease, reply: str) -> None:
         self.lease = lease
         self.reply = reply
+        #: Characters that are unsent.
         self.size = 0
         #: The next text is the first that people see, or the first after a pause.
         self.first_chunk = True
@@ -50,7 +51,7 @@ class ReplyBuffer:
         self._unsent: list[str | ControlEvent] = []
 
     def add(self, item: str | ControlEvent) -> None:
-        """Put text or a note behind what is unsent."""
+        """Put text or a control event behind what is unsent."""
         if isinstance(item, str) and self._unsent and isinstance(self._unsent[-1], str):
             self._unsent[-1] += item
         else:
@@ -63,43 +64,29 @@ class ReplyBuffer:
         return taken
 
 
-class _Window:
-    """How long text waits, by how quickly texts have come lately."""
-
-    def __init__(self) -> None:
-        self._gap = MAX_FLUSH_DELAY
-        self._flushed_at = time.monotonic()
-
-    @property
-    def seconds(self) -> float:
-        if self._gap > MAX_FLUSH_DELAY / 2:
-            return 0.0
-        return min(MAX_FLUSH_DELAY, max(MIN_FLUSH_DELAY, TARGET_BATCH * self._gap))
-
-    def flushed(self, texts: int) -> None:
-        now = time.monotonic()
-        gap = min(MAX_FLUSH_DELAY, (now - self._flushed_at) / texts)
-        self._flushed_at = now
-        self._gap += (gap - self._gap) / TARGET_BATCH
+Item = tuple[ReplyBuffer, str | ControlEvent]
 
 
 class Publisher:
-    """One for all replies of a process; `run` has to run beside them."""
+    """One for all replies of a process; `run` has to run beside them.
+
+    Args:
+        redis: a client with a connection that no other command can keep busy.
+    """
 
     def __init__(self, redis: RedisClient) -> None:
-        self._line = redis.line()
+        self._redis = redis
         self._due = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
         self._unsent: dict[ReplyBuffer, None] = {}
         self._sending: dict[ReplyBuffer, None] = {}
-        self._window = _Window()
         #: Set, and followed by another, at the end of each flush.
         self._flushed = asyncio.Event()
 
     def write(self, buffer: ReplyBuffer, text: str) -> bool:
         """Add text to a reply; False if too much of it is unsent, and `drain` should come first. Raises LeaseLost."""
         if buffer.lease.lost:
-            # The holder was cancelled when it was lost; that it still writes means that this was swallowed.
+            # The holder was cancelled when it lost the lease; somebody swallowed the cancellation if it still writes.
             raise LeaseLost("The reply was given to somebody else while it was written.")
         buffer.add(text)
         self._schedule(buffer, urgent=buffer.first_chunk)
@@ -109,11 +96,11 @@ class Publisher:
     def pause(self, buffer: ReplyBuffer, reason: str, retry_in: float, until: float) -> None:
         """Say why a reply waits and for how long (seconds; `until` as a Unix time); the next text ends it."""
         event = events.waiting(buffer.reply, reason, retry_in)
-        self.note(buffer, ControlEvent(event, orjson.dumps({"reason": reason, "until": until})))
+        self.send_event(buffer, ControlEvent(event, orjson.dumps({"reason": reason, "until": until})))
 
-    def note(self, buffer: ReplyBuffer, note: ControlEvent) -> None:
-        """Say something between the texts."""
-        buffer.add(note)
+    def send_event(self, buffer: ReplyBuffer, event: ControlEvent) -> None:
+        """Send an event behind the text that was added before."""
+        buffer.add(event)
         buffer.first_chunk = True
         self._schedule(buffer, urgent=True)
 
@@ -126,27 +113,24 @@ class Publisher:
 
     async def run(self) -> None:
         """Send, for ever."""
-        try:
-            while True:
-                await self._due.wait()
-                self._due.clear()
-                await self._flush()
-        finally:
-            await self._line.aclose()
+        while True:
+            await self._due.wait()
+            self._due.clear()
+            await self._flush()
 
     async def _flush(self) -> None:
-        self._stop_timer()
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None
         self._sending, self._unsent = self._unsent, {}
         try:
-            # Who has lost the lease has lost words with it; what came after them must not close the gap.
+            # After losing the lease, drop later text: writing it would leave a gap.
             kept = [buffer for buffer in self._sending if not buffer.lease.lost]
-            if kept:
-                self._window.flushed(len(kept))
-                batch = [(buffer, item) for buffer in kept for item in buffer.take()]
-                for start in range(0, len(batch), MAX_BATCH):
-                    await self._send(batch[start : start + MAX_BATCH])
+            batch = [(buffer, item) for buffer in kept for item in buffer.take()]
+            for start in range(0, len(batch), MAX_BATCH):
+                await self._send(batch[start : start + MAX_BATCH])
         except BaseException:
-            # Words may be lost here: these replies go on from the last one that stands in Redis.
+            # Text may be lost here: these replies go on from the last text that stands in Redis.
             for buffer in self._sending:
                 buffer.lease.lose()
             raise
@@ -160,38 +144,50 @@ class Publisher:
         if urgent:
             self._due.set()
         elif self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(self._window.seconds, self._due.set)
+            self._timer = asyncio.get_running_loop().call_later(FLUSH_DELAY, self._due.set)
 
-    def _stop_timer(self) -> None:
-        if self._timer:
-            self._timer.cancel()
-            self._timer = None
+    async def _send(self, batch: Sequence[Item]) -> None:
+        keys, args = _pack(batch)
+        try:
+            done = await self._publish(keys, args)
+        except StorageError:
+            # Redis refuses this for good. One reply is to blame, and only that one may end.
+            await self._send_each_alone(batch, keys, args)
+            return
+        for (buffer, _), written in zip(batch, done, strict=True):
+            if not written:
+                buffer.lease.lose()
 
-    async def _send(self, batch: list[tuple[ReplyBuffer, str | ControlEvent]]) -> None:
-        done = await self._publish(*_packed(batch))
-        if not all(done):
-            for (buffer, _), one in zip(batch, done, strict=True):
-                if not one:
+    async def _send_each_alone(self, batch: Sequence[Item], keys: list[str], args: list[Any]) -> None:
+        for number, (buffer, _) in enumerate(batch):
+            if buffer.lease.lost:
+                continue
+            try:
+                (written,) = await self._publish(keys[number * 3 : number * 3 + 3], args[number * 6 : number * 6 + 6])
+            except StorageError as error:
+                buffer.lease.break_off(error)
+            else:
+                if not written:
                     buffer.lease.lose()
 
     async def _publish(self, keys: list[str], args: list[Any]) -> list[int]:
-        publish = command_of(scripts.PUBLISH, keys, args)
-        away = False
+        """Run the publish script, as often as Redis is away. Raises StorageError if waiting cannot help."""
+        waiting = False
         while True:
             try:
-                done: list[int] = await self._line.command(*publish)
-            except StorageError as error:
-                if not away:
-                    log.warning("replies wait for Redis: %s", error)
-                away = True
+                done: list[int] = await self._redis.script(scripts.PUBLISH, keys, args)
+            except StorageUnavailable as error:
+                if not waiting:
+                    log.warning("publisher.waiting error=%s", error)
+                waiting = True
                 await asyncio.sleep(RETRY_SECONDS)
             else:
-                if away:
-                    log.warning("replies go on")
+                if waiting:
+                    log.warning("publisher.resumed")
                 return done
 
 
-def _packed(batch: Iterable[tuple[ReplyBuffer, str | ControlEvent]]) -> tuple[list[str], list[Any]]:
+def _pack(batch: Sequence[Item]) -> tuple[list[str], list[Any]]:
     """Keys and arguments of the publish script; with them the texts count as written."""
     keys: list[str] = []
     args: list[Any] = []

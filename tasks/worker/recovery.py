@@ -1,36 +1,37 @@
-"""Finds conversations that wait for a reply while nobody writes it, and enqueues them again."""
+"""Finds conversations that wait for a reply while no worker writes it, and enqueues them again."""
 
-from tasks.broker import enqueue_commands
+from tasks.broker import WaitingBroker
 from tasks.storage import scripts
 from tasks.storage.client import RedisClient
 from tasks.storage.conversations import LONGEST_PATIENCE_MS, PATIENCE_MS
 from tasks.storage.keys import SHARDS, ConversationKeys, pending_index_key
 
-#: Conversations of one shard looked at in one go.
+#: Conversations of one shard that one look takes.
 BATCH = 100
 
 
-async def sweep(redis: RedisClient) -> int:
+async def requeue_pending(redis: RedisClient, broker: WaitingBroker) -> int:
     """Look through every shard; returns how many conversations were enqueued again. Raises StorageError."""
-    clock, some = await redis.together(("TIME",), ("EXISTS", *map(pending_index_key, range(SHARDS))), atomic=False)
+    indexes = [pending_index_key(shard) for shard in range(SHARDS)]
+    (seconds, micros), some = await redis.pipeline(("TIME",), ("EXISTS", *indexes))
     if not some:
         return 0
-    now = int(clock[0]) * 1000 + int(clock[1]) // 1000
-    due = await redis.together(
-        *(("ZRANGE", pending_index_key(shard), "-inf", now, "BYSCORE", "LIMIT", 0, BATCH) for shard in range(SHARDS))
+    now = seconds * 1000 + micros // 1000
+    # An entry further ahead than any of ours was written before Redis' clock was set back.
+    ranges = ("-inf", now), (now + LONGEST_PATIENCE_MS + PATIENCE_MS, "+inf")
+    due = await redis.pipeline(
+        *(("ZRANGE", index, *bounds, "BYSCORE", "LIMIT", 0, BATCH) for index in indexes for bounds in ranges)
     )
-    return sum([await requeue(redis, member.decode()) for members in due for member in members])
+    return sum([await requeue(redis, broker, member.decode()) for members in due for member in members])
 
 
-async def requeue(redis: RedisClient, conversation: str) -> bool:
+async def requeue(redis: RedisClient, broker: WaitingBroker, conversation: str) -> bool:
     """Enqueue a conversation again if it waits, is due for a look, and nobody has just done so.
 
-    Raises StorageError.
+    Returns whether this call enqueued it. Raises StorageError.
     """
     keys = ConversationKeys(conversation)
     claimed = await redis.script(
         scripts.CLAIM, (keys.state, keys.pending_index), (conversation, PATIENCE_MS, LONGEST_PATIENCE_MS)
     )
-    if claimed:
-        await redis.together(*enqueue_commands(conversation))
-    return bool(claimed)
+    return bool(claimed) and await broker.request_reply(conversation)

@@ -1,8 +1,7 @@
-"""What is told of a reply afterwards: one log line that follows its message, and the figures."""
+"""What is logged and counted of each reply."""
 
 import logging
 import time
-from datetime import datetime
 
 from tasks.monitoring.metrics import Metrics
 from tasks.worker.lease import Turn
@@ -11,50 +10,52 @@ log = logging.getLogger("parley.reply")
 
 
 class ReplyMetrics:
-    """Keeps the time of one turn, from the moment that its lease was taken."""
+    """The times and tokens of one turn, from the moment that its lease was taken.
+
+    Args:
+        metrics: where to count.
+        turn: the turn.
+        conversation: the conversation's id.
+    """
 
     def __init__(self, metrics: Metrics, turn: Turn, conversation: str) -> None:
-        self._figures = metrics
+        self._metrics = metrics
         self._turn = turn
         self._conversation = conversation
-        self._accepted = datetime.fromisoformat(turn.messages[-1]["timestamp"]).timestamp()
         self._taken = time.time()
         self._first = 0.0
         self._tokens = 0
         if turn.partial:
             metrics.count("takeovers")
         else:
-            metrics.observe("queue_seconds", self._taken - self._accepted)
+            metrics.observe("queue_wait_seconds", max(0.0, self._taken - turn.requested_at))
 
-    def text(self) -> None:
-        """Text came from the model, of one token if no more came at once."""
+    def token(self) -> None:
+        """Text came from the model: one token, or some that came at once."""
         self._tokens += 1
+        self._metrics.count("tokens")
         if self._tokens == 1:
             self._first = time.time()
-            self._figures.observe("first_token_seconds", self._first - self._accepted)
+            if not self._turn.partial:
+                self._metrics.observe("time_to_first_token_seconds", max(0.0, self._first - self._turn.requested_at))
 
-    def waits(self, reason: str) -> None:
-        """The model lets us wait."""
-        self._figures.count("model_waits", reason)
+    def waiting(self, reason: str) -> None:
+        """The model lets the reply wait."""
+        self._metrics.count("model_waits", reason)
 
-    def finished(self, finish_reason: str, tokens: int = 0) -> None:
-        """The reply is whole; the model brought so many tokens, if it did so here."""
-        self._tokens = tokens
-        self._end(finish_reason)
-        log.info("finished %s reason=%s", self._line(), finish_reason)
+    def finished(self, finish_reason: str) -> None:
+        """The reply is whole."""
+        self._metrics.count("replies", finish_reason)
+        log.info("reply.finished %s reason=%s", self._fields(), finish_reason)
 
     def failed(self, code: str) -> None:
-        """The reply failed; why, was logged where it happened."""
-        self._end("failed")
-        self._figures.count("model_errors", code)
-        log.warning("failed %s code=%s", self._line(), code)
+        """The reply failed; the reason was logged where it arose."""
+        self._metrics.count("replies", "failed")
+        self._metrics.count("model_errors", code)
+        log.warning("reply.failed %s code=%s", self._fields(), code)
 
-    def _end(self, outcome: str) -> None:
-        self._figures.count("replies", outcome)
-        self._figures.count("tokens", by=self._tokens)
-
-    def _line(self) -> str:
-        waited = round((self._taken - self._accepted) * 1000)
+    def _fields(self) -> str:
+        waited = round((self._taken - self._turn.requested_at) * 1000)
         first = round((self._first - self._taken) * 1000) if self._first else -1
         return (
             f"conversation={self._conversation} message={self._turn.to} reply={self._turn.reply}"

@@ -1,205 +1,222 @@
-"""The part of a worker process that answers: its event loop, and all that its replies share there."""
+"""What all replies of a worker process share: one event loop, its clients, and its background tasks.
+
+Dramatiq starts one thread for each reply; the thread waits while its reply is a task of the event loop.
+"""
 
 import asyncio
 import contextlib
 import logging
 import os
 import signal
-import threading
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable
 
-import uvloop
-
-from tasks.broker import BROKER_CONNECTIONS, enqueue_commands
-from tasks.errors import LeaseLost, StorageError
+from tasks.broker import WORKER_CONNECTIONS, WaitingBroker
+from tasks.errors import LeaseLost, StorageError, StorageUnavailable
 from tasks.model.client import Model
-from tasks.monitoring import canary
+from tasks.monitoring import canary, heartbeat
 from tasks.monitoring.background import Background
-from tasks.monitoring.heartbeat import INTERVAL, WORKER, Heartbeat
+from tasks.monitoring.heartbeat import WORKER, Heartbeat
 from tasks.monitoring.metrics import Metrics
 from tasks.settings import Settings
 from tasks.storage.client import RedisClient
 from tasks.storage.health import check_or_exit
-from tasks.worker.lease import Lease, renew
+from tasks.storage.keys import QUEUE_WAITING
+from tasks.worker.lease import RENEW_SECONDS, Lease, renew
 from tasks.worker.publisher import ControlEvent, Publisher, ReplyBuffer
-from tasks.worker.recovery import sweep
-from tasks.worker.room import Places
+from tasks.worker.recovery import requeue_pending
 
-log = logging.getLogger("parley.answering")
+log = logging.getLogger("parley.runtime")
 
-#: Redis connections of a process's event loop for turns that begin and end, and for the beat; the writer has one more.
+#: Redis connections for replies that begin and end and for background tasks; the publisher has one of its own.
 CONNECTIONS = 3
-#: Seconds between two looks at everything, for what was lost without a sign: a message that its fetcher died with,
-#: an answer of Redis that a broken connection swallowed.
-SWEEP = 10.0
-#: Seconds of looking at every beat after a start, a death or trouble with Redis; longer than two leases.
-WATCH = 12.0
-#: Seconds that the look at Redis at the start may take before the beat begins without it.
-LOOK = 3.0
-#: Seconds that handing over may take on shutdown.
-HAND_OVER = 5.0
+#: Seconds between two searches for conversations that nobody answers.
+RECOVERY_SECONDS = 10.0
+#: Seconds of searching every RECOVERY_URGENT_SECONDS after a start, a death or trouble with Redis: longer than two
+#: leases.
+URGENT_FOR_SECONDS = 12.0
+RECOVERY_URGENT_SECONDS = 2.0
+#: Seconds that the check of Redis may take at the start before the background tasks begin without its result.
+CHECK_SECONDS = 3.0
+#: Unexpected errors of a conversation before its reply fails, and the pause after the first one; it doubles.
+MAX_CRASHES = 5
+CRASH_PAUSE_MS = 1000
 
-T = TypeVar("T")
 Handler = Callable[["WorkerRuntime", Lease], Awaitable[None]]
 
 
 class WorkerRuntime:
-    """One per worker process; `begin` may be called from any thread, everything else runs in its loop."""
+    """One per worker process; everything but the constructor runs in its event loop.
 
-    def __init__(self, settings: Settings, story: Handler) -> None:
+    Args:
+        settings: the process's settings.
+        broker: puts conversations back on the queue.
+        handler: answers the conversation of a lease.
+
+    Raises SettingsError if the settings of the model do not fit together.
+    """
+
+    def __init__(self, settings: Settings, broker: WaitingBroker, handler: Handler) -> None:
         self.settings = settings
-        self._handler = story
-        self.loop = uvloop.new_event_loop()
-        self.places = Places(self.loop, settings.replies_per_worker)
-        self._tasks: dict[asyncio.Task[None], Lease] = {}
-        self._watch_until = 0.0
-        self._next_sweep = 0.0
+        self.broker = broker
+        self.model = Model(settings)
+        self._handler = handler
+        self._leases: dict[asyncio.Task[None], Lease] = {}
+        self._urgent_until = 0.0
+        self._next_recovery = 0.0
         #: This process can do nothing here, and no restart would change that.
         self.unsupported = False
-        self._thread = threading.Thread(target=self._run, name="answering", daemon=True)
-        self._stopping = False
 
-    def start(self) -> None:
-        """Start the loop and its background tasks."""
-        self._thread.start()
-        self._call(self._open())
-
-    def begin(self, conversation: str) -> None:
-        """Answer a conversation; the place for it was taken already."""
-        self.loop.call_soon_threadsafe(self._begin, conversation)
-
-    def stop(self) -> None:
-        """Hand every unfinished reply over at its last word, and end."""
-        self._stopping = True
-        try:
-            self._call(self._close())
-        except TimeoutError:
-            log.warning("handing over took too long; the leases that are left end by themselves")
-        self.loop.call_soon_threadsafe(self.loop.stop)
-        self._thread.join()
-
-    def _run(self) -> None:
-        """The thread. A process whose loop has ended could do nothing any more, so it ends as well."""
-        try:
-            self.loop.run_forever()
-        finally:
-            if not self._stopping:
-                log.critical("the event loop has ended, and so does this process")
-                os._exit(1)
-
-    def _give_up(self) -> None:
-        """Have the main thread end the process: Dramatiq's own main process waits for it to get there."""
-        self.unsupported = True
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    def _call(self, work: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(work, self.loop).result(HAND_OVER)
-
-    async def _open(self) -> None:
+    async def start(self) -> None:
+        """Start the background tasks."""
         process = f"{WORKER}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
         self.redis = RedisClient(self.settings.redis_url, max_connections=CONNECTIONS)
-        self.model = Model(self.settings)
-        self.publisher = Publisher(self.redis)
-        self.metrics = Metrics()
+        self._publisher_redis = RedisClient(self.settings.redis_url, max_connections=1)
+        self.publisher = Publisher(self._publisher_redis)
+        self.metrics = Metrics(process)
         self.heartbeat = Heartbeat(self.redis, process)
-        self._watch()
+        self._search_often()
         self._check = asyncio.create_task(
-            check_or_exit(self.settings.redis_url, CONNECTIONS + 1 + BROKER_CONNECTIONS, self._give_up)
+            check_or_exit(self.settings.redis_url, CONNECTIONS + 1 + 1 + WORKER_CONNECTIONS, self._give_up)
         )
         self._background = Background()
-        self._background.keep("the writer", self.publisher.run)
-        self._background.keep("the beat", self._beat)
+        self._background.run_forever("publisher", self.publisher.run)
+        # Each for itself: a slow search must not make this process look dead, nor let its leases run out.
+        for name, seconds, step in (
+            ("heartbeat", heartbeat.INTERVAL, self._send_heartbeat),
+            ("leases", RENEW_SECONDS, self._renew_leases),
+            ("recovery", RECOVERY_URGENT_SECONDS, self._recover),
+            ("metrics", heartbeat.INTERVAL, self._send_metrics),
+        ):
+            self._background.run_every(name, seconds, self._once_checked(step))
 
-    def _begin(self, conversation: str) -> None:
+    async def answer(self, conversation: str) -> None:
+        """Answer a conversation, until nothing is unanswered there or another worker has to go on.
+
+        Nothing is raised: what is left to do stands in the conversation's state.
+        """
         lease = Lease(self.redis, self.heartbeat.process, conversation, self.settings.session_ttl_seconds)
         if conversation == canary.CANARY:
-            lease.owner = canary.OWNER
-            self.publisher.note(ReplyBuffer(lease, conversation), ControlEvent(canary.EVENT))
-            self.places.give_back()
+            self._answer_canary(lease)
             return
-        task = self.loop.create_task(self._answer(lease))
+        task = asyncio.current_task()
+        assert task is not None
         lease.held_by(task)
-        self._tasks[task] = lease
-
-    async def _answer(self, lease: Lease) -> None:
+        self._leases[task] = lease
         try:
-            async with self._handed_back(lease):
-                await self._handler(self, lease)
-        except StorageError as error:
-            log.warning("left to the next who looks conversation=%s: %s", lease.conversation, error)
-            self._watch()
-        except (LeaseLost, asyncio.CancelledError):
-            log.info("stopped, or goes on elsewhere conversation=%s", lease.conversation)
+            await self.redis.command("ZREM", QUEUE_WAITING, conversation)
+            await self._handler(self, lease)
+        except (LeaseLost, asyncio.CancelledError) as stopped:
+            if lease.error is None:
+                log.info("reply.left conversation=%s reason=%s", conversation, type(stopped).__name__)
+                await self._hand_over(lease)
+            else:
+                await self._crashed(lease, lease.error)
+        except StorageUnavailable as error:
+            log.warning("reply.left conversation=%s error=%s", conversation, error)
+            await self._hand_over(lease)
+            self._search_often()
+        except Exception as error:
+            await self._crashed(lease, error)
         finally:
-            self._tasks.pop(asyncio.current_task(), None)  # type: ignore[arg-type]
-            self.places.give_back()
+            del self._leases[task]
 
-    @asynccontextmanager
-    async def _handed_back(self, lease: Lease) -> AsyncIterator[None]:
-        """However the story ends: what is unfinished and still ours goes to the next worker at once."""
-        try:
-            yield
-        except BaseException:
-            with contextlib.suppress(StorageError):
-                # Its message is off the queue already, also if the lease was never taken.
-                if await lease.release() or not lease.taken:
-                    await self.redis.together(*enqueue_commands(lease.conversation))
-            raise
-
-    async def _beat(self) -> None:
-        # A Redis that will not do answers as nobody expects; one that is away is not waited for.
-        await asyncio.wait([self._check], timeout=LOOK)
-        if self.unsupported:
-            await asyncio.Event().wait()
-        away = False
-        while True:
-            try:
-                await self._beat_once()
-                if away:
-                    log.warning("the beat goes on")
-                    away = False
-            except StorageError as error:
-                if not away:
-                    log.warning("the beat waits for Redis: %s", error)
-                away = True
-                self._watch()
-            await asyncio.sleep(INTERVAL)
-
-    async def _beat_once(self) -> None:
-        await renew(self.redis, self._tasks.values())
-        for died in await self.heartbeat.beat():
-            if await self.heartbeat.remove_dead(died):
-                log.warning("no beat any more process=%s", died)
-                self._watch()
-        await self.metrics.send(self.redis)
-        now = self.loop.time()
-        if now < self._watch_until or now > self._next_sweep:
-            requeued = await sweep(self.redis)
-            self._next_sweep = now + SWEEP
-            if requeued:
-                self.metrics.count("revived", by=requeued)
-                log.warning("enqueued conversations again that nobody was answering number=%d", requeued)
-
-    def _watch(self) -> None:
-        """Something went wrong somewhere: look at each beat until every lease of that time is over."""
-        self._watch_until = self.loop.time() + WATCH
-
-    async def _close(self) -> None:
-        while self._tasks:
-            # One that was begun just now, or is while others hand over, has to have its first step behind it: what is
-            # cancelled before hands nothing over.
+    async def stop(self) -> None:
+        """Hand every unfinished reply over at its last word, and end the background tasks."""
+        while self._leases:
+            # A task that began just now must have its first step behind it, or it hands nothing over when cancelled.
             await asyncio.sleep(0)
-            tasks = dict(self._tasks)
+            tasks = dict(self._leases)
             for lease in tasks.values():
                 lease.lose()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.wait(tasks)
         self._check.cancel()
         await self._background.stop()
         with contextlib.suppress(StorageError):
             await self.metrics.send(self.redis)
             await self.heartbeat.leave()
         self.model.close()
+        await self._publisher_redis.aclose()
         await self.redis.aclose()
+
+    def _answer_canary(self, lease: Lease) -> None:
+        lease.owner = canary.OWNER
+        self.publisher.send_event(ReplyBuffer(lease, canary.CANARY), ControlEvent(canary.EVENT))
+
+    async def _hand_over(self, lease: Lease) -> None:
+        """What is unfinished and still ours goes to the next worker at once."""
+        with contextlib.suppress(StorageError):
+            # Without a lease its queue message was taken all the same.
+            if await lease.release() or not lease.taken:
+                await self.broker.request_reply(lease.conversation)
+
+    async def _crashed(self, lease: Lease, error: Exception) -> None:
+        """Let recovery try again after a pause, and fail the reply after too many tries."""
+        self.metrics.count("crashes")
+        log.error("reply.crashed conversation=%s", lease.conversation, exc_info=error)
+        try:
+            crashes = await lease.crash(CRASH_PAUSE_MS)
+            if crashes >= MAX_CRASHES:
+                await self._give_up_reply(lease)
+            self._search_often()
+        except (StorageError, LeaseLost) as second:
+            log.warning("reply.left conversation=%s error=%s", lease.conversation, second)
+
+    async def _give_up_reply(self, lease: Lease) -> None:
+        """Fail the reply; where even that is impossible, nobody tries again until a person does something there."""
+        try:
+            turn = await lease.next_turn()
+            if turn:
+                await lease.fail(turn, "internal", "Something went wrong on our side. Please try again.", True)
+        except (StorageError, LeaseLost):
+            raise
+        except Exception as error:
+            log.error("conversation.abandoned conversation=%s error=%s", lease.conversation, type(error).__name__)
+            await lease.abandon()
+
+    def _give_up(self) -> None:
+        """Have the main thread end the process: Dramatiq's own main process waits for it to get there."""
+        self.unsupported = True
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    def _once_checked(self, step: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
+        """A step that waits for the check of Redis, since a server that is unsupported answers as nobody expects."""
+
+        async def checked() -> None:
+            if not self._check.done():
+                await asyncio.wait([self._check], timeout=CHECK_SECONDS)
+            if not self.unsupported:
+                await step()
+
+        return checked
+
+    async def _send_heartbeat(self) -> None:
+        try:
+            dead = await self.heartbeat.beat()
+        except StorageError:
+            self._search_often()
+            raise
+        for process in dead:
+            # Whoever notices searches: the answer to who removed it first can be lost.
+            self._search_often()
+            log.warning("process.dead process=%s", process)
+            await self.heartbeat.remove_dead(process)
+
+    async def _renew_leases(self) -> None:
+        await renew(self.redis, self._leases.values())
+
+    async def _send_metrics(self) -> None:
+        await self.metrics.send(self.redis)
+
+    async def _recover(self) -> None:
+        now = asyncio.get_running_loop().time()
+        if self._next_recovery < now or now < self._urgent_until:
+            self._next_recovery = now + RECOVERY_SECONDS
+            requeued = await requeue_pending(self.redis, self.broker)
+            if requeued:
+                self.metrics.count("requeued", by=requeued)
+                log.warning("queue.requeued conversations=%d", requeued)
+
+    def _search_often(self) -> None:
+        """Something went wrong somewhere: search often until every lease of that time is over."""
+        self._urgent_until = asyncio.get_running_loop().time() + URGENT_FOR_SECONDS

@@ -3,30 +3,28 @@
 They are sent by their hash; a server that does not know them (restarted, failed over) is taught again.
 """
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
 
 @dataclass(frozen=True)
 class Script:
-    """One Lua script: its text, and the hash that Redis knows it by."""
+    """The text of one Lua script."""
 
     text: bytes
-    sha: str
 
 
 def _load(*names: str) -> Script:
-    text = b"".join((Path(__file__).parent / f"{name}.lua").read_bytes() for name in names)
-    return Script(text, hashlib.sha1(text, usedforsecurity=False).hexdigest())
+    return Script(b"".join((Path(__file__).parent / f"{name}.lua").read_bytes() for name in names))
 
 
 ABANDON = _load("abandon")
 ACCEPT = _load("notify", "accept")
-INTERVAL = _load("beat")
+ADD_METRICS = _load("add_metrics")
+HEARTBEAT = _load("heartbeat")
 CLAIM = _load("claim")
+CRASH = _load("crash")
 DELETE = _load("notify", "delete")
-FETCH = _load("fetch")
 FINISH = _load("notify", "finish")
 HOLD = _load("hold")
 PUBLISH = _load("notify", "publish")
@@ -35,5 +33,3 @@ RENEW = _load("renew")
 RETRY = _load("retry")
 START = _load("notify", "start")
 TAKE = _load("take")
-
-ALL = (ABANDON, ACCEPT, INTERVAL, CLAIM, DELETE, FETCH, FINISH, HOLD, PUBLISH, RELEASE, RENEW, RETRY, START, TAKE)

@@ -47,7 +47,7 @@ notify(notification)
 
 pending = redis.call('HINCRBY', state, 'pending', -1)
 redis.call('HSET', state, 'last', reply)
-redis.call('HDEL', state, 'reply', 'retry', 'is_retry', 'phase', 'waiting')
+redis.call('HDEL', state, 'reply', 'retry', 'is_retry', 'phase', 'waiting', 'crashes')
 if outcome == 'failed' and pending == 0 then
   redis.call('HSET', state, 'failed', 1)
 end

@@ -1,0 +1,16 @@
+-- Gives a lease back after an unexpected error of its holder. The next try comes after a pause that doubles each time.
+-- KEYS state, pending_index
+-- ARGV conversation, owner, first pause (ms)
+-- Returns how often a try has crashed since the last reply ended; 0 if the lease was not the caller's.
+local state, pending_index = KEYS[1], KEYS[2]
+local conversation, owner, pause = unpack(ARGV)
+
+if redis.call('HGET', state, 'owner') ~= owner then
+  return 0
+end
+redis.call('HDEL', state, 'owner', 'lease_expires_at')
+local crashes = redis.call('HINCRBY', state, 'crashes', 1)
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+redis.call('ZADD', pending_index, now + pause * 2 ^ (crashes - 1), conversation)
+return crashes
