@@ -141,10 +141,11 @@ class AppState:
 
     async def _watch(self) -> None:
         while True:
-            await self._watch_once()
+            await self.watch_once()
             await asyncio.sleep(WATCH)
 
-    async def _watch_once(self) -> None:
+    async def watch_once(self) -> None:
+        """Leave a heartbeat, and see whether messages are being answered."""
         try:
             with translate_errors():
                 async with asyncio.timeout(PATIENCE):
@@ -157,7 +158,9 @@ class AppState:
             self._set_status(OK if excused or (self.heartbeat.workers() and self._heard_lately()) else NO_WORKER)
 
     async def _inspect(self) -> None:
-        await self.heartbeat.beat()
+        for process in await self.heartbeat.beat():
+            # What a dead web process held open counts until it is off the list, also when no worker is alive.
+            await self.heartbeat.remove_dead(process)
         self.queued = await self.redis.command("ZCARD", QUEUE_WAITING)
         # Without workers one is enough: nobody takes it, and it stays in the queue.
         if time.monotonic() - self.tail.heard_at > CANARY_AFTER and (self.heartbeat.workers() or not self.queued):

@@ -26,12 +26,12 @@ async def requeue_pending(redis: RedisClient, broker: WaitingBroker) -> int:
 
 
 async def requeue(redis: RedisClient, broker: WaitingBroker, conversation: str) -> bool:
-    """Enqueue a conversation again if it waits, is due for a look, and nobody has just done so.
+    """Enqueue a conversation again if this caller may; returns whether it did. Raises StorageError."""
+    return await claim(redis, conversation) and await broker.request_reply(conversation)
 
-    Returns whether this call enqueued it. Raises StorageError.
-    """
+
+async def claim(redis: RedisClient, conversation: str) -> bool:
+    """Whether a conversation waits, is due for a look, and nobody else has just claimed it. Raises StorageError."""
     keys = ConversationKeys(conversation)
-    claimed = await redis.script(
-        scripts.CLAIM, (keys.state, keys.pending_index), (conversation, PATIENCE_MS, LONGEST_PATIENCE_MS)
-    )
-    return bool(claimed) and await broker.request_reply(conversation)
+    args = (conversation, PATIENCE_MS, LONGEST_PATIENCE_MS)
+    return bool(await redis.script(scripts.CLAIM, (keys.state, keys.pending_index), args))

@@ -151,7 +151,7 @@ class Storm:
             return []
         asked = [("HGET", ConversationKeys(person.conversation).state, "owner") for person in talking]
         try:
-            owners = await self.redis.together(*asked, atomic=False)
+            owners = await self.redis.pipeline(*asked)
         except StorageError:  # Redis is away as well; this one is not counted
             return []
         return [

@@ -8,7 +8,7 @@ import psutil
 from tasks.local.processes import Child
 from tasks.monitoring.canary import CANARY
 from tasks.storage.client import RedisClient
-from tasks.storage.keys import SHARDS, ConversationKeys, conversation_id, pending_index_key
+from tasks.storage.keys import QUEUE_WAITING, SHARDS, ConversationKeys, conversation_id, pending_index_key
 from tests.support.stack import Stack
 
 
@@ -61,9 +61,9 @@ async def leftovers(redis: RedisClient) -> dict[str, Any]:
         held = {name: value for name, value in zip(fields, values, strict=True) if value not in (None, b"0")}
         if held:
             left[key] = held
-    if queued := await redis.command("LLEN", "parley:{queue}:replies"):
-        left["queue"] = queued
-    return left
+    if queued := await redis.command("ZRANGE", QUEUE_WAITING, 0, -1):
+        left["queue"] = [member for member in queued if member.decode() != CANARY]
+    return {name: value for name, value in left.items() if value}
 
 
 async def _keys(redis: RedisClient, pattern: str) -> list[str]:

@@ -141,14 +141,9 @@ class Steps:
     async def events(self, after: str = "-") -> list[dict[str, Any]]:
         """The frames of the stream, from the cursor after `after`."""
         entries = await self.redis.command("XRANGE", self.keys.events, after if after == "-" else f"({after}", "+")
-        return [json.loads(events.frame(cursor, event)) for cursor, (_, event) in entries]
+        return [json.loads(events.frame(cursor, fields[events.FIELD])) for cursor, fields in entries]
 
     async def state(self) -> dict[str, str]:
         """The fields of the state."""
-        flat = [value.decode() for value in await self.redis.command("HGETALL", self.keys.state)]
-        return dict(zip(flat[::2], flat[1::2], strict=True))
-
-    async def queued(self) -> int:
-        """How many messages the queue holds."""
-        length: int = await self.redis.command("LLEN", "parley:{queue}:replies")
-        return length
+        found = await self.redis.command("HGETALL", self.keys.state)
+        return {name.decode(): value.decode() for name, value in found.items()}

@@ -1,27 +1,24 @@
 """Each background task is killed in turn: it is started again and does its work, or its process ends."""
 
 import asyncio
-import json
 import subprocess
 import sys
-import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
-import dramatiq
 import pytest
 import redis
-from dramatiq import worker as dramatiq_worker
 
 from api import messages
 from api.state import AppState
-from tasks.broker import ACTOR, QUEUE, QUEUE_KEY, WaitingBroker, enqueue_commands
+from tasks.broker import WaitingBroker
 from tasks.local.embedded_redis import EmbeddedRedis
 from tasks.local.processes import environment
-from tasks.monitoring.background import end
+from tasks.monitoring.background import cancel_and_wait
 from tasks.settings import Settings
 from tasks.storage import conversations
 from tasks.storage.keys import conversation_id
 from tasks.worker.lease import Lease
+from tasks.worker.publisher import ReplyBuffer
 from tasks.worker.runtime import WorkerRuntime
 
 TOKEN = "a-conversation-of-a-test"  # noqa: S105
@@ -45,9 +42,9 @@ async def state(url: str) -> AsyncIterator[AppState]:
     await state.stop()
 
 
-def task_named(name: str, loop: asyncio.AbstractEventLoop | None = None) -> asyncio.Task[object] | None:
+def task_named(name: str) -> asyncio.Task[object] | None:
     """The task of that name, if it runs."""
-    return next((task for task in asyncio.all_tasks(loop) if task.get_name() == name and not task.done()), None)
+    return next((task for task in asyncio.all_tasks() if task.get_name() == name and not task.done()), None)
 
 
 async def killed_and_back(name: str) -> None:
@@ -55,13 +52,13 @@ async def killed_and_back(name: str) -> None:
     before = task_named(name)
     assert before, f"{name} does not run"
     async with asyncio.timeout(10):
-        # Before Python 3.12 a cancelling may be swallowed, by mistake as well.
-        await end([before])
+        # Before Python 3.12 a cancellation may be swallowed, by mistake as well.
+        await cancel_and_wait([before])
         while task_named(name) is None:
             await asyncio.sleep(0.01)
 
 
-@pytest.mark.parametrize("name", ["the tail", "the watch", "the canary"])
+@pytest.mark.parametrize("name", ["tail", "watch", "canary"])
 async def test_a_web_process_goes_on_when_one_of_its_tasks_is_killed(state: AppState, name: str) -> None:
     await conversations.create(state.redis, TOKEN, "Ada", TTL)
     conversation = conversation_id(TOKEN)
@@ -74,112 +71,58 @@ async def test_a_web_process_goes_on_when_one_of_its_tasks_is_killed(state: AppS
     assert "message.accepted" in frames[0]
 
 
-@pytest.fixture
-def runtime(url: str) -> Iterator[WorkerRuntime]:
-    """What a worker process answers with; its story says one word."""
-
-    async def story(runtime: WorkerRuntime, lease: Lease) -> None:
+@pytest.mark.parametrize("name", ["publisher", "heartbeat", "leases", "recovery", "metrics"])
+async def test_a_worker_goes_on_when_one_of_its_tasks_is_killed(url: str, name: str) -> None:
+    async def one_word(runtime: WorkerRuntime, lease: Lease) -> None:
         turn = await lease.next_turn()
         assert turn
         assert await lease.start(turn)
+        buffer = ReplyBuffer(lease, turn.reply)
+        runtime.publisher.write(buffer, "Hi")
+        await runtime.publisher.drain(buffer)
         await lease.finish(turn, "stop")
-        answered.set()
 
-    answered = threading.Event()
-    runtime = WorkerRuntime(Settings(redis_url=url), story)
-    runtime.answered = answered  # type: ignore[attr-defined]
-    runtime.start()
-    yield runtime
-    runtime.stop()
-
-
-@pytest.mark.parametrize("name", ["the writer", "the beat"])
-def test_a_worker_goes_on_when_one_of_its_tasks_is_killed(runtime: WorkerRuntime, name: str) -> None:
-    asyncio.run_coroutine_threadsafe(killed_and_back(name), runtime.loop).result(20)
-
-    async def ask() -> None:
-        await conversations.create(runtime.redis, TOKEN, "Ada", TTL)
-        id = "0b0e7d1c-1111-4222-8333-444455556666"
-        await messages.accept(runtime.redis, conversation_id(TOKEN), id, "Hello", TTL)
-
-    asyncio.run_coroutine_threadsafe(ask(), runtime.loop).result(20)
-    assert runtime.places.wait(10)
-    runtime.begin(conversation_id(TOKEN))
-    assert runtime.answered.wait(10)  # type: ignore[attr-defined]
+    broker = WaitingBroker(url, max_connections=1)
+    runtime = WorkerRuntime(Settings(redis_url=url), broker, one_word)
+    await runtime.start()
+    await killed_and_back(name)
+    await conversations.create(runtime.redis, TOKEN, "Ada", TTL)
+    conversation = conversation_id(TOKEN)
+    await messages.accept(runtime.redis, conversation, "0b0e7d1c-1111-4222-8333-444455556666", "Hello", TTL)
+    await runtime.answer(conversation)
+    view = await conversations.load(runtime.redis, conversation, TTL)
+    assert [message["text"] for message in view.messages()] == ["Hello", "Hi"]
+    await runtime.stop()
+    broker.close()
 
 
-def test_a_message_that_comes_while_a_worker_hands_over_is_handed_over_too(url: str) -> None:
-    begun = threading.Event()
-
-    async def story(runtime: WorkerRuntime, lease: Lease) -> None:
-        try:
-            begun.set()
-            await asyncio.Event().wait()
-        finally:
-            # Dramatiq's threads go on with what they have.
-            if lease.conversation == conversation_id("first"):
-                runtime._begin(conversation_id("second"))
-
-    runtime = WorkerRuntime(Settings(redis_url=url), story)
-    runtime.start()
-    runtime.begin(conversation_id("first"))
-    assert begun.wait(60)
-    runtime.stop()
-    with redis.Redis.from_url(url) as client:
-        queued = [json.loads(message)["args"] for message in client.hvals(f"{QUEUE_KEY}.msgs")]
-    assert sorted(queued) == sorted([[conversation_id("first")], [conversation_id("second")]])
-
-
-def test_a_worker_whose_event_loop_has_ended_ends_as_well(url: str) -> None:
-    program = (
-        "import time; from tasks.actors import answering as a; a.start(); "
-        "a.loop.call_soon_threadsafe(a.loop.stop); time.sleep(120)"
-    )
-    ended = subprocess.run(
-        [sys.executable, "-c", program],
+def run_worker_code(url: str, code: str) -> subprocess.CompletedProcess[str]:
+    """Run code in a process that has imported Dramatiq's entry point, as a worker does."""
+    return subprocess.run(
+        [sys.executable, "-c", f"import time, dramatiq; from tasks import actors; {code}; time.sleep(120)"],
         env=environment({"REDIS_URL": url}),
         capture_output=True,
         text=True,
         timeout=100,
+        check=False,
     )
+
+
+def test_a_worker_whose_event_loop_has_ended_ends_as_well(url: str) -> None:
+    code = (
+        "actors.WorkerLifecycle().before_worker_boot(actors.broker, None);"
+        "actors.loop.loop.call_soon_threadsafe(actors.loop.loop.stop)"
+    )
+    ended = run_worker_code(url, code)
     assert ended.returncode == 1
-    assert "the event loop has ended" in ended.stderr
+    assert "worker.loop_ended" in ended.stderr
 
 
-class Roomy:
-    """There is always room."""
-
-    def wait(self, timeout: float) -> bool:
-        """Yes."""
-        return True
-
-
-def test_a_consumer_that_fails_is_started_again(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dramatiq_worker, "CONSUMER_RESTART_DELAY_SECS", 0.01)
-    broker, got, failed = WaitingBroker(url, Roomy()), threading.Event(), threading.Event()
-
-    @dramatiq.actor(broker=broker, queue_name=QUEUE, actor_name=ACTOR)
-    def answer(conversation: str) -> None:
-        got.set()
-
-    fetch = broker.fetch
-
-    def fails_once() -> tuple[bytes | None, int] | None:
-        if not failed.is_set():
-            failed.set()
-            raise ValueError("not a trouble of Redis'")
-        return fetch()
-
-    monkeypatch.setattr(broker, "fetch", fails_once)
-    running = dramatiq.Worker(broker, worker_threads=1, worker_timeout=100)
-    running.start()
-    try:
-        with redis.Redis.from_url(url) as client:
-            for command in enqueue_commands(conversation_id(TOKEN)):
-                client.execute_command(*command)
-        assert got.wait(10)
-        assert failed.is_set()
-    finally:
-        broker.close_consumers()
-        running.stop(5000)
-        broker.line.close()
+@pytest.mark.parametrize("hook", ["before_worker_boot", "before_worker_shutdown"])
+def test_a_worker_whose_start_or_end_fails_in_a_hook_of_dramatiqs_ends_and_says_why(url: str, hook: str) -> None:
+    """Dramatiq itself logs what a hook raises, and goes on with half a process."""
+    code = f"actors.runtime.start = actors.runtime.stop = None; actors.broker.emit_before('{hook[7:]}', None)"
+    ended = run_worker_code(url, code)
+    assert ended.returncode == 1
+    assert "Traceback" in ended.stderr
+    assert "worker.start_failed" in ended.stderr or "worker.stop_failed" in ended.stderr

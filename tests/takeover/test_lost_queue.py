@@ -2,8 +2,8 @@
 
 import redis
 
-from tasks.broker import QUEUE_KEY
-from tasks.storage.keys import ConversationKeys, conversation_id
+from tasks.broker import QUEUE, WaitingBroker
+from tasks.storage.keys import QUEUE_WAITING, ConversationKeys, conversation_id
 from tests.support.client import Chat, new_token
 from tests.support.stack import Stack
 from tests.takeover.counting import assert_every_token_once
@@ -11,16 +11,21 @@ from tests.takeover.counting import assert_every_token_once
 
 def lose_queue(stack: Stack, conversation: str) -> None:
     """The queue is empty, and more time goes by than a message ever waits before somebody looks."""
+    broker = WaitingBroker(stack.redis.url, max_connections=1)
+    broker.declare_queue(QUEUE)
+    broker.flush_all()
+    broker.close()
     with redis.Redis.from_url(stack.redis.url) as client:
-        client.delete(QUEUE_KEY, f"{QUEUE_KEY}.msgs")
+        client.delete(QUEUE_WAITING)
         client.zadd(ConversationKeys(conversation).pending_index, {conversation: 1})
 
 
-def places(stack: Stack, conversation: str) -> int:
-    """How often the conversation is on the queue."""
-    with redis.Redis.from_url(stack.redis.url) as client:
-        waiting: list[bytes] = client.hvals(f"{QUEUE_KEY}.msgs")
-    return sum(conversation.encode() in message for message in waiting)
+def queued(stack: Stack) -> int:
+    """How many messages the queue holds, as Dramatiq counts them."""
+    broker = WaitingBroker(stack.redis.url, max_connections=1)
+    count: int = broker.do_qsize(QUEUE)
+    broker.close()
+    return count
 
 
 async def test_what_the_queue_lost_is_enqueued_by_who_comes_back_and_by_a_worker_that_starts(running: Stack) -> None:
@@ -38,7 +43,7 @@ async def test_what_the_queue_lost_is_enqueued_by_who_comes_back_and_by_a_worker
                 # The answer to this comes after all that the snapshot brought about.
                 await returning.send("")
                 await returning.until("error")
-        assert places(running, conversation) == 1
+        assert queued(running) == 1
         lose_queue(running, conversation)
         running.start_worker()
         assert_every_token_once(chat, await chat.until("reply.finished"))

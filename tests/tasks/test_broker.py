@@ -1,76 +1,52 @@
-"""The queue: what we put there is what Dramatiq puts there, and a consumer waits for it without polling."""
+"""The queue: Dramatiq's own, but a consumer that waits for a message without polling."""
 
+import asyncio
 import threading
 import time
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 import dramatiq
 import pytest
 import redis as redis_py
-from dramatiq.broker import MessageProxy
+from dramatiq.broker import Consumer, MessageProxy
 from dramatiq.brokers.redis import RedisBroker
 from dramatiq.common import dq_name
-from redis.backoff import NoBackoff
-from redis.retry import Retry
+from dramatiq.errors import ConnectionClosed
 
-from tasks.broker import ACTOR, QUEUE, WaitingBroker, WaitingConsumer, enqueue_commands
-from tasks.storage.keys import QUEUE_NAMESPACE
+from tasks.broker import ACTOR, BLOCK_SECONDS, QUEUE, WORKER_CONNECTIONS, WaitingBroker, WaitingConsumer
+from tasks.storage.keys import QUEUE_NAMESPACE, QUEUE_WAITING
 
-
-class Room:
-    """A process that has room while `free` is set."""
-
-    def __init__(self) -> None:
-        self.free = threading.Event()
-        self.free.set()
-
-    def wait(self, timeout: float) -> bool:
-        return self.free.wait(min(timeout, 0.2))
+PREFETCH = 3
 
 
 @pytest.fixture
 def client(redis_url: str) -> Iterator[redis_py.Redis]:
     """An empty Redis of each kind."""
-    # fakeredis hangs up after a refusal, and Dramatiq's scripts are refused at first.
-    client = redis_py.Redis.from_url(redis_url, protocol=2, retry=Retry(NoBackoff(), 1))
-    client.flushall()
-    yield client
-    client.close()
+    with redis_py.Redis.from_url(redis_url, protocol=2) as client:
+        client.flushall()
+        yield client
 
 
 @pytest.fixture
-def room() -> Room:
-    """Room for every message."""
-    return Room()
-
-
-@pytest.fixture
-def broker(redis_url: str, client: redis_py.Redis, room: Room) -> Iterator[WaitingBroker]:
-    """The broker of a worker process that does not run."""
-    broker = WaitingBroker(redis_url, room)
+def broker(redis_url: str, client: redis_py.Redis) -> Iterator[WaitingBroker]:
+    """The broker of a worker process whose threads do not run."""
+    broker = WaitingBroker(redis_url, max_connections=WORKER_CONNECTIONS)
     yield broker
-    broker.close_consumers()
     broker.close()
-    broker.line.close()
 
 
 @pytest.fixture
-def consumer(broker: WaitingBroker) -> WaitingConsumer:
+def consumer(broker: WaitingBroker) -> Consumer:
     """Its consumer."""
-    consumer = broker.consume(QUEUE)
-    assert isinstance(consumer, WaitingConsumer)
-    return consumer
+    return broker.consume(QUEUE, prefetch=PREFETCH)
 
 
-def enqueue(client: redis_py.Redis, conversation: str) -> None:
-    """Put a conversation on the queue as the web process does."""
-    execute: Callable[..., Any] = client.execute_command
-    for command in enqueue_commands(conversation):
-        execute(*command)
+def request_reply(broker: WaitingBroker, conversation: str) -> None:
+    """Put a conversation on the queue as a web process does."""
+    assert asyncio.run(broker.request_reply(conversation))
 
 
-def take(consumer: WaitingConsumer) -> MessageProxy:
+def take(consumer: Consumer) -> MessageProxy:
     """The next message, which is there or about to come."""
     over = time.monotonic() + 20
     while (message := next(consumer)) is None:
@@ -78,97 +54,123 @@ def take(consumer: WaitingConsumer) -> MessageProxy:
     return message
 
 
-def left(client: Any) -> dict[str, object]:
-    """Everything that stands in Redis, ids and times taken out, and who was seen enqueueing."""
-    found: dict[str, object] = {}
-    for key in sorted(key.decode() for key in client.keys("*") if not key.endswith(b"heartbeats__")):
-        if client.type(key) == b"hash":
-            decoded = [dramatiq.Message.decode(value).asdict() for value in client.hgetall(key).values()]
-            found[key] = [
-                message | {"message_id": "", "message_timestamp": 0, "options": sorted(message["options"])}
-                for message in decoded
-            ]
-        else:
-            found[key] = client.llen(key)
-    return found
-
-
-def test_enqueue_commands_leave_exactly_what_dramatiqs_own_enqueue_leaves(
-    redis_url: str, client: redis_py.Redis
+def test_a_stock_broker_takes_what_ours_enqueued_and_ours_what_a_stock_one_did(
+    redis_url: str, broker: WaitingBroker, consumer: Consumer
 ) -> None:
-    enqueue(client, "c1")
-    ours = left(client)
-    client.flushall()
-    stock = RedisBroker(client=client, namespace=QUEUE_NAMESPACE, middleware=[])  # type: ignore[no-untyped-call]
-    stock.declare_queue(QUEUE)
-    stock.enqueue(dramatiq.Message(QUEUE, ACTOR, ("c1",), {}, {}))
-    assert ours == left(client)
+    stock = RedisBroker(url=redis_url, namespace=QUEUE_NAMESPACE, middleware=[])  # type: ignore[no-untyped-call]
+    request_reply(broker, "c1")
+    taken = take(stock.consume(QUEUE))
+    assert (taken.actor_name, taken.args) == (ACTOR, ("c1",))
+    stock.enqueue(dramatiq.Message(QUEUE, ACTOR, ("c2",), {}, {}))
+    assert take(consumer).args == ("c2",)
+    stock.close()
 
 
-def test_a_consumer_that_waits_wakes_when_a_message_comes(client: redis_py.Redis, consumer: WaitingConsumer) -> None:
-    later = threading.Timer(0.1, enqueue, (client, "c1"))
+def test_a_consumer_that_waits_wakes_when_a_message_comes(broker: WaitingBroker, consumer: Consumer) -> None:
+    later = threading.Timer(0.1, request_reply, (broker, "c1"))
     later.start()
-    message = take(consumer)
+    began = time.monotonic()
+    assert take(consumer).args == ("c1",)
+    assert time.monotonic() - began < BLOCK_SECONDS, "it polls"
     later.join()
-    assert (message.actor_name, message.args) == (ACTOR, ("c1",))
-    consumer.ack(message)
-    assert client.llen(f"{QUEUE_NAMESPACE}:{QUEUE}") == 0
-    assert not client.hgetall(f"{QUEUE_NAMESPACE}:{QUEUE}.msgs")
 
 
-def test_messages_come_in_their_order_each_once(client: redis_py.Redis, consumer: WaitingConsumer) -> None:
+def test_an_acknowledged_message_is_gone_for_good(broker: WaitingBroker, consumer: Consumer) -> None:
+    request_reply(broker, "c1")
+    consumer.ack(take(consumer))
+    broker.join(QUEUE, timeout=5000)
+
+
+def test_messages_come_in_their_order_each_once(broker: WaitingBroker, consumer: Consumer) -> None:
     for number in range(5):
-        enqueue(client, f"c{number}")
+        request_reply(broker, f"c{number}")
     for number in range(5):
         message = take(consumer)
         assert message.args == (f"c{number}",)
         consumer.ack(message)
 
 
-def test_a_message_that_was_enqueued_twice_by_a_resent_command_is_taken_once(
-    client: redis_py.Redis, consumer: WaitingConsumer
+def test_a_process_takes_no_more_than_it_has_threads_and_leaves_the_rest_to_others(
+    redis_url: str, broker: WaitingBroker, consumer: Consumer
 ) -> None:
-    store, push = enqueue_commands("c1")
-    execute: Callable[..., Any] = client.execute_command
-    for command in (store, push, push):
-        execute(*command)
-    enqueue(client, "c2")
-    assert [take(consumer).args for _ in range(2)] == [("c1",), ("c2",)]
-
-
-def test_without_room_nothing_is_taken_from_others(
-    client: redis_py.Redis, consumer: WaitingConsumer, room: Room
-) -> None:
-    room.free.clear()
-    enqueue(client, "c1")
+    other = WaitingBroker(redis_url, max_connections=WORKER_CONNECTIONS)
+    for number in range(PREFETCH + 1):
+        request_reply(broker, f"c{number}")
+    held = [take(consumer) for _ in range(PREFETCH)]
     assert next(consumer) is None
-    assert client.llen(f"{QUEUE_NAMESPACE}:{QUEUE}") == 1
-    room.free.set()
-    assert take(consumer).args == ("c1",)
+    assert take(other.consume(QUEUE, prefetch=PREFETCH)).args == (f"c{PREFETCH}",)
+    consumer.nack(held[0])
+    request_reply(broker, "one more")
+    assert take(consumer).args == ("one more",)
+    other.close()
 
 
-def test_what_is_put_back_can_be_taken_again(client: redis_py.Redis, consumer: WaitingConsumer) -> None:
-    enqueue(client, "c1")
-    consumer.requeue([take(consumer)])
+def test_a_message_that_was_put_back_can_be_taken_again(broker: WaitingBroker, consumer: Consumer) -> None:
+    request_reply(broker, "c1")
+    message = take(consumer)
+    consumer.requeue([message])
     consumer.requeue([])
     assert take(consumer).args == ("c1",)
 
 
-def test_at_shutdown_a_consumer_that_waits_wakes_and_takes_nothing_more(
-    client: redis_py.Redis, broker: WaitingBroker, consumer: WaitingConsumer
+def test_a_message_of_nobody_we_know_is_kept_among_the_dead_letters_and_holds_no_place(
+    broker: WaitingBroker, consumer: Consumer
 ) -> None:
-    closing = threading.Timer(0.1, broker.close_consumers)
-    closing.start()
+    for number in range(PREFETCH + 2):
+        broker.enqueue(dramatiq.Message(QUEUE, "unknown", (f"c{number}",), {}, {}))
+        consumer.nack(take(consumer))
+    broker.join(QUEUE, timeout=5000)
+
+
+def test_conversations_that_wait_are_known_each_once(broker: WaitingBroker, client: redis_py.Redis) -> None:
+    for conversation in ("c1", "c2", "c1"):
+        request_reply(broker, conversation)
+    assert client.zrange(QUEUE_WAITING, 0, -1) == [b"c1", b"c2"]
+
+
+def test_at_shutdown_a_consumer_that_waits_wakes_and_takes_nothing_more(
+    broker: WaitingBroker, consumer: Consumer, redis_url: str
+) -> None:
+    stopping = threading.Timer(0.1, broker.stop_consuming)
+    stopping.start()
     began = time.monotonic()
     assert next(consumer) is None
-    closing.join()
-    enqueue(client, "c1")
+    stopping.join()
+    request_reply(broker, "c1")
     assert next(consumer) is None
-    # The block itself would have lasted 5 seconds.
-    assert time.monotonic() - began < 4
-    assert client.llen(f"{QUEUE_NAMESPACE}:{QUEUE}") == 1
+    assert time.monotonic() - began < BLOCK_SECONDS, "it waited to the end"
+    other = WaitingBroker(redis_url, max_connections=WORKER_CONNECTIONS)
+    assert take(other.consume(QUEUE)).args == ("c1",)
+    other.close()
 
 
-def test_the_queue_of_delayed_messages_is_never_read(broker: WaitingBroker, client: redis_py.Redis) -> None:
-    broker.closing.set()
+def test_the_queue_of_delayed_messages_is_never_read(broker: WaitingBroker) -> None:
     assert next(broker.consume(dq_name(QUEUE))) is None
+
+
+def test_without_redis_a_request_for_a_reply_is_logged_and_not_raised(caplog: pytest.LogCaptureFixture) -> None:
+    broker = WaitingBroker("redis://127.0.0.1:1/0", max_connections=1)
+    assert not asyncio.run(broker.request_reply("c1"))
+    assert "queue.enqueue_failed conversation=c1" in caplog.text
+    broker.close()
+
+
+def test_without_redis_a_consumer_tries_again_and_goes_on_when_it_is_back(
+    broker: WaitingBroker, caplog: pytest.LogCaptureFixture, redis_url: str
+) -> None:
+    class Stock(Consumer):
+        """Fails once, as the stock consumer does when its connection breaks."""
+
+        failed = False
+
+        def __next__(self) -> MessageProxy | None:
+            if not self.failed:
+                self.failed = True
+                raise ConnectionClosed("gone")  # type: ignore[no-untyped-call]
+            return next(stock)
+
+    stock = RedisBroker(url=redis_url, namespace=QUEUE_NAMESPACE, middleware=[]).consume(QUEUE)  # type: ignore[no-untyped-call]
+    request_reply(broker, "c1")
+    assert take(WaitingConsumer(broker, Stock(), PREFETCH)).args == ("c1",)
+    assert "queue.unavailable" in caplog.text
+    assert "queue.available" in caplog.text

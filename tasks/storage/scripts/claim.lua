@@ -8,7 +8,9 @@ local state, pending_index = KEYS[1], KEYS[2]
 local score = redis.call('ZSCORE', pending_index, ARGV[1])
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-if not score or tonumber(score) > now then
+-- A time further ahead than any that is set here is from before the clock was set back.
+local far = now + ARGV[2] + ARGV[3]
+if not score or (tonumber(score) > now and tonumber(score) <= far) then
   return 0
 end
 local s = redis.call('HMGET', state, 'pending', 'owner', 'lease_expires_at', 'pending_since')

@@ -157,7 +157,7 @@ async def holding(url: str) -> AsyncIterator[tuple[Tail, Held]]:
 async def test_more_than_one_read_can_bring_is_read_at_once(tail: Tail, redis: RedisClient) -> None:
     async with Steps(redis) as steps:
         many = 2 * COUNT + 10
-        await redis.together(
+        await redis.pipeline(
             *(("XADD", steps.keys.events, "*", events.FIELD, events.encode({"type": "old"})) for _ in range(many))
         )
         await happens_unheard(steps)

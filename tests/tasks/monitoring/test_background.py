@@ -6,7 +6,7 @@ import logging
 import pytest
 
 from tasks.monitoring import background as supervise
-from tasks.monitoring.background import Background, end
+from tasks.monitoring.background import Background, cancel_and_wait
 
 
 class Work:
@@ -41,7 +41,7 @@ def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def test_a_task_that_fails_is_started_again_and_said_so(caplog: pytest.LogCaptureFixture) -> None:
     background, work = Background(), Work()
-    background.keep("the work", work.run)
+    background.run_forever("the work", work.run)
     await work.begun.wait()
     work.wrong.set_exception(ValueError("oh"))
     await work.again()
@@ -52,7 +52,7 @@ async def test_a_task_that_fails_is_started_again_and_said_so(caplog: pytest.Log
 
 async def test_a_task_that_ends_is_started_again(caplog: pytest.LogCaptureFixture) -> None:
     background, work = Background(), Work()
-    background.keep("the work", work.run)
+    background.run_forever("the work", work.run)
     await work.begun.wait()
     work.wrong.set_result(None)
     await work.again()
@@ -62,7 +62,7 @@ async def test_a_task_that_ends_is_started_again(caplog: pytest.LogCaptureFixtur
 
 async def test_a_task_that_is_cancelled_by_mistake_is_started_again(caplog: pytest.LogCaptureFixture) -> None:
     background, work = Background(), Work()
-    background.keep("the work", work.run)
+    background.run_forever("the work", work.run)
     await work.begun.wait()
     work.wrong.cancel()
     await work.again()
@@ -74,7 +74,7 @@ async def test_a_task_that_is_cancelled_by_mistake_is_started_again(caplog: pyte
 async def test_after_the_stop_nothing_is_started_again(caplog: pytest.LogCaptureFixture) -> None:
     background, work = Background(), Work()
     with caplog.at_level(logging.DEBUG, "parley"):
-        background.keep("the work", work.run)
+        background.run_forever("the work", work.run)
         await work.begun.wait()
         await background.stop()
     assert (work.starts, caplog.text) == (1, "")
@@ -93,5 +93,5 @@ async def test_a_task_that_swallows_its_cancelling_is_asked_again() -> None:
     task = asyncio.create_task(deaf())
     await asyncio.sleep(0)
     async with asyncio.timeout(20):
-        await end([task])
+        await cancel_and_wait([task])
     assert len(asked) == 3

@@ -107,14 +107,13 @@ class TestTell:
 
 
 class TestAccept:
-    async def test_a_message_is_in_document_stream_queue_and_index_at_once(self, steps: Steps) -> None:
+    async def test_a_message_is_in_document_stream_and_index_at_once(self, steps: Steps) -> None:
         id = await steps.say("hello")
         (message,) = await steps.messages()
         assert (message["id"], message["role"], message["text"]) == (id, "human", "hello")
         (event,) = await steps.events()
         assert (event["type"], event["message"]) == ("message.accepted", message)
         assert (await steps.look()).cursor == event["cursor"]
-        assert await steps.queued()
         assert abs((await score(steps) or 0) - await now_ms(steps) - PATIENCE_MS) < 5_000
 
     async def test_the_second_time_it_changes_nothing_and_names_the_first(self, steps: Steps) -> None:
@@ -206,7 +205,7 @@ class TestStart:
         assert [event["type"] for event in await steps.events()] == ["message.accepted"]
 
     async def test_what_a_long_conversation_has_told_is_forgotten_but_for_the_latest(self, steps: Steps) -> None:
-        await steps.redis.together(
+        await steps.redis.pipeline(
             *(("XADD", steps.keys.events, "*", events.FIELD, events.encode({"number": n})) for n in range(2500))
         )
         await steps.say("hello")
@@ -399,12 +398,11 @@ class TestStop:
         ]
         assert await steps.lease().next_turn() is None
 
-    async def test_what_waits_behind_it_goes_back_on_the_queue(self, steps: Steps) -> None:
+    async def test_whoever_stops_it_hears_how_many_wait_behind_it(self, steps: Steps) -> None:
         id = await steps.say("one")
         await steps.say("two")
-        before = await steps.queued()
-        await steps.stop(id)
-        assert await steps.queued() == before + 1
+        assert await messages.stop(steps.redis, steps.id, id, TTL) == 1
+        assert await messages.stop(steps.redis, steps.id, id, TTL) is None
         turn = await steps.answer("reply two")
         assert turn.messages[-1]["text"] == "two"
 

@@ -19,12 +19,12 @@ from api.ws.frames import FrameRejected
 from tasks.errors import LeaseLost
 from tasks.local.embedded_redis import EmbeddedRedis
 from tasks.storage import conversations, events, scripts
-from tasks.storage.client import RedisClient
+from tasks.storage.client import Command, RedisClient
 from tasks.storage.conversations import Message, View, reply_id
 from tasks.storage.keys import ConversationKeys, conversation_id
-from tasks.storage.redis_line import Command
+from tasks.storage.scripts import Script
 from tasks.worker.lease import LEASE_MS, Lease, Turn, renew
-from tasks.worker.recovery import requeue
+from tasks.worker.recovery import claim
 from tests.support.client import Frame, replay
 
 TTL = 600
@@ -86,9 +86,13 @@ class Late(RedisClient):
         """As ever, but slow."""
         return await self._slowly(super().command(*command))
 
-    async def together(self, *commands: Command, atomic: bool = True) -> list[Any]:
+    async def script(self, script: Script, keys: Sequence[str], args: Sequence[Any]) -> Any:
         """As ever, but slow."""
-        answers: list[Any] = await self._slowly(super().together(*commands, atomic=atomic))
+        return await self._slowly(super().script(script, keys, args))
+
+    async def transaction(self, *commands: Command) -> list[Any]:
+        """As ever, but slow."""
+        answers: list[Any] = await self._slowly(super().transaction(*commands))
         return answers
 
     async def _slowly(self, work: Coroutine[Any, Any, T]) -> T:
@@ -344,7 +348,7 @@ class Machine(RuleBasedStateMachine):
     def forget(self, talk: Talk, which: int) -> None:
         """Redis loses its last words; whoever saw them gets a new snapshot, and who wrote them goes on unknowing."""
         last = self._command("XREVRANGE", talk.keys.events, "+", "-", "COUNT", 1)
-        event = json.loads(events.frame(last[0][0], last[0][1][1])) if last else {"type": "none"}
+        event = json.loads(events.frame(last[0][0], last[0][1][events.FIELD])) if last else {"type": "none"}
         if event["type"] == "reply.delta":
             partial = self._command("GET", talk.keys.partial)
             self._command("SET", talk.keys.partial, partial[: -len(event["text"].encode())], "KEEPTTL")
@@ -411,7 +415,7 @@ class Machine(RuleBasedStateMachine):
         assert given == mine, "somebody gave back what was not theirs"
         if given:
             assert not self._held(talk), "the lease stays"
-            assert self._run(requeue(self._redis, talk.id)), "the next one has to wait"
+            assert self._run(claim(self._redis, talk.id)), "the next one has to wait"
 
     def prolong(self, talk: Talk, which: int) -> None:
         """A worker's beat."""
@@ -445,11 +449,11 @@ class Machine(RuleBasedStateMachine):
             self._command("ZADD", talk.keys.pending_index, 1, talk.id)
         waits, held = int(self._state(talk).get("pending", 0)) > 0, self._held(talk)
         due, now = self._command("ZSCORE", talk.keys.pending_index, talk.id), self._now()
-        if self._run(requeue(self._redis, talk.id)):
+        if self._run(claim(self._redis, talk.id)):
             assert waits, "what is answered was enqueued again"
             assert not held, "what is being answered was enqueued again"
             assert float(due) <= now + SLACK_MS, "what may be answered yet was enqueued again"
-            assert not self._run(requeue(self._redis, talk.id)), "everybody who looks enqueues it"
+            assert not self._run(claim(self._redis, talk.id)), "everybody who looks enqueues it"
 
     # what must be true
 
@@ -488,7 +492,7 @@ class Machine(RuleBasedStateMachine):
     def _check_readers(self, talk: Talk, view: View) -> None:
         """Whatever a reader saw at some time, with the events since then it is what the document says now."""
         entries = self._command("XRANGE", talk.keys.events, "-", "+")
-        frames: list[Frame] = [json.loads(events.frame(cursor, event)) for cursor, (_, event) in entries]
+        frames: list[Frame] = [json.loads(events.frame(cursor, fields[events.FIELD])) for cursor, fields in entries]
         first: Frame = {"type": "snapshot", "cursor": "0-0", "conversation": {"messages": []}, "reply": None}
         for snapshot in (first, *talk.snapshots):
             seen = replay([snapshot, *frames])
@@ -524,7 +528,7 @@ class Machine(RuleBasedStateMachine):
         for talk in self._talks:
             self._run(self._pass_time(talk))
             if int(self._state(talk).get("pending", 0)):
-                assert self._run(requeue(self._redis, talk.id)), "nobody enqueues it again"
+                assert self._run(claim(self._redis, talk.id)), "nobody enqueues it again"
             self._run(self._answer_all(talk))
             view = self._run(conversations.load(self._redis, talk.id, TTL))
             self._check_document(talk, view)
@@ -553,14 +557,14 @@ class Machine(RuleBasedStateMachine):
         return {"type": "snapshot", "cursor": view.cursor, "conversation": document, "reply": view.reply()}
 
     def _state(self, talk: Talk) -> dict[str, str]:
-        flat = [value.decode() for value in self._command("HGETALL", talk.keys.state)]
-        return dict(zip(flat[::2], flat[1::2], strict=True))
+        found = self._command("HGETALL", talk.keys.state)
+        return {name.decode(): value.decode() for name, value in found.items()}
 
     def _written(self, talk: Talk) -> list[Any]:
         """All that readers can see."""
         keys = talk.keys
         last = ("XREVRANGE", keys.events, "+", "-", "COUNT", 1)
-        return self._run(self._redis.together(("JSON.GET", keys.document), ("GET", keys.partial), last))
+        return self._run(self._redis.transaction(("JSON.GET", keys.document), ("GET", keys.partial), last))
 
     def _partial(self, talk: Talk) -> bytes:
         """What is shown of the reply in turn."""
