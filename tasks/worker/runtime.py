@@ -9,13 +9,14 @@ import logging
 import os
 import signal
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
 
 from tasks.broker import WORKER_CONNECTIONS, WaitingBroker
 from tasks.errors import LeaseLost, StorageError, StorageUnavailable
 from tasks.model.client import Model
 from tasks.monitoring import canary, heartbeat
-from tasks.monitoring.background import Background
+from tasks.monitoring.background import Background, cancel_and_wait
 from tasks.monitoring.heartbeat import WORKER, Heartbeat
 from tasks.monitoring.metrics import Metrics
 from tasks.settings import Settings
@@ -42,7 +43,7 @@ CHECK_SECONDS = 3.0
 MAX_CRASHES = 5
 CRASH_PAUSE_MS = 1000
 
-Handler = Callable[["WorkerRuntime", Lease], Awaitable[None]]
+Handler = Callable[["WorkerRuntime", Lease], Coroutine[Any, Any, None]]
 
 
 class WorkerRuntime:
@@ -61,6 +62,7 @@ class WorkerRuntime:
         self.broker = broker
         self.model = Model(settings)
         self._handler = handler
+        self._answering: set[asyncio.Task[None]] = set()
         self._leases: dict[asyncio.Task[None], Lease] = {}
         self._urgent_until = 0.0
         self._next_recovery = 0.0
@@ -99,37 +101,21 @@ class WorkerRuntime:
         if conversation == canary.CANARY:
             self._answer_canary(lease)
             return
-        task = asyncio.current_task()
-        assert task is not None
-        lease.held_by(task)
-        self._leases[task] = lease
-        try:
-            await self.redis.command("ZREM", QUEUE_WAITING, conversation)
-            await self._handler(self, lease)
-        except (LeaseLost, asyncio.CancelledError) as stopped:
-            if lease.error is None:
-                log.info("reply.left conversation=%s reason=%s", conversation, type(stopped).__name__)
-                await self._hand_over(lease)
-            else:
-                await self._crashed(lease, lease.error)
-        except StorageUnavailable as error:
-            log.warning("reply.left conversation=%s error=%s", conversation, error)
-            await self._hand_over(lease)
-            self._search_often()
-        except Exception as error:
-            await self._crashed(lease, error)
-        finally:
-            del self._leases[task]
+        answering = asyncio.create_task(self._answer(lease))
+        self._answering.add(answering)
+        answering.add_done_callback(self._answering.discard)
+        await answering
 
     async def stop(self) -> None:
         """Hand every unfinished reply over at its last word, and end the background tasks."""
-        while self._leases:
-            # A task that began just now must have its first step behind it, or it hands nothing over when cancelled.
+        while self._answering:
+            # Dramatiq's threads go on with what they have, so more may come while others hand over.
+            answering = set(self._answering)
             await asyncio.sleep(0)
-            tasks = dict(self._leases)
-            for lease in tasks.values():
+            for lease in self._leases.values():
                 lease.lose()
-            await asyncio.wait(tasks)
+            await cancel_and_wait(self._leases)
+            await asyncio.wait(answering)
         self._check.cancel()
         await self._background.stop()
         with contextlib.suppress(StorageError):
@@ -138,6 +124,31 @@ class WorkerRuntime:
         self.model.close()
         await self._publisher_redis.aclose()
         await self.redis.aclose()
+
+    async def _answer(self, lease: Lease) -> None:
+        # The handler has a task of its own: it may be cancelled again and again, and what follows it may not.
+        work = asyncio.create_task(self._handler(self, lease))
+        lease.held_by(work)
+        self._leases[work] = lease
+        try:
+            await self.redis.command("ZREM", QUEUE_WAITING, lease.conversation)
+        except StorageError as error:
+            log.warning("queue.entry_left conversation=%s error=%s", lease.conversation, error)
+        await asyncio.wait([work])
+        del self._leases[work]
+        outcome = lease.error or (asyncio.CancelledError() if work.cancelled() else work.exception())
+        match outcome:
+            case None:
+                pass
+            case LeaseLost() | asyncio.CancelledError():
+                log.info("reply.left conversation=%s reason=%s", lease.conversation, type(outcome).__name__)
+                await self._hand_over(lease)
+            case StorageUnavailable():
+                log.warning("reply.left conversation=%s error=%s", lease.conversation, outcome)
+                await self._hand_over(lease)
+                self._search_often()
+            case _:
+                await self._crashed(lease, outcome)
 
     def _answer_canary(self, lease: Lease) -> None:
         lease.owner = canary.OWNER
@@ -150,7 +161,7 @@ class WorkerRuntime:
             if await lease.release() or not lease.taken:
                 await self.broker.request_reply(lease.conversation)
 
-    async def _crashed(self, lease: Lease, error: Exception) -> None:
+    async def _crashed(self, lease: Lease, error: BaseException) -> None:
         """Let recovery try again after a pause, and fail the reply after too many tries."""
         self.metrics.count("crashes")
         log.error("reply.crashed conversation=%s", lease.conversation, exc_info=error)

@@ -35,8 +35,8 @@ class Work:
 def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     """Not slower than needed."""
     monkeypatch.setattr(supervise, "FIRST_PAUSE", 0.001)
-    monkeypatch.setattr(supervise, "LONGEST_PAUSE", 0.001)
-    monkeypatch.setattr(supervise, "AGAIN", 0.01)
+    monkeypatch.setattr(supervise, "MAX_PAUSE", 0.001)
+    monkeypatch.setattr(supervise, "CANCEL_AGAIN_SECONDS", 0.01)
 
 
 async def test_a_task_that_fails_is_started_again_and_said_so(caplog: pytest.LogCaptureFixture) -> None:
@@ -46,7 +46,7 @@ async def test_a_task_that_fails_is_started_again_and_said_so(caplog: pytest.Log
     work.wrong.set_exception(ValueError("oh"))
     await work.again()
     assert work.starts == 2
-    assert "the work failed" in caplog.text
+    assert "task.failed task=the work" in caplog.text
     await background.stop()
 
 
@@ -56,7 +56,7 @@ async def test_a_task_that_ends_is_started_again(caplog: pytest.LogCaptureFixtur
     await work.begun.wait()
     work.wrong.set_result(None)
     await work.again()
-    assert "the work ended" in caplog.text
+    assert "task.ended task=the work" in caplog.text
     await background.stop()
 
 
@@ -67,7 +67,7 @@ async def test_a_task_that_is_cancelled_by_mistake_is_started_again(caplog: pyte
     work.wrong.cancel()
     await work.again()
     assert work.starts == 2
-    assert "the work was cancelled" in caplog.text
+    assert "task.cancelled task=the work" in caplog.text
     await background.stop()
 
 

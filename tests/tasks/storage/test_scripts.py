@@ -76,8 +76,8 @@ class TestTell:
         cursors = [b"0-0", *(cursor for cursor, _ in entries)]
         said = await heard()
         assert said == [
-            b" ".join((steps.id.encode(), before, cursor, event))
-            for before, (cursor, (_, event)) in zip(cursors, entries, strict=False)
+            b" ".join((steps.id.encode(), before, cursor, fields[events.FIELD]))
+            for before, (cursor, fields) in zip(cursors, entries, strict=False)
         ]
         assert steps.token not in str(said)
 
