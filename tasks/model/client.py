@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from tasks.errors import SettingsError
-from tasks.model.circuit_breaker import Attempt, Circuit
+from tasks.model.circuit_breaker import Attempt, CircuitBreaker
 from tasks.model.connection import Connection, NotHttp
 from tasks.model.decoder import FinishReason
-from tasks.model.errors import Reason, Trouble, from_exception, from_status, misfit
-from tasks.model.output_filter import ReplyText
+from tasks.model.errors import ModelRequestError, Reason, from_exception, from_status, protocol_mismatch
+from tasks.model.output_filter import OutputFilter
 from tasks.model.prompt import SHORTENED, Prompt, Turn, build_prompt, least_budget
 from tasks.model.request import Endpoint
 from tasks.model.response import Answer
-from tasks.model.retry import Patience
+from tasks.model.retry import RetryPolicy
 from tasks.model.silence import Silence
 from tasks.model.tokens import count_bytes, count_tokens
 from tasks.model.upstream import Upstream
@@ -31,7 +31,7 @@ ERROR_LIMIT = 1 << 16
 #: What the transport raises.
 TRANSPORT_ERRORS = (OSError, NotHttp)
 
-EMPTY = Trouble("model_empty", "The model answered without a single word.", "retrying")
+EMPTY = ModelRequestError("model_empty", "The model answered without a single word.", "retrying")
 
 Rest = Callable[[], AbstractAsyncContextManager[None]]
 
@@ -66,9 +66,9 @@ class _Reply:
     turns: Sequence[Turn]
     shown: str
     tokens_left: int
-    patience: Patience
+    patience: RetryPolicy
     tokens: int = 0
-    trouble: Trouble | None = None
+    trouble: ModelRequestError | None = None
     pause: float = 0.0
     attempt: Attempt | None = None
     finished: Finished | None = None
@@ -81,9 +81,9 @@ class _Reply:
         if self.shown:
             self.finished = Finished(reason, self.tokens + tokens)
         else:
-            self.patience.came_empty(EMPTY)
+            self.patience.on_empty(EMPTY)
 
-    def failed(self, trouble: Trouble, *, broke_off: bool) -> None:
+    def failed(self, trouble: ModelRequestError, *, broke_off: bool) -> None:
         """Plans the next try.
 
         Raises ModelError if there is to be none.
@@ -91,7 +91,7 @@ class _Reply:
         if self.attempt and trouble.reason:
             self.attempt.failed(trouble)
         self.trouble = trouble
-        self.pause = self.patience.broke_off(trouble) if broke_off else self.patience.failed(trouble)
+        self.pause = self.patience.on_break(trouble) if broke_off else self.patience.on_failure(trouble)
 
     def succeeded(self) -> None:
         """Says so to the circuit, once."""
@@ -122,7 +122,7 @@ class Model:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._endpoint = Endpoint(settings)
-        self._circuit = Circuit()
+        self._circuit = CircuitBreaker()
         self._count: Callable[[str], int] = count_tokens if _is_gpt_j(settings.model_name) else count_bytes
         if least_budget(settings.preamble, self._count) > settings.model_context - settings.max_new_tokens:
             raise SettingsError("PREAMBLE and MAX_NEW_TOKENS leave no room for a message in MODEL_CONTEXT")
@@ -143,7 +143,7 @@ class Model:
         shown = partial.removeprefix(SHORTENED)
         # By words or by characters, for scripts without spaces: a reply taken over may get somewhat shorter or longer.
         tokens_left = self._settings.max_new_tokens - max(len(shown.split()), len(shown) // 8)
-        reply = _Reply(listener, person, turns, shown, tokens_left, Patience(self._settings.model_patience))
+        reply = _Reply(listener, person, turns, shown, tokens_left, RetryPolicy(self._settings.model_patience))
         try:
             while not reply.finished:
                 await self._leave(reply, rest)
@@ -160,7 +160,7 @@ class Model:
             return
         async with rest():
             if reply.trouble and reply.pause:
-                reply.listener.waiting(reply.trouble.told, reply.pause)
+                reply.listener.waiting(reply.trouble.waiting_reason, reply.pause)
                 await asyncio.sleep(reply.pause)
                 reply.pause = 0.0
             announced = 0.0
@@ -169,7 +169,7 @@ class Model:
                 left = reply.patience.left(trouble)
                 if time.monotonic() >= announced:
                     announced = time.monotonic() + wait
-                    reply.listener.waiting(trouble.told, wait)
+                    reply.listener.waiting(trouble.waiting_reason, wait)
                 await self._circuit.changed(min(wait, left))
             reply.attempt = attempt
 
@@ -183,7 +183,7 @@ class Model:
             reply.finished = Finished("length", reply.tokens)
             return
         prompt = self._prompt(reply)
-        text = ReplyText(reply.shown, prompt.stop, limit)
+        text = OutputFilter(reply.shown, prompt.stop, limit)
         answer: Answer | None = None
         try:
             async with (
@@ -192,11 +192,11 @@ class Model:
             ):
                 await _check(response)
                 answer = Answer(self._endpoint.protocol, response.headers.get("content-type", ""), text, limit)
-                await _Telling(reply, prompt, answer, silence).tell(response)
+                await StreamReader(reply, prompt, answer, silence).tell(response)
             reply.succeeded()
             if answer.finish_reason:
                 reply.finish(answer.finish_reason, text.tokens)
-        except Trouble as trouble:
+        except ModelRequestError as trouble:
             self._failed(reply, text, trouble)
         except TRANSPORT_ERRORS as error:
             self._failed(reply, text, from_exception(error, streaming=answer is not None))
@@ -205,7 +205,7 @@ class Model:
         budget = self._settings.model_context - reply.tokens_left
         return build_prompt(self._settings.preamble, reply.person, reply.turns, reply.shown, budget, self._count)
 
-    def _failed(self, reply: _Reply, text: ReplyText, trouble: Trouble) -> None:
+    def _failed(self, reply: _Reply, text: OutputFilter, trouble: ModelRequestError) -> None:
         """Plans the next try.
 
         Raises ModelError if there is to be none.
@@ -217,19 +217,19 @@ class Model:
         if not self._yields_to(trouble):
             reply.failed(trouble, broke_off=text.tokens > 0)
 
-    def _yields_to(self, trouble: Trouble) -> bool:
+    def _yields_to(self, trouble: ModelRequestError) -> bool:
         """Whether another request, made as this server wants it, can avoid the trouble."""
         if trouble.code == "model_too_long" and self._count is not count_bytes:
             log.warning("model: its words are not GPT-J's; prompts are counted in bytes from now on")
             self._count = count_bytes
             return True
-        if trouble.code == "model_rejected" and self._endpoint.leave_out(trouble.quoted):
+        if trouble.code == "model_rejected" and self._endpoint.drop_unsupported_parameter(trouble.quoted):
             log.warning("model: the server knows no REPETITION_PENALTY; it is left out from now on")
             return True
         return False
 
 
-class _Telling:
+class StreamReader:
     """Tells what one answer brings, from the moment that its head has come."""
 
     def __init__(self, reply: _Reply, prompt: Prompt, answer: Answer, silence: Silence) -> None:
@@ -240,7 +240,7 @@ class _Telling:
         self._enough = False
 
     async def tell(self, response: Connection) -> None:
-        """All of it. Raises Trouble, what the transport raises and what the listener raises."""
+        """All of it. Raises ModelRequestError, what the transport raises and what the listener raises."""
         while not (self._answer.over or response.ended):
             self._silence.begin()
             await response.read(self._take)
@@ -265,11 +265,11 @@ class _Telling:
 
 
 async def _check(response: Connection) -> None:
-    """Raises Trouble unless a reply may follow."""
+    """Raises ModelRequestError unless a reply may follow."""
     if response.status != 200:
         raise from_status(response.status, response.headers, await _beginning(response))
     if "html" in response.headers.get("content-type", ""):
-        raise misfit("a web page")
+        raise protocol_mismatch("a web page")
 
 
 async def _beginning(response: Connection) -> bytes:

@@ -34,13 +34,13 @@ class ServerError:
 
 
 @dataclass(frozen=True, slots=True)
-class Misfit:
+class ProtocolMismatch:
     """These bytes are not of the protocol. `what` completes the sentence "The model server sent …"."""
 
     what: str
 
 
-Event = Token | End | ServerError | Misfit
+Event = Token | End | ServerError | ProtocolMismatch
 
 #: `finish_reason` of either protocol: eos_token and stop_sequence are text-generation's words for "stop".
 _REASONS: dict[object, FinishReason] = {
@@ -52,7 +52,7 @@ _REASONS: dict[object, FinishReason] = {
 
 
 class Decoder:
-    """Takes one answer's bytes in pieces of any size. After an End, ServerError or Misfit nothing more comes."""
+    """Takes one answer's bytes in pieces of any size. After an End, ServerError or ProtocolMismatch nothing more comes."""
 
     def __init__(self, protocol: Protocol) -> None:
         self._events = EventStream()
@@ -65,7 +65,7 @@ class Decoder:
             data = self._events.feed(chunk)
         except EndlessLine:
             self.ended = True
-            return [Misfit("something without an end of line")]
+            return [ProtocolMismatch("something without an end of line")]
         return self._decode(data)
 
     def close(self) -> list[Event]:
@@ -134,7 +134,7 @@ def _get(data: Any, key: str) -> Any:
     return data.get(key) if isinstance(data, dict) else None
 
 
-def _not_a_token(data: Any) -> ServerError | Misfit:
+def _not_a_token(data: Any) -> ServerError | ProtocolMismatch:
     """An error in either server's form, or something that belongs to another protocol."""
     match data:
         case {"error": {"message": message} as error}:
@@ -144,10 +144,10 @@ def _not_a_token(data: Any) -> ServerError | Misfit:
         case {"object": "error", "message": message, **rest}:
             return ServerError(str(rest.get("type") or ""), str(message))
         case {"choices": [{"delta": _} | {"message": _}, *_]}:
-            return Misfit("an answer of the chat protocol")
+            return ProtocolMismatch("an answer of the chat protocol")
         case {"choices": _}:
-            return Misfit("an answer of the completions protocol")
+            return ProtocolMismatch("an answer of the completions protocol")
         case {"token": _} | {"generated_text": _}:
-            return Misfit("an answer of the text-generation protocol")
+            return ProtocolMismatch("an answer of the text-generation protocol")
         case _:
-            return Misfit("something that is not a stream of tokens")
+            return ProtocolMismatch("something that is not a stream of tokens")

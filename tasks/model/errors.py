@@ -13,7 +13,7 @@ import orjson
 
 from tasks.errors import ModelError
 from tasks.model.connection import NotHttp, Silent, Unreachable
-from tasks.model.decoder import Misfit, ServerError
+from tasks.model.decoder import ProtocolMismatch, ServerError
 
 Reason = Literal["model_loading", "rate_limited", "retrying"]
 
@@ -22,7 +22,7 @@ LOADING_POLL = 15.0
 
 
 @dataclass
-class Trouble(Exception):
+class ModelRequestError(Exception):
     """Why one request failed. With a `reason` waiting can help; without, somebody must change something.
 
     `delay`: seconds the server asks to wait. `quoted`: the server's own words; the person may see them, the log
@@ -36,7 +36,7 @@ class Trouble(Exception):
     quoted: str = ""
 
     @property
-    def told(self) -> Reason:
+    def waiting_reason(self) -> Reason:
         """What the person is told meanwhile."""
         return self.reason or "retrying"
 
@@ -47,8 +47,8 @@ class Trouble(Exception):
         return ModelError(self.code, detail, retryable=self.reason is not None)
 
 
-def _permanent(code: str, detail: str) -> Trouble:
-    return Trouble(code, detail)
+def _permanent(code: str, detail: str) -> ModelRequestError:
+    return ModelRequestError(code, detail)
 
 
 #: Answers that nobody can wait out: status, code, sentence.
@@ -90,38 +90,40 @@ _PASSING: dict[int, tuple[str, str, Reason]] = {
 }
 
 
-def from_status(status: int, headers: Mapping[str, str], body: bytes) -> Trouble:
+def from_status(status: int, headers: Mapping[str, str], body: bytes) -> ModelRequestError:
     """An answer that is not 200; `body` is its beginning."""
     message = _message(body)
     if _is_too_long(message):
         return _permanent(*_PERMANENT[413])
     if status in _PASSING:
         code, detail, reason = _PASSING[status]
-        return Trouble(code, detail, reason, _delay(headers, body, reason))
+        return ModelRequestError(code, detail, reason, _delay(headers, body, reason))
     if status in _PERMANENT:
         return _permanent(*_PERMANENT[status])
     if 300 <= status < 400:
         return _permanent("model_redirected", "MODEL_URL leads to another address; set MODEL_URL to that one.")
     if status >= 500:
-        return Trouble("model_server_error", f"The model server answers with status {status}.", "retrying")
-    return Trouble("model_rejected", f"The model server rejects the request with status {status}", quoted=message)
+        return ModelRequestError("model_server_error", f"The model server answers with status {status}.", "retrying")
+    return ModelRequestError(
+        "model_rejected", f"The model server rejects the request with status {status}", quoted=message
+    )
 
 
-def from_event(event: ServerError | Misfit) -> Trouble:
+def from_event(event: ServerError | ProtocolMismatch) -> ModelRequestError:
     """An answer that began well and then was none."""
-    if isinstance(event, Misfit):
-        return misfit(event.what)
+    if isinstance(event, ProtocolMismatch):
+        return protocol_mismatch(event.what)
     kind = event.kind.lower()
     if _is_too_long(event.message):
         return _permanent(*_PERMANENT[413])
     if kind in ("validation", "badrequesterror", "invalid_request_error"):
-        return Trouble("model_rejected", "The model server rejects the request", quoted=event.message[:200])
+        return ModelRequestError("model_rejected", "The model server rejects the request", quoted=event.message[:200])
     if kind == "overloaded":
-        return Trouble("model_rate_limited", _PASSING[429][1], "rate_limited")
-    return Trouble("model_stream_error", "The model failed in the middle of its reply.", "retrying")
+        return ModelRequestError("model_rate_limited", _PASSING[429][1], "rate_limited")
+    return ModelRequestError("model_stream_error", "The model failed in the middle of its reply.", "retrying")
 
 
-def misfit(what: str) -> Trouble:
+def protocol_mismatch(what: str) -> ModelRequestError:
     """The server speaks, but not what we asked it to."""
     return _permanent(
         "model_misfit",
@@ -130,7 +132,7 @@ def misfit(what: str) -> Trouble:
     )
 
 
-def from_exception(error: Exception, *, streaming: bool) -> Trouble:
+def from_exception(error: Exception, *, streaming: bool) -> ModelRequestError:
     """What the transport raised; `streaming`: after the answer had begun."""
     causes = list(_causes(error))
 
@@ -139,24 +141,30 @@ def from_exception(error: Exception, *, streaming: bool) -> Trouble:
 
     if streaming:
         if caused(Silent):
-            return Trouble("model_silent", "The model fell silent in the middle of its reply.", "retrying")
-        return Trouble("model_cut", "The connection to the model broke in the middle of its reply.", "retrying")
+            return ModelRequestError("model_silent", "The model fell silent in the middle of its reply.", "retrying")
+        return ModelRequestError(
+            "model_cut", "The connection to the model broke in the middle of its reply.", "retrying"
+        )
     if caused(ssl.SSLError, ssl.CertificateError):
-        return Trouble(
+        return ModelRequestError(
             "model_tls", "No secure connection to the model server: check the https address in MODEL_URL "
             "and the server's certificate.", "retrying",
         )  # fmt: skip
     if caused(socket.gaierror):
-        return Trouble("model_dns", "The model server's name is not known; check MODEL_URL.", "retrying")
+        return ModelRequestError("model_dns", "The model server's name is not known; check MODEL_URL.", "retrying")
     if caused(ConnectionRefusedError):
-        return Trouble("model_refused", "Nothing answers at the model server's address; is it running?", "retrying")
+        return ModelRequestError(
+            "model_refused", "Nothing answers at the model server's address; is it running?", "retrying"
+        )
     if caused(Silent):
-        return Trouble("model_silent", "The model server does not answer.", "retrying")
+        return ModelRequestError("model_silent", "The model server does not answer.", "retrying")
     if caused(Unreachable):
-        return Trouble("model_unreachable", "The model server's address cannot be reached.", "retrying")
+        return ModelRequestError("model_unreachable", "The model server's address cannot be reached.", "retrying")
     if caused(NotHttp):
-        return misfit("something that is not HTTP")
-    return Trouble("model_disconnected", "The model server closed the connection without an answer.", "retrying")
+        return protocol_mismatch("something that is not HTTP")
+    return ModelRequestError(
+        "model_disconnected", "The model server closed the connection without an answer.", "retrying"
+    )
 
 
 def _is_too_long(message: str) -> bool:

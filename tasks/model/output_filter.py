@@ -19,7 +19,7 @@ _UNSPACED = "\u2e80"
 _INSIDE_WORDS = "'\u2019-"
 
 
-class ReplyText:
+class OutputFilter:
     """The text of one reply, piece by piece, without label, leading space, stop sequence and cut-off word.
 
     `partial` is what was shown before the first piece; `limit` is the number of tokens asked for. A stop

@@ -36,7 +36,7 @@ class Endpoint:
         wanted = {"max_new_tokens": tokens, "stop": stop, "return_full_text": False, "details": True}
         return orjson.dumps({"inputs": prompt.text, "parameters": wanted | self._fixed, "stream": True})
 
-    def leave_out(self, rejection: str) -> bool:
+    def drop_unsupported_parameter(self, rejection: str) -> bool:
         """Whether `rejection` names the one parameter that only some completions servers know; it is then left
         out from now on."""
         return EXTRA in rejection and self.protocol == "completions" and self._fixed.pop(EXTRA, None) is not None

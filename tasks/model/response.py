@@ -5,14 +5,14 @@ from tasks.model.decoder import (
     End,
     Event,
     FinishReason,
-    Misfit,
     Protocol,
+    ProtocolMismatch,
     ServerError,
     Token,
     decode_whole,
 )
-from tasks.model.errors import Trouble, from_event, misfit
-from tasks.model.output_filter import ReplyText
+from tasks.model.errors import ModelRequestError, from_event, protocol_mismatch
+from tasks.model.output_filter import OutputFilter
 
 #: Bytes of an answer that does not stream.
 BODY_LIMIT = 1 << 20
@@ -25,7 +25,7 @@ class Answer:
     type is JSON does not stream; it is taken as one piece at its end.
     """
 
-    def __init__(self, protocol: Protocol, content_type: str, text: ReplyText, limit: int) -> None:
+    def __init__(self, protocol: Protocol, content_type: str, text: OutputFilter, limit: int) -> None:
         self._protocol = protocol
         self._decoder = Decoder(protocol)
         self._streamed = "event-stream" in content_type
@@ -34,7 +34,7 @@ class Answer:
         self._limit = limit
         self.began = False
         self.finish_reason: FinishReason | None = None
-        self.trouble: Trouble | None = None
+        self.trouble: ModelRequestError | None = None
 
     @property
     def over(self) -> bool:
@@ -47,7 +47,7 @@ class Answer:
             return self._show(self._decoder.feed(chunk))
         self._body += chunk
         if len(self._body) > BODY_LIMIT:
-            self.trouble = misfit("more than a reply can be")
+            self.trouble = protocol_mismatch("more than a reply can be")
         return ""
 
     def close(self) -> str:
@@ -61,12 +61,16 @@ class Answer:
             self.trouble = self._cut()
         return shown
 
-    def _cut(self) -> Trouble:
+    def _cut(self) -> ModelRequestError:
         if self.began:
-            return Trouble("model_cut", "The connection to the model broke in the middle of its reply.", "retrying")
+            return ModelRequestError(
+                "model_cut", "The connection to the model broke in the middle of its reply.", "retrying"
+            )
         if self._streamed:
-            return Trouble("model_cut", "The model server ended its answer before the first word.", "retrying")
-        return misfit("something that is not a stream of tokens")
+            return ModelRequestError(
+                "model_cut", "The model server ended its answer before the first word.", "retrying"
+            )
+        return protocol_mismatch("something that is not a stream of tokens")
 
     def _show(self, events: list[Event]) -> str:
         shown = ""
@@ -79,7 +83,7 @@ class Answer:
             elif type(event) is End:
                 self.finish_reason = event.reason or self._guessed_reason()
                 shown += self._text.finish(self.finish_reason)
-            elif isinstance(event, ServerError | Misfit):
+            elif isinstance(event, ServerError | ProtocolMismatch):
                 self.trouble = self._told(event)
             if self.over:
                 break
@@ -88,9 +92,9 @@ class Answer:
     def _guessed_reason(self) -> FinishReason:
         return "length" if self._text.tokens >= self._limit else "stop"
 
-    def _told(self, event: ServerError | Misfit) -> Trouble:
+    def _told(self, event: ServerError | ProtocolMismatch) -> ModelRequestError:
         """After good tokens even nonsense counts as a break, for the protocol has been shown to fit."""
         trouble = from_event(event)
         if self.began and trouble.reason is None:
-            return Trouble("model_stream_error", "The model failed in the middle of its reply.", "retrying")
+            return ModelRequestError("model_stream_error", "The model failed in the middle of its reply.", "retrying")
         return trouble

@@ -3,7 +3,7 @@
 import random
 import time
 
-from tasks.model.errors import Trouble
+from tasks.model.errors import ModelRequestError
 
 #: How often a reply that broke off is continued.
 CONTINUATIONS = 3
@@ -16,7 +16,7 @@ EMPTY_REPLIES = 1
 FIRST_PAUSE, LAST_PAUSE = 0.5, 10.0
 
 
-class Patience:
+class RetryPolicy:
     """The patience of one reply: `seconds` in all for its next word, anew after every word that came.
 
     `until` is when it ends, in `time.monotonic()`.
@@ -33,7 +33,7 @@ class Patience:
         """A word came."""
         self.until = time.monotonic() + self._seconds
 
-    def broke_off(self, trouble: Trouble) -> float:
+    def on_break(self, trouble: ModelRequestError) -> float:
         """Seconds to wait before the reply is continued that broke off after some words.
 
         Raises ModelError if it did so too often.
@@ -42,9 +42,9 @@ class Patience:
         self._tries, self._breaks = 0, self._breaks + 1
         if self._breaks > CONTINUATIONS:
             raise trouble.error()
-        return self.failed(trouble)
+        return self.on_failure(trouble)
 
-    def failed(self, trouble: Trouble) -> float:
+    def on_failure(self, trouble: ModelRequestError) -> float:
         """Seconds to wait after a try that brought no word.
 
         Raises ModelError if waiting is no use or would take too long.
@@ -58,7 +58,7 @@ class Patience:
         pause = min(FIRST_PAUSE * 2.0 ** (self._tries - 1), LAST_PAUSE)
         return min(trouble.delay or pause * random.uniform(0.5, 1), left)
 
-    def came_empty(self, trouble: Trouble) -> None:
+    def on_empty(self, trouble: ModelRequestError) -> None:
         """A reply ended without a word.
 
         Raises ModelError if it did so before.
@@ -67,7 +67,7 @@ class Patience:
         if self._empty > EMPTY_REPLIES:
             raise trouble.error()
 
-    def left(self, trouble: Trouble) -> float:
+    def left(self, trouble: ModelRequestError) -> float:
         """Seconds that are left.
 
         Raises ModelError if there are none.

@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import Self
 
 from tasks.model.connection import Silent
-from tasks.model.retry import Patience
+from tasks.model.retry import RetryPolicy
 
 
 class Silence:
@@ -17,7 +17,7 @@ class Silence:
     due, not whenever bytes come.
     """
 
-    def __init__(self, seconds: float, patience: Patience) -> None:
+    def __init__(self, seconds: float, patience: RetryPolicy) -> None:
         self._seconds = seconds
         self._patience = patience
         self._ended = False

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.model.decoder import Decoder, End, Event, Misfit, Protocol, ServerError, Token, decode_whole
+from tasks.model.decoder import Decoder, End, Event, Protocol, ProtocolMismatch, ServerError, Token, decode_whole
 from tasks.model.sse import LINE_LIMIT, EndlessLine, EventStream
 from tests.support.model_server import tgi, vllm
 
@@ -153,14 +153,22 @@ CASES: dict[str, tuple[Protocol, bytes, list[Event]]] = {
         vllm("a").removesuffix(b"\n\ndata: [DONE]\n\n"),
         [Token("a"), End("stop")],
     ),
-    "no JSON": ("completions", b"data: hello\n\n", [Misfit("something that is not a stream of tokens")]),
+    "no JSON": ("completions", b"data: hello\n\n", [ProtocolMismatch("something that is not a stream of tokens")]),
     "the chat protocol": (
         "completions",
         b'data: {"choices":[{"index":0,"delta":{"content":"a"}}]}\n\n',
-        [Misfit("an answer of the chat protocol")],
+        [ProtocolMismatch("an answer of the chat protocol")],
     ),
-    "the other protocol, one way": ("text-generation", vllm("a"), [Misfit("an answer of the completions protocol")]),
-    "the other protocol, other way": ("completions", tgi("a"), [Misfit("an answer of the text-generation protocol")]),
+    "the other protocol, one way": (
+        "text-generation",
+        vllm("a"),
+        [ProtocolMismatch("an answer of the completions protocol")],
+    ),
+    "the other protocol, other way": (
+        "completions",
+        tgi("a"),
+        [ProtocolMismatch("an answer of the text-generation protocol")],
+    ),
 }
 
 
@@ -185,8 +193,8 @@ def test_nothing_comes_after_the_end() -> None:
         ("text-generation", b'[{"generated_text":"Hi"}]', [Token("Hi"), End(None)]),
         ("completions", b'{"choices":[{"text":"Hi","finish_reason":"length"}]}', [Token("Hi"), End("length")]),
         ("text-generation", b'{"error":"no","error_type":"validation"}', [ServerError("validation", "no")]),
-        ("completions", b'{"hello":"world"}', [Misfit("something that is not a stream of tokens")]),
-        ("completions", b"", [Misfit("something that is not a stream of tokens")]),
+        ("completions", b'{"hello":"world"}', [ProtocolMismatch("something that is not a stream of tokens")]),
+        ("completions", b"", [ProtocolMismatch("something that is not a stream of tokens")]),
     ],
 )
 def test_a_server_that_does_not_stream_is_understood(protocol: Protocol, body: bytes, expected: list[Event]) -> None:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.model.decoder import FinishReason
-from tasks.model.output_filter import WORD_TOKENS, ReplyText
+from tasks.model.output_filter import WORD_TOKENS, OutputFilter
 
 STOP = ("\nAda:", "\nBot:")
 
@@ -16,7 +16,7 @@ def shown(
     pieces: list[str], partial: str = "", end: FinishReason = "stop", limit: int = 1000, stop: tuple[str, ...] = STOP
 ) -> list[str]:
     """What each piece makes visible, and the end."""
-    reply = ReplyText(partial, stop, limit)
+    reply = OutputFilter(partial, stop, limit)
     out = []
     for piece in pieces:
         out.append(reply.add(piece))

@@ -9,7 +9,7 @@ from tasks.errors import ModelError
 from tasks.model import retry as patience
 from tasks.model import silence
 from tasks.model.prompt import Turn
-from tasks.model.retry import Patience
+from tasks.model.retry import RetryPolicy
 from tasks.model.silence import Silence
 from tests.support.model_server import (
     STREAM_HEAD,
@@ -127,7 +127,7 @@ async def test_the_time_that_words_take_on_their_further_way_is_not_the_models(c
 
 async def test_who_is_stopped_in_the_moment_when_the_model_is_given_up_stays_stopped() -> None:
     async def wait() -> None:
-        async with Silence(0.01, Patience(0)):
+        async with Silence(0.01, RetryPolicy(0)):
             await asyncio.sleep(30)
 
     task = asyncio.create_task(wait())
