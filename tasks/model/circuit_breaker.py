@@ -14,6 +14,9 @@ FAILURES_TO_OPEN = 5
 #: Seconds between probes, at first and at most.
 FIRST_PROBE, LAST_PROBE = 1.0, 15.0
 
+#: Seconds: a server that asks for a longer pause is probed after this one, for it may be well again sooner.
+LONGEST_PAUSE = 60.0
+
 State = Literal["closed", "open", "half-open"]
 
 
@@ -30,7 +33,7 @@ class CircuitBreaker:
         self._pause = FIRST_PROBE
         self._probe_at = 0.0
         self._changed = asyncio.Event()
-        self._trouble: ModelRequestError | None = None
+        self._error: ModelRequestError | None = None
 
     def enter(self) -> "Attempt | None":
         """Leave to ask the server, or None; in an outage the first to come once a probe is due has it."""
@@ -43,9 +46,9 @@ class CircuitBreaker:
 
     def outage(self) -> tuple[ModelRequestError, float]:
         """What the last probe met, and the seconds until `enter` may give leave, as far as one can tell."""
-        assert self._trouble is not None, "there is no outage"
+        assert self._error is not None, "there is no outage"
         due = self._probe_at - self._clock()
-        return self._trouble, max(due, 0.0) if self.state == "open" else self._pause
+        return self._error, max(due, 0.0) if self.state == "open" else self._pause
 
     async def changed(self, timeout: float) -> None:
         """Returns when the state changes, and after `timeout` seconds at the latest."""
@@ -60,14 +63,14 @@ class CircuitBreaker:
         if self.state != "closed":
             self._become("closed")
 
-    def _fail(self, trouble: ModelRequestError, *, probe: bool) -> None:
-        self._trouble = trouble
+    def _fail(self, error: ModelRequestError, *, probe: bool) -> None:
+        self._error = error
         self._failures += 1
         if probe:
             self._pause = min(self._pause * 2, LAST_PROBE)
         elif self.state != "closed" or self._failures < FAILURES_TO_OPEN:
             return
-        self._probe_at = self._clock() + (trouble.delay or self._pause * random.uniform(0.5, 1))
+        self._probe_at = self._clock() + min(error.delay or self._pause * random.uniform(0.5, 1), LONGEST_PAUSE)
         self._become("open")
 
     def _probe_again(self) -> None:
@@ -92,10 +95,10 @@ class Attempt:
         if circuit := self._taken():
             circuit._close()
 
-    def failed(self, trouble: ModelRequestError) -> None:
+    def failed(self, error: ModelRequestError) -> None:
         """No token came, and another request would fare no better."""
         if circuit := self._taken():
-            circuit._fail(trouble, probe=self._probe)
+            circuit._fail(error, probe=self._probe)
 
     def release(self) -> None:
         """It ended and says nothing of the server; a probe's turn goes to the next."""

@@ -7,7 +7,7 @@ import pytest
 from tasks.model.circuit_breaker import FAILURES_TO_OPEN, Attempt, CircuitBreaker
 from tasks.model.errors import ModelRequestError
 
-DOWN = ModelRequestError("model_refused", "Nothing answers.", "retrying")
+DOWN = ModelRequestError("model_refused", "Nothing answers.", "Nothing answers.", reason="retrying")
 
 
 class Clock:
@@ -93,7 +93,9 @@ def test_probes_that_fail_come_less_and_less_often(clock: Clock) -> None:
 
 
 def test_the_servers_own_wish_decides_when_to_probe(clock: Clock) -> None:
-    breaker = opened(clock, ModelRequestError("model_loading", "Loading.", "model_loading", delay=12))
+    breaker = opened(
+        clock, ModelRequestError("model_loading", "Loading.", "Loading.", reason="model_loading", delay=12)
+    )
     assert breaker.outage()[1] == 12
     clock.now += 11
     assert breaker.enter() is None
@@ -116,7 +118,7 @@ def test_who_asked_before_the_outage_can_end_it_but_not_prolong_it(clock: Clock)
     for _ in range(FAILURES_TO_OPEN):
         entered(breaker).failed(DOWN)
     due = breaker.outage()[1]
-    early[0].failed(ModelRequestError("model_loading", "", "model_loading", delay=1000))
+    early[0].failed(ModelRequestError("model_loading", "", "", reason="model_loading", delay=1000))
     assert breaker.outage()[1] == due
     early[1].succeeded()
     assert breaker.state == "closed"

@@ -22,6 +22,8 @@ def shown(
         out.append(reply.add(piece))
         if reply.stopped:
             return [*out, reply.finish("stop")]
+        if reply.full:
+            return [*out, reply.finish("length")]
     return [*out, reply.finish(end)]
 
 
@@ -142,4 +144,4 @@ def test_near_the_limit_a_word_waits_for_the_next_one_only() -> None:
 )
 def test_what_was_shown_is_never_longer_than_what_stays(pieces: list[str], limit: int) -> None:
     text = "".join(shown(pieces, end="length", limit=limit))
-    assert "".join(pieces).lstrip().removeprefix("Bot:").lstrip().startswith(text)
+    assert "".join(pieces[:limit]).lstrip().removeprefix("Bot:").lstrip().startswith(text)
