@@ -208,30 +208,30 @@ class Model:
         prompt = self._prompt(reply)
         output = OutputFilter(reply.shown, prompt.stop, limit)
         reader = ResponseReader(self._endpoint.protocol, output, limit)
-        asked_at = time.monotonic()
+        first_word_by = time.monotonic() + self._settings.model_read_timeout
 
-        def time_for_a_word() -> asyncio.Timeout:
+        def seconds_left() -> float:
             # httpx limits the wait for a byte. A server that only keeps the connection alive needs a limit as well.
-            left = asked_at + self._settings.model_read_timeout - time.monotonic()
-            return asyncio.timeout(max(left, reply.retry.seconds_left, 0))
+            return max(first_word_by - time.monotonic(), reply.retry.seconds_left)
 
         response: httpx.Response | None = None
         chunks: AsyncIterator[bytes] | None = None
         try:
-            async with time_for_a_word():
+            async with asyncio.timeout(max(seconds_left(), 0)):
                 response = await self._send(self._endpoint.body(prompt, limit))
             if not response.is_success:
                 start = await _beginning(response)
                 raise from_status(response.status_code, response.headers, start, self._endpoint.url)
-            chunks = response.aiter_bytes()
+            chunks = _chunks(response, seconds_left)
             while not reader.over:
-                async with time_for_a_word():
-                    chunk = await anext(chunks, b"")
+                chunk = await anext(chunks, b"")
                 text = reader.feed(chunk) if chunk else reader.close()
                 if reply.attempt and reader.began:
                     reply.succeeded()
                 if text:
                     yield reply.show(text, prompt)
+                elif seconds_left() < 0:
+                    raise TimeoutError
             if reader.error:
                 raise reader.error
             if reader.finish_reason:
@@ -297,6 +297,20 @@ class Model:
             log.warning("model.parameter_dropped name=%s cause='the server does not know it'", name)
             return True
         return False
+
+
+def _chunks(response: httpx.Response, seconds_left: Callable[[], float]) -> AsyncIterator[bytes]:
+    """The body, decompressed if need be. Compressed bytes may decode to nothing, so they get a limit of their own."""
+    return _decoded(response, seconds_left) if "content-encoding" in response.headers else response.aiter_raw()
+
+
+async def _decoded(response: httpx.Response, seconds_left: Callable[[], float]) -> AsyncGenerator[bytes, None]:
+    chunks = response.aiter_bytes()
+    while True:
+        async with asyncio.timeout(max(seconds_left(), 0)):
+            if not (chunk := await anext(chunks, b"")):
+                return
+        yield chunk
 
 
 async def _drain(response: httpx.Response, rest: AsyncIterator[bytes]) -> None:

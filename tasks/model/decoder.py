@@ -214,12 +214,15 @@ def _read_text_generation(value: dict[str, Any], began: bool) -> list[Event] | N
     """https://huggingface.co/docs/text-generation-inference; None if `value` holds neither token nor end."""
     token: Any = value.get("token")
     whole = value.get("generated_text")
-    reason = _get(value.get("details"), "finish_reason")
-    text = _get(token, "text")
+    details = value.get("details")
+    reason = details.get("finish_reason") if isinstance(details, dict) else None
+    text = token.get("text") if isinstance(token, dict) else None
     events: list[Event] = []
     if isinstance(text, str):
         if text and not token.get("special"):
             events.append(Token(text))
+        if whole is None and reason is None:
+            return events
     elif isinstance(whole, str) and not began:
         # A server that does not stream.
         if whole:
@@ -259,11 +262,6 @@ def _end(reason: object) -> End | ServerError:
     """Only a reason that is known to mean "done" ends a reply; after any other one the reply is not whole."""
     known = _REASONS.get(str(reason).strip().lower())
     return End(known) if known else ServerError("finish_reason", f"finish_reason {reason}")
-
-
-def _get(data: Any, key: str) -> Any:
-    """What `data` has under `key`, if anything. For every token; a `match` takes four times as long."""
-    return data.get(key) if isinstance(data, dict) else None
 
 
 def _error_or_mismatch(value: dict[str, Any]) -> ServerError | ProtocolMismatch | None:

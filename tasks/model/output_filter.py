@@ -56,14 +56,19 @@ class OutputFilter:
 
     def add(self, piece: str) -> str:
         """What may be shown now that `piece` came; sets `stopped` at a whole stop sequence, `full` past the limit."""
-        least = _least_tokens(piece)
+        words = len(piece.split())
+        if words < 2 and len(piece) <= WORD_LENGTH:
+            # One token, as nearly always; the others are estimated, from below for the limit and else from above.
+            least = most = 1
+        else:
+            least, most = max(words, len(piece) // CHARACTERS_PER_TOKEN), (len(piece) + 2) // 3
         if least > self._left:
             self.full = True
             piece = _beginning(piece, self._left)
             if not piece:
                 return ""
         self._left -= least
-        self._tokens += _token_count(piece)
+        self._tokens += most
         text = self._held + piece if self._held else piece
         sure = self._sure(text)
         if self.stopped:
@@ -117,17 +122,6 @@ class OutputFilter:
         self._opening, self._shown = False, bool(opening)
         self._held = text[sure:]
         return opening
-
-
-def _token_count(piece: str) -> int:
-    """One for what can be one token; for more, more than there are likely to be."""
-    return 1 if len(piece.split()) < 2 else (len(piece) + 2) // 3
-
-
-def _least_tokens(piece: str) -> int:
-    """Never more tokens than `piece` can be: a server that keeps to its limit is never cut short."""
-    words = len(piece.split())
-    return 1 if words < 2 and len(piece) <= WORD_LENGTH else max(words, len(piece) // CHARACTERS_PER_TOKEN)
 
 
 def _beginning(piece: str, tokens: int) -> str:
