@@ -32,12 +32,13 @@ class LeaseLost(ParleyError):
 class ModelError(ParleyError):
     """The model did not answer, for a reason that trying again inside this reply will not cure.
 
-    `code` is stable and machine-readable, `detail` is the sentence for the person or the operator,
-    `retryable` says whether asking again later can help.
+    `code` is stable and machine-readable. `detail` is the sentence for the person, `operator` the one for whoever runs
+    the site: it may name settings and goes to the log. `retryable` says whether asking again later can help.
     """
 
-    def __init__(self, code: str, detail: str, *, retryable: bool) -> None:
+    def __init__(self, code: str, detail: str, *, retryable: bool, operator: str = "") -> None:
         super().__init__(detail)
         self.code = code
         self.detail = detail
         self.retryable = retryable
+        self.operator = operator or detail

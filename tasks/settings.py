@@ -3,7 +3,7 @@
 from functools import cache
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from tasks.errors import SettingsError
@@ -53,8 +53,10 @@ class Settings(BaseSettings):
     repetition_penalty: float = Field(1.1, gt=0, le=2, description="1 is off.")
     preamble: str = Field(DEFAULT_PREAMBLE, description="Opens every prompt; `{person}` becomes the person's name.")
     model_context: int = Field(2048, ge=256, description="Tokens that prompt and reply share.")
-    model_patience: float = Field(
+    model_retry_timeout: float = Field(
         300,
+        # The second is its old name.
+        validation_alias=AliasChoices("model_retry_timeout", "model_patience"),
         gt=0,
         description="Seconds a reply waits in all for its next word from a loading, limiting, failing or silent model.",
     )

@@ -4,11 +4,11 @@ import asyncio
 import logging
 import sys
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
+from contextlib import aclosing
 
 from tasks.errors import ModelError, SettingsError
-from tasks.model.client import Model
+from tasks.model.client import Finished, Model, Text, Waiting
 from tasks.model.prompt import Turn
 from tasks.settings import Settings, load_settings
 
@@ -20,8 +20,11 @@ def main(arguments: Sequence[str]) -> int:
     logging.basicConfig(level=logging.ERROR)  # what the model client warns of is printed as it happens
     try:
         asyncio.run(try_model(load_settings(), " ".join(arguments) or QUESTION))
-    except (SettingsError, ModelError) as error:
+    except SettingsError as error:
         print(f"\n{error}", file=sys.stderr)
+        return 1
+    except ModelError as error:
+        print(f"\n{error.operator}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
@@ -35,50 +38,28 @@ async def try_model(settings: Settings, question: str) -> None:
     """
     model = Model(settings)
     print(f"POST {model.url} ({settings.model_protocol})\n\nHuman: {question}\nBot: ", end="", flush=True)
-    printer = Printer()
+    asked_at, first_text_at = time.monotonic(), 0.0
     try:
-        ended = await model.reply("Human", [Turn("human", question)], "", _no_one_waits, printer)
+        async with aclosing(model.reply("Human", [Turn("human", question)], "")) as events:
+            async for event in events:
+                match event:
+                    case Text():
+                        first_text_at = first_text_at or time.monotonic()
+                        print(event.text, end="", flush=True)
+                    case Waiting():
+                        waiting = f"(waiting: {event.reason}; asking again in {event.retry_in:.1f} s)"
+                        print(f"\n{waiting}", file=sys.stderr)
+                    case Finished():
+                        rate = _rate(event.tokens, time.monotonic() - first_text_at)
+                        print(f"\n\nfirst token after {first_text_at - asked_at:.2f} s, {rate}", end="")
+                        print(f", finish reason: {event.finish_reason}")
     finally:
-        model.close()
-    print(f"\n\nfirst token after {printer.waited:.2f} s, {printer.rate(ended.tokens)}", end="")
-    print(f", finish reason: {ended.finish_reason}")
+        await model.aclose()
 
 
-class Printer:
-    """Prints a reply as it comes."""
-
-    def __init__(self) -> None:
-        self._began = time.monotonic()
-        self._first = 0.0
-
-    @property
-    def waited(self) -> float:
-        """Seconds until the first words."""
-        return self._first - self._began
-
-    def rate(self, tokens: int) -> str:
-        """How fast they came after that."""
-        writing = time.monotonic() - self._first
-        return f"{(tokens - 1) / writing:.1f} tokens per second" if tokens > 1 and writing > 0 else "one token"
-
-    def text(self, text: str) -> bool:
-        """More of the reply."""
-        self._first = self._first or time.monotonic()
-        print(text, end="", flush=True)
-        return True
-
-    async def room(self) -> None:
-        """A terminal takes everything."""
-
-    def waiting(self, reason: str, retry_in: float) -> None:
-        """The model lets us wait."""
-        print(f"\n(waiting: {reason}; asking again in {retry_in:.1f} s)", file=sys.stderr)
-
-
-@asynccontextmanager
-async def _no_one_waits() -> AsyncIterator[None]:
-    """A waiting reply gives its place to others; here there are none."""
-    yield
+def _rate(tokens: int, seconds: float) -> str:
+    """How fast the tokens after the first one came."""
+    return f"{(tokens - 1) / seconds:.1f} tokens per second" if tokens > 1 and seconds > 0 else "one token"
 
 
 if __name__ == "__main__":

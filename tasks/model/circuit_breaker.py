@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Literal
 
-from tasks.model.errors import Trouble
+from tasks.model.errors import ModelRequestError
 
 #: Failures in a row, with no token in between, that count as an outage.
 FAILURES_TO_OPEN = 5
@@ -14,10 +14,13 @@ FAILURES_TO_OPEN = 5
 #: Seconds between probes, at first and at most.
 FIRST_PROBE, LAST_PROBE = 1.0, 15.0
 
+#: Seconds: a server that asks for a longer pause is probed after this one, for it may be well again sooner.
+LONGEST_PAUSE = 60.0
+
 State = Literal["closed", "open", "half-open"]
 
 
-class Circuit:
+class CircuitBreaker:
     """closed: everyone may ask. open: nobody until the next probe is due. half-open: one probe is under way.
 
     For one event loop; `clock` tells seconds.
@@ -30,7 +33,7 @@ class Circuit:
         self._pause = FIRST_PROBE
         self._probe_at = 0.0
         self._changed = asyncio.Event()
-        self._trouble: Trouble | None = None
+        self._error: ModelRequestError | None = None
 
     def enter(self) -> "Attempt | None":
         """Leave to ask the server, or None; in an outage the first to come once a probe is due has it."""
@@ -41,11 +44,11 @@ class Circuit:
         self._become("half-open")
         return Attempt(self, probe=True)
 
-    def outage(self) -> tuple[Trouble, float]:
+    def outage(self) -> tuple[ModelRequestError, float]:
         """What the last probe met, and the seconds until `enter` may give leave, as far as one can tell."""
-        assert self._trouble is not None, "there is no outage"
+        assert self._error is not None, "there is no outage"
         due = self._probe_at - self._clock()
-        return self._trouble, max(due, 0.0) if self.state == "open" else self._pause
+        return self._error, max(due, 0.0) if self.state == "open" else self._pause
 
     async def changed(self, timeout: float) -> None:
         """Returns when the state changes, and after `timeout` seconds at the latest."""
@@ -60,14 +63,14 @@ class Circuit:
         if self.state != "closed":
             self._become("closed")
 
-    def _fail(self, trouble: Trouble, *, probe: bool) -> None:
-        self._trouble = trouble
+    def _fail(self, error: ModelRequestError, *, probe: bool) -> None:
+        self._error = error
         self._failures += 1
         if probe:
             self._pause = min(self._pause * 2, LAST_PROBE)
         elif self.state != "closed" or self._failures < FAILURES_TO_OPEN:
             return
-        self._probe_at = self._clock() + (trouble.delay or self._pause * random.uniform(0.5, 1))
+        self._probe_at = self._clock() + min(error.delay or self._pause * random.uniform(0.5, 1), LONGEST_PAUSE)
         self._become("open")
 
     def _probe_again(self) -> None:
@@ -83,8 +86,8 @@ class Circuit:
 class Attempt:
     """One request's leave to go. Whoever has it says once how it went; what is said later does not count."""
 
-    def __init__(self, circuit: Circuit, *, probe: bool) -> None:
-        self._circuit: Circuit | None = circuit
+    def __init__(self, circuit: CircuitBreaker, *, probe: bool) -> None:
+        self._circuit: CircuitBreaker | None = circuit
         self._probe = probe
 
     def succeeded(self) -> None:
@@ -92,16 +95,16 @@ class Attempt:
         if circuit := self._taken():
             circuit._close()
 
-    def failed(self, trouble: Trouble) -> None:
+    def failed(self, error: ModelRequestError) -> None:
         """No token came, and another request would fare no better."""
         if circuit := self._taken():
-            circuit._fail(trouble, probe=self._probe)
+            circuit._fail(error, probe=self._probe)
 
     def release(self) -> None:
         """It ended and says nothing of the server; a probe's turn goes to the next."""
         if (circuit := self._taken()) and self._probe:
             circuit._probe_again()
 
-    def _taken(self) -> Circuit | None:
+    def _taken(self) -> CircuitBreaker | None:
         circuit, self._circuit = self._circuit, None
         return circuit

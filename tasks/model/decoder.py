@@ -1,14 +1,25 @@
-"""What the two protocols' streams say, sans-I/O: bytes in; tokens, the end or the server's own error out."""
+"""What a response says in either protocol, sans-I/O: bytes in; tokens, the end or the server's own error out.
 
+What a response is depends on its content, never on its label: a stream of events, lines of JSON, one JSON document
+or a web page.
+"""
+
+import json
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import orjson
 
-from tasks.model.sse import EndlessLine, EventStream
+from tasks.model.error_body import describe
+from tasks.model.sse import ErrorData, EventStream, EventTooLong
 
 FinishReason = Literal["stop", "length"]
 Protocol = Literal["text-generation", "completions"]
+
+#: Bytes of a response that is one JSON document.
+DOCUMENT_LIMIT = 1 << 20
 
 
 @dataclass(slots=True)  # not frozen: one is made for every token, and a frozen one takes twice as long
@@ -27,70 +38,163 @@ class End:
 
 @dataclass(frozen=True, slots=True)
 class ServerError:
-    """The server gave up inside a stream that began well. `kind` is its own word for it, perhaps empty."""
+    """The server gave up inside a response that began well.
+
+    `kind` is the server's own word for the error, perhaps empty; `status` an HTTP status, or 0 if it names none.
+    """
 
     kind: str
     message: str
+    status: int = 0
 
 
 @dataclass(frozen=True, slots=True)
-class Misfit:
+class ProtocolMismatch:
     """These bytes are not of the protocol. `what` completes the sentence "The model server sent …"."""
 
     what: str
 
 
-Event = Token | End | ServerError | Misfit
+Event = Token | End | ServerError | ProtocolMismatch
 
-#: `finish_reason` of either protocol: eos_token and stop_sequence are text-generation's words for "stop".
-_REASONS: dict[object, FinishReason] = {
+#: The reasons that are known to mean "done", in lower case. Any other reason means that the reply is not whole.
+_REASONS: dict[str, FinishReason] = {
     "length": "length",
+    "max_length": "length",
+    "max_new_tokens": "length",
+    "max_tokens": "length",
+    "model_length": "length",
     "stop": "stop",
+    "complete": "stop",
+    "end_turn": "stop",
+    "eos": "stop",
     "eos_token": "stop",
     "stop_sequence": "stop",
 }
+#: What servers put where there is no reason.
+_NO_REASON = ("", "none", "null")
+
+_HIGH, _LOW = ("\ud800", "\udbff"), ("\udc00", "\udfff")
 
 
 class Decoder:
-    """Takes one answer's bytes in pieces of any size. After an End, ServerError or Misfit nothing more comes."""
+    """Takes the bytes of one response in pieces of any size. Nothing comes after an End, ServerError or mismatch."""
 
     def __init__(self, protocol: Protocol) -> None:
-        self._events = EventStream()
+        self._stream = EventStream()
         self._read = _read_text_generation if protocol == "text-generation" else _read_completions
+        self._take: Callable[[bytes], list[Event]] = self._sniff
+        self._start = b""
+        self._document = bytearray()
+        #: The first half of a character that the server split over two JSON strings.
+        self._high = ""
         self.ended = False
+        self.began = False
+        #: Something came that is neither a token nor known to belong to such a stream.
+        self.unknown = False
 
     def feed(self, chunk: bytes) -> list[Event]:
         """What `chunk` completes, in order."""
-        try:
-            data = self._events.feed(chunk)
-        except EndlessLine:
-            self.ended = True
-            return [Misfit("something without an end of line")]
-        return self._decode(data)
+        return self._take(chunk)
 
     def close(self) -> list[Event]:
-        """What was complete but for its blank line when the answer ended."""
-        return self._decode([data]) if (data := self._events.close()) else []
+        """What was complete when the response ended, but for the sign of its end."""
+        if self.ended:
+            return []
+        if self._document:
+            return self._decode([bytes(self._document)], whole=True)
+        events = self._decode(self._stream.close())
+        self.unknown |= self._stream.unknown_lines
+        return events
 
-    def _decode(self, datas: list[bytes]) -> list[Event]:
+    def _sniff(self, chunk: bytes) -> list[Event]:
+        """Finds out from the first character what the response is."""
+        self._start += chunk
+        first = self._start.removeprefix(b"\xef\xbb\xbf").lstrip()[:1]
+        if first == b"<":
+            return self._end_with(ProtocolMismatch("a web page"))
+        if first and first in b"{[":
+            self._take = self._take_document
+        elif first and first != b"\xef":
+            self._take = self._take_stream
+        elif len(self._start) < 3:
+            return []
+        else:
+            self._take = self._take_stream
+        start, self._start = self._start, b""
+        return self._take(start)
+
+    def _take_stream(self, chunk: bytes) -> list[Event]:
+        try:
+            return self._decode(self._stream.feed(chunk))
+        except EventTooLong:
+            return self._end_with(ProtocolMismatch("something without an end of line"))
+
+    def _take_document(self, chunk: bytes) -> list[Event]:
+        self._document += chunk
+        if len(self._document) > DOCUMENT_LIMIT:
+            return self._end_with(ProtocolMismatch("more than a reply can be"))
+        line, _, rest = bytes(self._document).partition(b"\n") if b"\n" in chunk else (b"", b"", b"")
+        if rest.strip() and _parse(line) is not None:
+            # One JSON value a line.
+            lines, self._document = bytes(self._document), bytearray()
+            self._take = self._take_stream
+            return self._take(lines)
+        return []
+
+    def _end_with(self, event: Event) -> list[Event]:
+        self.ended = True
+        return [event]
+
+    def _decode(self, datas: list[bytes], *, whole: bool = False) -> list[Event]:
         events: list[Event] = []
         for data in datas:
             if self.ended:
                 break
-            found = [End(None)] if data == b"[DONE]" else self._read(_parse(data))
-            events += found
-            self.ended = bool(found) and type(found[-1]) is not Token
+            for event in self._events(data):
+                if type(event) is Token:
+                    self.began = True
+                    if self._high or not event.text.isascii():
+                        event.text = self._joined(event.text)
+                        if not event.text:
+                            continue
+                else:
+                    self.ended = True
+                    if self._high and type(event) is End:
+                        events.append(Token("\ufffd"))
+                events.append(event)
+        if whole and self.began and not self.ended:
+            events += self._end_with(End(None))
         return events
 
+    def _events(self, data: bytes) -> list[Event]:
+        if data == b"[DONE]":
+            return [End(None)]
+        value = _parse(data)
+        if type(data) is ErrorData:
+            return [_server_error(data.decode(errors="replace") if value is None else value)]
+        if isinstance(value, list) and value:
+            value = value[0]
+        if not isinstance(value, dict):
+            self.unknown = True
+            return []
+        if value.get("error"):
+            return [_server_error(value)]
+        found = self._read(value, self.began)
+        if found is not None:
+            return found
+        event = _error_or_mismatch(value)
+        if event and not (self.began and isinstance(event, ProtocolMismatch)):
+            return [event]
+        self.unknown = True
+        return []
 
-def decode_whole(protocol: Protocol, body: bytes) -> list[Event]:
-    """An answer that is one JSON document because the server does not stream."""
-    answer = _parse(body)
-    if isinstance(answer, list) and answer:
-        answer = answer[0]
-    if protocol == "text-generation" and isinstance(answer, dict) and "generated_text" in answer:
-        answer = {"token": {"text": answer["generated_text"]}, **answer}
-    return (_read_text_generation if protocol == "text-generation" else _read_completions)(answer)
+    def _joined(self, text: str) -> str:
+        """`text` with its surrogate halves joined; a half that stays alone becomes U+FFFD."""
+        text, self._high = self._high + text, ""
+        if _HIGH[0] <= text[-1] <= _HIGH[1]:
+            text, self._high = text[:-1], text[-1]
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
 def _parse(data: bytes) -> Any:
@@ -100,54 +204,90 @@ def _parse(data: bytes) -> Any:
     except orjson.JSONDecodeError:
         pass
     try:
-        return orjson.loads(data.decode(errors="replace"))
-    except orjson.JSONDecodeError:
+        # This one also reads halves of characters, NaN and raw control characters.
+        return json.loads(data.decode(errors="replace"), strict=False)
+    except (ValueError, RecursionError):
         return None
 
 
-def _read_text_generation(data: Any) -> list[Event]:
-    token = _get(data, "token")
-    text = _get(token, "text")
-    if not isinstance(text, str):
-        return [_not_a_token(data)]
-    events: list[Event] = [] if token.get("special") or not text else [Token(text)]
-    if data.get("generated_text") is not None:
-        events.append(End(_REASONS.get(_get(data.get("details"), "finish_reason"))))
+def _read_text_generation(value: dict[str, Any], began: bool) -> list[Event] | None:
+    """https://huggingface.co/docs/text-generation-inference; None if `value` holds neither token nor end."""
+    token: Any = value.get("token")
+    whole = value.get("generated_text")
+    details = value.get("details")
+    reason = details.get("finish_reason") if isinstance(details, dict) else None
+    text = token.get("text") if isinstance(token, dict) else None
+    events: list[Event] = []
+    if isinstance(text, str):
+        if text and not token.get("special"):
+            events.append(Token(text))
+        if whole is None and reason is None:
+            return events
+    elif isinstance(whole, str) and not began:
+        # A server that does not stream.
+        if whole:
+            events.append(Token(whole))
+    elif whole is None and not _is_reason(reason):
+        return None
+    if _is_reason(reason):
+        events.append(_end(reason))
+    elif whole is not None:
+        events.append(End(None))
     return events
 
 
-def _read_completions(data: Any) -> list[Event]:
-    choices = _get(data, "choices")
-    if choices == []:
-        return []
-    choice: Any = choices[0] if isinstance(choices, list) else None
-    if not isinstance(choice, dict) or not isinstance(text := choice.get("text", 0), str | None):
-        return [_not_a_token(data)]
-    events: list[Event] = [Token(text)] if text else []
-    if (reason := choice.get("finish_reason")) is not None:
-        events.append(End(_REASONS.get(reason, "stop")))
+def _read_completions(value: dict[str, Any], began: bool) -> list[Event] | None:
+    """https://platform.openai.com/docs/api-reference/completions; None if `value` holds neither token nor end."""
+    choices = value.get("choices")
+    choice = choices[0] if isinstance(choices, list) and choices else None
+    if not isinstance(choice, dict):
+        return None
+    text, reason = choice.get("text"), choice.get("finish_reason")
+    if isinstance(text, str):
+        events: list[Event] = [Token(text)] if text else []
+    elif not _is_reason(reason) or "delta" in choice or "message" in choice:
+        return None
+    else:
+        events = []
+    if reason is not None and _is_reason(reason):
+        events.append(_end(reason))
     return events
 
 
-def _get(data: Any, key: str) -> Any:
-    """What `data` has under `key`, if anything. For every token; a `match` takes four times as long."""
-    return data.get(key) if isinstance(data, dict) else None
+def _is_reason(reason: object) -> bool:
+    return bool(reason) and not (isinstance(reason, str) and reason.strip().lower() in _NO_REASON)
 
 
-def _not_a_token(data: Any) -> ServerError | Misfit:
-    """An error in either server's form, or something that belongs to another protocol."""
-    match data:
-        case {"error": {"message": message} as error}:
-            return ServerError(str(error.get("type") or error.get("code") or ""), str(message))
-        case {"error": message, **rest}:
-            return ServerError(str(rest.get("error_type") or ""), str(message))
-        case {"object": "error", "message": message, **rest}:
-            return ServerError(str(rest.get("type") or ""), str(message))
+def _end(reason: object) -> End | ServerError:
+    """Only a reason that is known to mean "done" ends a reply; after any other one the reply is not whole."""
+    known = _REASONS.get(str(reason).strip().lower())
+    return End(known) if known else ServerError("finish_reason", f"finish_reason {reason}")
+
+
+def _error_or_mismatch(value: dict[str, Any]) -> ServerError | ProtocolMismatch | None:
+    """An error in any server's form, or an event of another protocol, or neither."""
+    match value:
+        case {"object": "error"} | {"type": "error"} | {"status": "error"} | {"level": "error"}:
+            return _server_error(value)
+        case {"detail": detail} | {"errors": detail} if detail:
+            return _server_error(value)
+        case {"message": str(), "code": _} | {"message": str(), "error_type": _} | {"message": str(), "status": _}:
+            return _server_error(value)
         case {"choices": [{"delta": _} | {"message": _}, *_]}:
-            return Misfit("an answer of the chat protocol")
-        case {"choices": _}:
-            return Misfit("an answer of the completions protocol")
-        case {"token": _} | {"generated_text": _}:
-            return Misfit("an answer of the text-generation protocol")
-        case _:
-            return Misfit("something that is not a stream of tokens")
+            return ProtocolMismatch("an answer of the chat protocol")
+        case {"choices": [{"text": _}, *_]}:
+            return ProtocolMismatch("an answer of the completions protocol")
+        case {"token": {}} | {"generated_text": str()}:
+            return ProtocolMismatch("an answer of the text-generation protocol")
+    return None
+
+
+def _server_error(value: Any) -> ServerError:
+    """An error event, whatever its shape."""
+    inner = value.get("error") if isinstance(value, dict) else None
+    places = [place for place in (inner, value) if isinstance(place, dict)]
+    kinds = [place.get(key) for place in places for key in ("error_type", "type", "code", "status")]
+    kind = next((kind for kind in kinds if isinstance(kind, str) and kind and kind != "error"), "")
+    numbers = [place.get(key) for place in places for key in ("code", "status", "status_code", "http_status_code")]
+    statuses = [int(str(number)) for number in numbers if re.fullmatch(r"[45]\d\d", str(number))]
+    return ServerError(kind, describe(value), statuses[0] if statuses else 0)

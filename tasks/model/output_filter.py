@@ -1,5 +1,6 @@
 """What of the model's text may be shown, sans-I/O: nothing that could still turn out to be no part of the reply."""
 
+import re
 from collections.abc import Sequence
 
 from tasks.model.decoder import FinishReason
@@ -12,6 +13,11 @@ WORD_TOKENS = 8
 #: A longer run of letters is no word, and is not held back.
 WORD_LENGTH = 64
 
+#: Tokens are seldom longer, but for runs of spaces or lines, which are counted by the piece.
+CHARACTERS_PER_TOKEN = 16
+
+_WORDS = re.compile(r"\s*\S+")
+
 #: Where scripts begin that write without spaces (CJK and after): there, every character ends a word.
 _UNSPACED = "\u2e80"
 
@@ -19,14 +25,15 @@ _UNSPACED = "\u2e80"
 _INSIDE_WORDS = "'\u2019-"
 
 
-class ReplyText:
+class OutputFilter:
     """The text of one reply, piece by piece, without label, leading space, stop sequence and cut-off word.
 
-    `partial` is what was shown before the first piece; `limit` is the number of tokens asked for. A stop
-    sequence begins with a line's end and has no other. What was given out is never taken back.
+    `partial` is what was shown before the first piece; `limit` is the number of tokens asked for, which holds also
+    where the server sends more. A stop sequence begins with a line's end and has no other. What was given out is
+    never taken back.
     """
 
-    __slots__ = ("_held", "_label", "_near_end", "_opening", "_shown", "_stop", "_tokens", "stopped")
+    __slots__ = ("_held", "_label", "_left", "_near_end", "_opening", "_shown", "_stop", "_tokens", "full", "stopped")
 
     def __init__(self, partial: str, stop: Sequence[str], limit: int) -> None:
         self._stop = tuple(stop)
@@ -36,7 +43,11 @@ class ReplyText:
         self._held = ""
         self._tokens = 0
         self._near_end = limit - WORD_TOKENS
+        #: Tokens that may still come.
+        self._left = limit
         self.stopped = False
+        #: More came than was asked for.
+        self.full = False
 
     @property
     def tokens(self) -> int:
@@ -44,8 +55,20 @@ class ReplyText:
         return self._tokens
 
     def add(self, piece: str) -> str:
-        """What may be shown now that `piece` came; `stopped` is set once a stop sequence is complete."""
-        self._tokens += _token_count(piece)
+        """What may be shown now that `piece` came; sets `stopped` at a whole stop sequence, `full` past the limit."""
+        words = len(piece.split())
+        if words < 2 and len(piece) <= WORD_LENGTH:
+            # One token, as nearly always; the others are estimated, from below for the limit and else from above.
+            least = most = 1
+        else:
+            least, most = max(words, len(piece) // CHARACTERS_PER_TOKEN), (len(piece) + 2) // 3
+        if least > self._left:
+            self.full = True
+            piece = _beginning(piece, self._left)
+            if not piece:
+                return ""
+        self._left -= least
+        self._tokens += most
         text = self._held + piece if self._held else piece
         sure = self._sure(text)
         if self.stopped:
@@ -101,9 +124,10 @@ class ReplyText:
         return opening
 
 
-def _token_count(piece: str) -> int:
-    """One for what can be one token; for more, more than there are likely to be."""
-    return 1 if len(piece.split()) < 2 else (len(piece) + 2) // 3
+def _beginning(piece: str, tokens: int) -> str:
+    """As much of `piece` as can be `tokens` tokens."""
+    words = _WORDS.findall(piece[: tokens * CHARACTERS_PER_TOKEN])
+    return "".join(words[:tokens])
 
 
 def _word_start(text: str) -> int:

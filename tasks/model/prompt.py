@@ -21,7 +21,7 @@ LABEL_BYTES = 64
 SHORTENED = "(Your message is longer than I can read at once, so I read only its end.)\n\n"
 
 #: `<|endoftext|>` and its like are single tokens to GPT-J, whoever typed them: they would end the transcript.
-_SPECIAL_TOKEN = re.compile(r"<\|(?=\w+\|>)")
+_SPECIAL_TOKEN = re.compile(r"<\|(?=[^\s|<>]+\|>)")
 
 Count = Callable[[str], int]
 
@@ -74,14 +74,17 @@ def least_budget(preamble: str, count: Count = count_tokens) -> int:
 
 
 def _head(preamble: str, label: str) -> str:
-    return f"{_clean(preamble).replace('{person}', label).strip()}\n\n"
+    return f"{_clean(preamble.replace('{person}', label)).strip()}\n\n"
 
 
 def _label(person: str) -> str:
-    """The name as one line without colon, control or invisible characters, and never the bot's own."""
-    spaced = "".join(" " if c == ":" or c.isspace() else c for c in _clean(person))
+    """The name as one line without colon, control or invisible characters, and never the bot's own.
+
+    A special token is looked for last: characters that are taken out may have hidden it.
+    """
+    spaced = "".join(" " if c == ":" or c.isspace() else c for c in person.encode("utf-8", "replace").decode())
     visible = "".join(c for c in spaced if unicodedata.category(c)[0] != "C")
-    name = " ".join(visible.split()).encode()[:LABEL_BYTES].decode(errors="ignore").strip()
+    name = _clean(" ".join(visible.split())).encode()[:LABEL_BYTES].decode(errors="ignore").strip()
     return NAMELESS if name.casefold() in ("", "bot") else name
 
 

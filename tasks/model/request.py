@@ -1,16 +1,19 @@
 """Where the model server is and what it is asked: addresses, headers and bodies of both protocols."""
 
+import re
+from collections.abc import Iterable
 from typing import Any
-from urllib.parse import SplitResult, urlsplit, urlunsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit, urlunsplit
 
 import orjson
 
 from tasks.errors import SettingsError
 from tasks.model.prompt import Prompt
+from tasks.model.redaction import PROMPT_PART, SECRET_PART, redact
 from tasks.settings import Settings
 
-#: vLLM knows it; stricter servers of the same protocol reject a request that holds it.
-EXTRA = "repetition_penalty"
+#: Parameters that some servers do not know and reject. A reply can do without each of them; the rarest comes first.
+OPTIONAL = ("repetition_penalty", "details", "return_full_text", "do_sample", "top_p", "temperature")
 
 
 class Endpoint:
@@ -23,31 +26,47 @@ class Endpoint:
         self.protocol = settings.model_protocol
         self.url = _address(settings.model_url, settings.model_protocol)
         self.headers = _headers(settings)
-        self._token = settings.hf_token.get_secret_value() if settings.hf_token else ""
+        self._secrets = _secrets(settings)
         self._fixed = _sampling(settings)
         if self.protocol == "completions":
             self._fixed = {"model": settings.model_name, "stream": True} | self._fixed
+        else:
+            self._fixed = {"return_full_text": False, "details": True} | self._fixed
+
+    @property
+    def shown_url(self) -> str:
+        """The address for the log: without its query, which may hold a key."""
+        parts = urlsplit(self.url)
+        return redact(_at(parts._replace(query=""), parts.path), self._secrets)
 
     def body(self, prompt: Prompt, tokens: int) -> bytes:
         """The request for at most `tokens` tokens that continue `prompt`."""
         stop = list(prompt.stop)
         if self.protocol == "completions":
             return orjson.dumps({"prompt": prompt.text, "max_tokens": tokens, "stop": stop} | self._fixed)
-        wanted = {"max_new_tokens": tokens, "stop": stop, "return_full_text": False, "details": True}
-        return orjson.dumps({"inputs": prompt.text, "parameters": wanted | self._fixed, "stream": True})
+        parameters = {"max_new_tokens": tokens, "stop": stop} | self._fixed
+        return orjson.dumps({"inputs": prompt.text, "parameters": parameters, "stream": True})
 
-    def leave_out(self, rejection: str) -> bool:
-        """Whether `rejection` names the one parameter that only some completions servers know; it is then left
-        out from now on."""
-        return EXTRA in rejection and self.protocol == "completions" and self._fixed.pop(EXTRA, None) is not None
+    def drop_unsupported_parameter(self, named: Iterable[str]) -> str:
+        """The optional parameter that a rejection names, or "". It is left out of every further request.
 
-    def without_token(self, text: str) -> str:
-        """`text`, which may quote the server, fit to be logged and shown."""
-        return text.replace(self._token, "***") if self._token else text
+        `named` are the strings of the rejection. A list of what the server does know is no complaint.
+        """
+        complaint = re.split(r"(?i)\bexpected\b|\bsupported (?:fields|parameters)\b", "\n".join(named))[0]
+        words = set(re.findall(r"\w+", complaint))
+        for name in OPTIONAL:
+            if name in words and name in self._fixed:
+                del self._fixed[name]
+                return name
+        return ""
+
+    def redact(self, text: str, prompt: Prompt) -> str:
+        """`text`, which may quote the request, fit for the log: no part of a secret, no words of the prompt."""
+        return redact(text, [*self._secrets, (prompt.text, PROMPT_PART)])
 
 
 def _address(url: str, protocol: str) -> str:
-    """The full address from a base address or a full path."""
+    """The full address from a base address; a full path stays as it is, with or without a slash at its end."""
     parts = urlsplit(url)
     path = parts.path.rstrip("/")
     if not _has_host(parts):
@@ -57,10 +76,10 @@ def _address(url: str, protocol: str) -> str:
     if path.endswith("/chat/completions"):
         raise SettingsError("MODEL_URL is a chat address; GPT-J needs /v1/completions there")
     if protocol == "completions":
-        return _at(parts, _completions_path(path))
+        return _at(parts, _completions_path(parts.path))
     if path.endswith("/completions"):
         raise SettingsError("MODEL_URL ends in /completions; set MODEL_PROTOCOL=completions")
-    return _at(parts, path + "_stream" if path.endswith("/generate") else path or "/")
+    return _at(parts, path + "_stream" if path.endswith("/generate") else parts.path or "/")
 
 
 def _has_host(parts: SplitResult) -> bool:
@@ -70,9 +89,10 @@ def _has_host(parts: SplitResult) -> bool:
         return False
 
 
-def _completions_path(path: str) -> str:
+def _completions_path(full: str) -> str:
+    path = full.rstrip("/")
     if path.endswith("/completions"):
-        return path
+        return full
     if path.endswith(("/generate", "/generate_stream")):
         raise SettingsError("MODEL_URL ends in /generate; set MODEL_PROTOCOL=text-generation")
     return path + ("/completions" if path.endswith("/v1") else "/v1/completions")
@@ -91,10 +111,19 @@ def _headers(settings: Settings) -> dict[str, str]:
     }
     if settings.hf_token is not None:
         token = settings.hf_token.get_secret_value()
-        if not (token.isascii() and token.isprintable()):
-            raise SettingsError("HF_TOKEN holds a line end or other characters that no token has")
+        if not re.fullmatch(r"[!-~]+", token):
+            raise SettingsError("HF_TOKEN holds a line end, a space or other characters that no token has")
         headers["Authorization"] = f"Bearer {token}"
     return headers
+
+
+def _secrets(settings: Settings) -> list[tuple[str, int]]:
+    """The token, and what MODEL_URL's query holds; each with the length of the parts that nobody may see."""
+    query = urlsplit(settings.model_url).query
+    values = [value for _, value in parse_qsl(query)] + re.split("[&=]", query) + [unquote(query)]
+    token = settings.hf_token.get_secret_value() if settings.hf_token else ""
+    # A short value of a query, as of `?stream=1`, is no secret.
+    return [(token, SECRET_PART), *((value, SECRET_PART * 2) for value in values if len(value) >= SECRET_PART * 2)]
 
 
 def _sampling(settings: Settings) -> dict[str, Any]:

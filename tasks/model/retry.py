@@ -3,7 +3,7 @@
 import random
 import time
 
-from tasks.model.errors import Trouble
+from tasks.model.errors import ModelRequestError
 
 #: How often a reply that broke off is continued.
 CONTINUATIONS = 3
@@ -16,63 +16,65 @@ EMPTY_REPLIES = 1
 FIRST_PAUSE, LAST_PAUSE = 0.5, 10.0
 
 
-class Patience:
-    """The patience of one reply: `seconds` in all for its next word, anew after every word that came.
-
-    `until` is when it ends, in `time.monotonic()`.
-    """
+class RetryPolicy:
+    """The tries of one reply: `seconds` in all for its next word, anew after every word that came."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
-        self.renew()
         self._tries = 0
         self._breaks = 0
         self._empty = 0
+        self.on_text()
 
-    def renew(self) -> None:
+    def on_text(self) -> None:
         """A word came."""
-        self.until = time.monotonic() + self._seconds
+        self._until = time.monotonic() + self._seconds
 
-    def broke_off(self, trouble: Trouble) -> float:
+    @property
+    def seconds_left(self) -> float:
+        """Seconds in which the next word must come; negative if they are over."""
+        return self._until - time.monotonic()
+
+    def on_break(self, error: ModelRequestError) -> float:
         """Seconds to wait before the reply is continued that broke off after some words.
 
         Raises ModelError if it did so too often.
         """
-        self.renew()
-        self._tries, self._breaks = 0, self._breaks + 1
+        self.on_text()
+        self._breaks += 1
         if self._breaks > CONTINUATIONS:
-            raise trouble.error()
-        return self.failed(trouble)
+            raise error.final()
+        self._tries = 0
+        return self.on_failure(error)
 
-    def failed(self, trouble: Trouble) -> float:
-        """Seconds to wait after a try that brought no word.
+    def on_failure(self, error: ModelRequestError) -> float:
+        """Seconds to wait before the next try.
 
-        Raises ModelError if waiting is no use or would take too long.
+        Raises ModelError if waiting cannot help or the time is over.
         """
-        if trouble.reason is None:
-            raise trouble.error()
-        left = self.left(trouble)
+        if error.reason is None:
+            raise error.final()
+        left = self.remaining(error)
         self._tries += 1
-        if trouble.delay is not None and trouble.delay > left:
-            raise trouble.error(f"It asks to wait {trouble.delay:.0f} seconds.")
+        if error.delay is not None and error.delay > left:
+            raise error.final(f"It asks to wait {error.delay:.0f} seconds.")
         pause = min(FIRST_PAUSE * 2.0 ** (self._tries - 1), LAST_PAUSE)
-        return min(trouble.delay or pause * random.uniform(0.5, 1), left)
+        return min(error.delay or pause * random.uniform(0.5, 1), left)
 
-    def came_empty(self, trouble: Trouble) -> None:
+    def on_empty(self, error: ModelRequestError) -> None:
         """A reply ended without a word.
 
         Raises ModelError if it did so before.
         """
         self._empty += 1
         if self._empty > EMPTY_REPLIES:
-            raise trouble.error()
+            raise error.final()
 
-    def left(self, trouble: Trouble) -> float:
-        """Seconds that are left.
+    def remaining(self, error: ModelRequestError) -> float:
+        """Seconds that are left to wait for the end of `error`.
 
         Raises ModelError if there are none.
         """
-        left = self.until - time.monotonic()
-        if left <= 0:
-            raise trouble.error(f"It stayed so for {self._seconds:.0f} seconds.")
+        if (left := self.seconds_left) <= 0:
+            raise error.final(f"It stayed so for {self._seconds:.0f} seconds.")
         return left

@@ -2,14 +2,14 @@
 
 import logging
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from tasks.errors import LeaseLost, ModelError, StorageError
+from tasks.model.client import Finished, Text, Waiting
 from tasks.model.prompt import Turn as PromptTurn
 from tasks.worker.lease import Lease, Turn
-from tasks.worker.publisher import Publisher, ReplyBuffer
+from tasks.worker.publisher import ReplyBuffer
 from tasks.worker.reply_metrics import ReplyMetrics
 
 if TYPE_CHECKING:
@@ -49,11 +49,21 @@ async def answer_turn(runtime: "WorkerRuntime", lease: Lease, turn: Turn, metric
     buffer = ReplyBuffer(lease, turn.reply)
     try:
         turns = [PromptTurn(message["role"], message["text"]) for message in turn.messages if message["text"]]
-        listener = ReplyPublisher(runtime.publisher, buffer, metrics)
-        finished = await runtime.model.reply(turn.person, turns, turn.partial, _no_slot, listener)
-        await runtime.publisher.drain(buffer)
-        await lease.finish(turn, finished.finish_reason)
-        metrics.finished(finished.finish_reason)
+        async with aclosing(runtime.model.reply(turn.person, turns, turn.partial)) as events:
+            async for event in events:
+                match event:
+                    case Text():
+                        metrics.token()
+                        if not runtime.publisher.write(buffer, event.text):
+                            await runtime.publisher.drain(buffer)
+                    case Waiting():
+                        metrics.waiting(event.reason)
+                        until = time.time() + event.retry_in
+                        runtime.publisher.pause(buffer, event.reason, event.retry_in, until)
+                    case Finished():
+                        await runtime.publisher.drain(buffer)
+                        await lease.finish(turn, event.finish_reason)
+                        metrics.finished(event.finish_reason)
     except ModelError as error:
         await runtime.publisher.drain(buffer)
         await lease.fail(turn, error.code, error.detail, error.retryable)
@@ -65,31 +75,3 @@ async def answer_turn(runtime: "WorkerRuntime", lease: Lease, turn: Turn, metric
         await runtime.publisher.drain(buffer)
         await lease.fail(turn, "internal", INTERNAL, True)
         metrics.failed("internal")
-
-
-class ReplyPublisher:
-    """Publishes what the model says of one reply, as it says it."""
-
-    def __init__(self, publisher: Publisher, buffer: ReplyBuffer, metrics: ReplyMetrics) -> None:
-        self._publisher = publisher
-        self._buffer = buffer
-        self._metrics = metrics
-
-    def text(self, text: str) -> bool:
-        """More of the reply; False if too much of it is unsent. Raises LeaseLost."""
-        self._metrics.token()
-        return self._publisher.write(self._buffer, text)
-
-    async def room(self) -> None:
-        """Wait until all of it is sent. Raises LeaseLost."""
-        await self._publisher.drain(self._buffer)
-
-    def waiting(self, reason: str, retry_in: float) -> None:
-        """The model lets the reply wait for `retry_in` seconds."""
-        self._metrics.waiting(reason)
-        self._publisher.pause(self._buffer, reason, retry_in, time.time() + retry_in)
-
-
-@asynccontextmanager
-async def _no_slot() -> AsyncIterator[None]:
-    yield

@@ -121,7 +121,7 @@ class WorkerRuntime:
         with contextlib.suppress(StorageError):
             await self.metrics.send(self.redis)
             await self.heartbeat.leave()
-        self.model.close()
+        await self.model.aclose()
         await self._publisher_redis.aclose()
         await self.redis.aclose()
 

@@ -99,7 +99,7 @@ async def test_a_failure_that_a_retry_cannot_help_offers_none(person: Person, ur
     await person.comes(url)
     model.refuses(401)
     await person.says("Hello?")
-    await expect(person.reply).to_contain_text("check HF_TOKEN")
+    await expect(person.reply).to_contain_text("The model is not set up correctly.")
     await expect(person.button("Retry")).to_have_count(0)
     await person.says("And now?")
     await (await model.asked()).ends("Now.")

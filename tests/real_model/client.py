@@ -11,7 +11,7 @@ from tests.real_model.server import RealServer
 from tests.support.model_server import Text, hear, listening, model
 
 #: A reply of noise on a busy machine takes seconds.
-QUICK = {"model_protocol": "completions", "model_read_timeout": 60, "model_patience": 60, "max_new_tokens": 40}
+QUICK = {"model_protocol": "completions", "model_read_timeout": 60, "model_retry_timeout": 60, "max_new_tokens": 40}
 
 
 async def streams(server: RealServer) -> str:

@@ -67,7 +67,7 @@ async def test_a_failure_is_said_kept_over_a_reload_and_gone_after_a_retry(stack
         failed = await chat.until("reply.failed")
         assert failed["to"] == id
         assert (failed["code"], failed["retryable"]) == ("model_forbidden", False)
-        assert "HF_TOKEN" in failed["detail"]
+        assert failed["detail"] == "The model is not set up correctly. Please tell whoever runs this site."
         snapshot = await newcomer(stack, token)
         assert snapshot["reply"] is None
         (message,) = snapshot["conversation"]["messages"]

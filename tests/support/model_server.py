@@ -3,7 +3,7 @@
 import asyncio
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +11,7 @@ import orjson
 
 from tasks.local.standin.faults import Fault
 from tasks.local.standin.server import Options, Standin
-from tasks.model.client import Finished, Model
+from tasks.model.client import Finished, Model, Text, Waiting
 from tasks.model.prompt import Turn
 from tasks.settings import Settings
 
@@ -123,38 +123,6 @@ def vllm(*texts: str, end: str | None = "stop") -> bytes:
     return b"".join(b"data: " + event + b"\n\n" for event in [*events, *([b"[DONE]"] if end else [])])
 
 
-class Rest:
-    """The slots of a process, as `Model.reply` sees them: counts who rests."""
-
-    def __init__(self) -> None:
-        self.resting = 0
-        self.rested = 0
-
-    @asynccontextmanager
-    async def __call__(self) -> AsyncIterator[None]:
-        self.resting += 1
-        self.rested += 1
-        try:
-            yield
-        finally:
-            self.resting -= 1
-
-
-@dataclass
-class Text:
-    """More of a reply."""
-
-    text: str
-
-
-@dataclass
-class Waiting:
-    """A reply has to wait."""
-
-    reason: str
-    retry_in: float
-
-
 @dataclass
 class Heard:
     """What a reply brought, in order."""
@@ -175,57 +143,39 @@ class Heard:
         return last.finish_reason if isinstance(last, Finished) else None
 
 
-class Ear:
-    """Listens to a reply."""
+class Listener:
+    """Hears a reply event by event, in a task of its own."""
 
-    def __init__(self, heard: Heard) -> None:
+    def __init__(self, client: Model, heard: Heard) -> None:
         self.heard = heard
+        self._client = client
+        self._read = 0
         self._news = asyncio.Event()
 
-    def text(self, text: str) -> bool:
-        """More of it."""
-        self._keep(Text(text))
-        return True
+    async def run(self) -> None:
+        """Hear all of it."""
+        async with aclosing(self._client.reply("Ada", [Turn("human", "Hi")], "")) as events:
+            async for event in events:
+                self.heard.events.append(event)
+                self._news.set()
+                await self.between_events()
 
-    async def room(self) -> None:
-        """There always is some."""
-
-    def waiting(self, reason: str, retry_in: float) -> None:
-        """It has to wait."""
-        self._keep(Waiting(reason, retry_in))
+    async def between_events(self) -> None:
+        """What this listener does before it asks for the next event."""
 
     async def next(self) -> Text | Waiting | Finished:
-        """The next event that has not come yet."""
-        self._news.clear()
+        """The next event that was not read yet."""
         async with asyncio.timeout(20):
-            await self._news.wait()
-        return self.heard.events[-1]
-
-    def _keep(self, event: Text | Waiting) -> None:
-        self.heard.events.append(event)
-        self._news.set()
-
-
-class Full(Ear):
-    """Has had enough after each event, until told otherwise."""
-
-    def __init__(self, heard: Heard) -> None:
-        super().__init__(heard)
-        self.asked = asyncio.Event()
-        self.emptied = asyncio.Event()
-
-    def text(self, text: str) -> bool:
-        super().text(text)
-        return False
-
-    async def room(self) -> None:
-        self.asked.set()
-        await self.emptied.wait()
+            while self._read == len(self.heard.events):
+                self._news.clear()
+                await self._news.wait()
+        self._read += 1
+        return self.heard.events[self._read - 1]
 
 
 def settings(url: str, **changes: Any) -> Settings:
     """Settings for a model at `url`; its limits are out of a slow machine's reach, unless a test is about them."""
-    return Settings.model_validate({"model_url": url, "model_patience": 60, "model_read_timeout": 30} | changes)
+    return Settings.model_validate({"model_url": url, "model_retry_timeout": 60, "model_read_timeout": 30} | changes)
 
 
 @asynccontextmanager
@@ -235,28 +185,29 @@ async def model(url: str, **changes: Any) -> AsyncIterator[Model]:
     try:
         yield client
     finally:
-        client.close()
+        await client.aclose()
 
 
 async def hear(
     client: Model,
     said: str | Sequence[Turn] = "How are you?",
     partial: str = "",
-    rest: Rest | None = None,
     heard: Heard | None = None,
 ) -> Heard:
     """Ada says something and hears the whole reply; `heard` has what came before a failure."""
     turns = [Turn("human", said)] if isinstance(said, str) else said
     heard = heard or Heard()
-    heard.events.append(await client.reply("Ada", turns, partial, rest or Rest(), Ear(heard)))
+    async with aclosing(client.reply("Ada", turns, partial)) as events:
+        async for event in events:
+            heard.events.append(event)
     return heard
 
 
 @asynccontextmanager
-async def listening(client: Model, ear: Ear | None = None) -> AsyncIterator[Ear]:
+async def listening(client: Model, listener: type[Listener] = Listener) -> AsyncIterator[Listener]:
     """Ada says something, listens for a while, and stops the reply if it has not ended by then."""
-    ear = ear or Ear(Heard())
-    task = asyncio.create_task(client.reply("Ada", [Turn("human", "Hi")], "", Rest(), ear))
+    ear = listener(client, Heard())
+    task = asyncio.create_task(ear.run())
     try:
         yield ear
     finally:

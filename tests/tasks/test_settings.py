@@ -16,7 +16,7 @@ BAD = {
     "TOP_P": ["0", "1.1"],
     "REPETITION_PENALTY": ["0", "2.1"],
     "MODEL_CONTEXT": ["255", "x"],
-    "MODEL_PATIENCE": ["0", "-1"],
+    "MODEL_RETRY_TIMEOUT": ["0", "-1"],
     "MODEL_READ_TIMEOUT": ["0"],
     "SESSION_TTL_SECONDS": ["0", "-5", "a day"],
     "REPLIES_PER_WORKER": ["0", "1001"],

@@ -4,10 +4,10 @@ import asyncio
 
 import pytest
 
-from tasks.model.circuit_breaker import FAILURES_TO_OPEN, Attempt, Circuit
-from tasks.model.errors import Trouble
+from tasks.model.circuit_breaker import FAILURES_TO_OPEN, Attempt, CircuitBreaker
+from tasks.model.errors import ModelRequestError
 
-DOWN = Trouble("model_refused", "Nothing answers.", "retrying")
+DOWN = ModelRequestError("model_refused", "Nothing answers.", "Nothing answers.", reason="retrying")
 
 
 class Clock:
@@ -24,21 +24,21 @@ def clock() -> Clock:
     return Clock()
 
 
-def entered(breaker: Circuit) -> Attempt:
+def entered(breaker: CircuitBreaker) -> Attempt:
     attempt = breaker.enter()
     assert attempt is not None
     return attempt
 
 
-def opened(clock: Clock, trouble: Trouble = DOWN) -> Circuit:
-    breaker = Circuit(clock)
+def opened(clock: Clock, trouble: ModelRequestError = DOWN) -> CircuitBreaker:
+    breaker = CircuitBreaker(clock)
     for _ in range(FAILURES_TO_OPEN):
         entered(breaker).failed(trouble)
     return breaker
 
 
 def test_a_few_failures_stop_nobody() -> None:
-    breaker = Circuit()
+    breaker = CircuitBreaker()
     for _ in range(FAILURES_TO_OPEN - 1):
         entered(breaker).failed(DOWN)
     assert breaker.state == "closed"
@@ -46,7 +46,7 @@ def test_a_few_failures_stop_nobody() -> None:
 
 
 def test_a_success_in_between_forgets_the_failures() -> None:
-    breaker = Circuit()
+    breaker = CircuitBreaker()
     for _ in range(3):
         for _ in range(FAILURES_TO_OPEN - 1):
             entered(breaker).failed(DOWN)
@@ -93,7 +93,9 @@ def test_probes_that_fail_come_less_and_less_often(clock: Clock) -> None:
 
 
 def test_the_servers_own_wish_decides_when_to_probe(clock: Clock) -> None:
-    breaker = opened(clock, Trouble("model_loading", "Loading.", "model_loading", delay=12))
+    breaker = opened(
+        clock, ModelRequestError("model_loading", "Loading.", "Loading.", reason="model_loading", delay=12)
+    )
     assert breaker.outage()[1] == 12
     clock.now += 11
     assert breaker.enter() is None
@@ -111,19 +113,19 @@ def test_a_probe_that_is_given_up_leaves_its_turn_to_the_next(clock: Clock) -> N
 
 
 def test_who_asked_before_the_outage_can_end_it_but_not_prolong_it(clock: Clock) -> None:
-    breaker = Circuit(clock)
+    breaker = CircuitBreaker(clock)
     early = [entered(breaker) for _ in range(2)]
     for _ in range(FAILURES_TO_OPEN):
         entered(breaker).failed(DOWN)
     due = breaker.outage()[1]
-    early[0].failed(Trouble("model_loading", "", "model_loading", delay=1000))
+    early[0].failed(ModelRequestError("model_loading", "", "", reason="model_loading", delay=1000))
     assert breaker.outage()[1] == due
     early[1].succeeded()
     assert breaker.state == "closed"
 
 
 def test_an_attempt_speaks_once() -> None:
-    breaker = Circuit()
+    breaker = CircuitBreaker()
     attempt = entered(breaker)
     attempt.succeeded()
     for _ in range(FAILURES_TO_OPEN):

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.model.decoder import Decoder, End, Event, Misfit, Protocol, ServerError, Token, decode_whole
-from tasks.model.sse import LINE_LIMIT, EndlessLine, EventStream
+from tasks.model.decoder import Decoder, End, Event, Protocol, ProtocolMismatch, ServerError, Token
+from tasks.model.sse import EVENT_LIMIT, EventStream, EventTooLong
 from tests.support.model_server import tgi, vllm
 
 
@@ -58,14 +58,14 @@ def test_a_last_event_without_its_blank_line_is_there_when_the_stream_closes() -
     for stream in (b"data: a\n\ndata: b", b"data: a\n\ndata: b\n"):
         decoder = EventStream()
         assert decoder.feed(stream) == [b"a"]
-        assert decoder.close() == b"b"
+        assert decoder.close() == [b"b"]
 
 
 def test_a_line_without_end_is_an_error_and_not_a_full_memory() -> None:
     decoder = EventStream()
-    for _ in range(LINE_LIMIT // 1024):
+    for _ in range(EVENT_LIMIT // 1024):
         assert decoder.feed(b"x" * 1024) == []
-    with pytest.raises(EndlessLine):
+    with pytest.raises(EventTooLong):
         decoder.feed(b"x")
 
 
@@ -118,7 +118,7 @@ CASES: dict[str, tuple[Protocol, bytes, list[Event]]] = {
     "vLLM error after tokens": (
         "completions",
         vllm("a", end=None) + VLLM_ERROR,
-        [Token("a"), ServerError("BadRequestError", "bad")],
+        [Token("a"), ServerError("BadRequestError", "bad", 400)],
     ),
     "vLLM older error": (
         "completions",
@@ -153,14 +153,22 @@ CASES: dict[str, tuple[Protocol, bytes, list[Event]]] = {
         vllm("a").removesuffix(b"\n\ndata: [DONE]\n\n"),
         [Token("a"), End("stop")],
     ),
-    "no JSON": ("completions", b"data: hello\n\n", [Misfit("something that is not a stream of tokens")]),
+    "no JSON": ("completions", b"data: hello\n\n", []),
     "the chat protocol": (
         "completions",
         b'data: {"choices":[{"index":0,"delta":{"content":"a"}}]}\n\n',
-        [Misfit("an answer of the chat protocol")],
+        [ProtocolMismatch("an answer of the chat protocol")],
     ),
-    "the other protocol, one way": ("text-generation", vllm("a"), [Misfit("an answer of the completions protocol")]),
-    "the other protocol, other way": ("completions", tgi("a"), [Misfit("an answer of the text-generation protocol")]),
+    "the other protocol, one way": (
+        "text-generation",
+        vllm("a"),
+        [ProtocolMismatch("an answer of the completions protocol")],
+    ),
+    "the other protocol, other way": (
+        "completions",
+        tgi("a"),
+        [ProtocolMismatch("an answer of the text-generation protocol")],
+    ),
 }
 
 
@@ -184,10 +192,13 @@ def test_nothing_comes_after_the_end() -> None:
         ("text-generation", b'{"generated_text":"Hi"}', [Token("Hi"), End(None)]),
         ("text-generation", b'[{"generated_text":"Hi"}]', [Token("Hi"), End(None)]),
         ("completions", b'{"choices":[{"text":"Hi","finish_reason":"length"}]}', [Token("Hi"), End("length")]),
+        ("completions", b'{"choices":[{"text":"Hi"}]}', [Token("Hi"), End(None)]),
         ("text-generation", b'{"error":"no","error_type":"validation"}', [ServerError("validation", "no")]),
-        ("completions", b'{"hello":"world"}', [Misfit("something that is not a stream of tokens")]),
-        ("completions", b"", [Misfit("something that is not a stream of tokens")]),
+        ("completions", b'{\n  "choices": [\n    {"text": "Hi"}\n  ]\n}\n', [Token("Hi"), End(None)]),
+        ("completions", b'{"hello":"world"}', []),
+        ("completions", b"", []),
     ],
 )
 def test_a_server_that_does_not_stream_is_understood(protocol: Protocol, body: bytes, expected: list[Event]) -> None:
-    assert decode_whole(protocol, body) == expected
+    assert decode(protocol, body) == expected
+    assert decode(protocol, body, *range(1, len(body))) == expected

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.model.decoder import FinishReason
-from tasks.model.output_filter import WORD_TOKENS, ReplyText
+from tasks.model.output_filter import WORD_TOKENS, OutputFilter
 
 STOP = ("\nAda:", "\nBot:")
 
@@ -16,12 +16,14 @@ def shown(
     pieces: list[str], partial: str = "", end: FinishReason = "stop", limit: int = 1000, stop: tuple[str, ...] = STOP
 ) -> list[str]:
     """What each piece makes visible, and the end."""
-    reply = ReplyText(partial, stop, limit)
+    reply = OutputFilter(partial, stop, limit)
     out = []
     for piece in pieces:
         out.append(reply.add(piece))
         if reply.stopped:
             return [*out, reply.finish("stop")]
+        if reply.full:
+            return [*out, reply.finish("length")]
     return [*out, reply.finish(end)]
 
 
@@ -142,4 +144,4 @@ def test_near_the_limit_a_word_waits_for_the_next_one_only() -> None:
 )
 def test_what_was_shown_is_never_longer_than_what_stays(pieces: list[str], limit: int) -> None:
     text = "".join(shown(pieces, end="length", limit=limit))
-    assert "".join(pieces).lstrip().removeprefix("Bot:").lstrip().startswith(text)
+    assert "".join(pieces[:limit]).lstrip().removeprefix("Bot:").lstrip().startswith(text)

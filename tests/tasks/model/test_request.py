@@ -20,12 +20,15 @@ PROMPT = Prompt("Ada: Hi\nBot:", ("\nAda:", "\nBot:"), shortened=False)
         ("text-generation", "http://h", "http://h/"),
         ("text-generation", "http://h/", "http://h/"),
         ("text-generation", "http://h:80/generate", "http://h:80/generate_stream"),
-        ("text-generation", "http://h/generate_stream/", "http://h/generate_stream"),
+        ("text-generation", "http://h/generate_stream", "http://h/generate_stream"),
+        ("text-generation", "http://h/generate_stream/", "http://h/generate_stream/"),
+        ("text-generation", "http://h/model/", "http://h/model/"),
         ("text-generation", "https://h/models/x?a=1", "https://h/models/x?a=1"),
         ("completions", "http://h", "http://h/v1/completions"),
         ("completions", "http://h/", "http://h/v1/completions"),
         ("completions", "http://h/v1", "http://h/v1/completions"),
         ("completions", "http://h/v1/completions", "http://h/v1/completions"),
+        ("completions", "http://h/v1/completions/", "http://h/v1/completions/"),
         ("completions", "http://h/proxy/v1/", "http://h/proxy/v1/completions"),
     ],
 )
@@ -102,11 +105,13 @@ def test_completions_are_told_to_be_greedy_but_not_what_only_some_servers_know()
 def test_the_token_is_a_bearer_token_and_nowhere_else() -> None:
     endpoint = Endpoint(settings("http://h", hf_token=BEARER))
     assert endpoint.headers["Authorization"] == "Bearer hf_secret"
-    assert endpoint.without_token("no hf_secret here") == "no *** here"
+    assert endpoint.redact("no hf_secret here", PROMPT) == "no *** here"
     assert "Authorization" not in Endpoint(settings("http://h")).headers
 
 
-@pytest.mark.parametrize("token", ["hf_secret\n", "hf_secret\r\nX: y", "hf_sécret"])
+@pytest.mark.parametrize(
+    "token", ["hf_secret\n", "\nhf_secret", "hf_secret\r\nX: y", "hf_secret ", "hf secret", "\t", "hf_sécret"]
+)
 def test_a_token_that_cannot_be_one_is_refused_at_start_and_not_repeated(token: str) -> None:
     with pytest.raises(SettingsError, match="HF_TOKEN") as error:
         Endpoint(settings("http://h", hf_token=token))
