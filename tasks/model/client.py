@@ -134,15 +134,20 @@ class Model:
         """Closes every connection."""
         self._upstream.close()
 
-    async def reply(self, person: str, turns: Sequence[Turn], partial: str, rest: Rest, listener: Listener) -> Finished:
+    async def reply(
+        self, person: str, turns: Sequence[Turn], partial: str, rest: Rest, listener: Listener, grows_from: int = 0
+    ) -> Finished:
         """Tell the reply to the last of `turns`, or what is missing of it after `partial`, to `listener`.
 
-        `rest()` is entered while the reply waits. Whoever is cancelled here closes the request at once.
+        `grows_from`: characters of `partial` that do not count against MAX_NEW_TOKENS, for they are an earlier reply's
+        that is continued. `rest()` is entered while the reply waits. Whoever is cancelled here closes the request at
+        once.
         Raises ModelError, and what `listener` raises.
         """
         shown = partial.removeprefix(SHORTENED)
         # By words or by characters, for scripts without spaces: a reply taken over may get somewhat shorter or longer.
-        tokens_left = self._settings.max_new_tokens - max(len(shown.split()), len(shown) // 8)
+        grown = partial[grows_from:].removeprefix(SHORTENED)
+        tokens_left = self._settings.max_new_tokens - max(len(grown.split()), len(grown) // 8)
         reply = _Reply(listener, person, turns, shown, tokens_left, Patience(self._settings.model_patience))
         try:
             while not reply.finished:

@@ -50,7 +50,7 @@ async def answer_turn(runtime: "WorkerRuntime", lease: Lease, turn: Turn, metric
     try:
         turns = [PromptTurn(message["role"], message["text"]) for message in turn.messages if message["text"]]
         listener = ReplyPublisher(runtime.publisher, buffer, metrics)
-        finished = await runtime.model.reply(turn.person, turns, turn.partial, _no_slot, listener)
+        finished = await runtime.model.reply(turn.person, turns, turn.partial, _no_slot, listener, turn.grows_from)
         await runtime.publisher.drain(buffer)
         await lease.finish(turn, finished.finish_reason)
         metrics.finished(finished.finish_reason)
