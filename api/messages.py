@@ -1,54 +1,62 @@
-"""What a person can do in a conversation: say something, stop a reply, ask for another one."""
+"""What a person can do in a conversation: send a message, edit it, stop a reply, ask for another one or for more."""
 
 import logging
 from dataclasses import dataclass
-from typing import Any
 
 import orjson
 
 from api.state import AppState
 from api.ws.frames import FrameRejected
 from tasks.errors import ConversationGone
-from tasks.storage import events, scripts
+from tasks.storage import conversations, events, scripts
 from tasks.storage.client import RedisClient
 from tasks.storage.conversations import (
+    MAX_CONTINUED_BYTES,
+    MAX_PENDING,
     PATIENCE_MS,
+    QUIET_STREAM_SECONDS,
     Message,
-    Progress,
+    Page,
+    finished_reply,
     now_iso,
-    progress_commands,
-    progress_of,
     reply_id,
 )
 from tasks.storage.keys import ConversationKeys
-from tasks.worker.lease import TURNS_READ, Turn, finish
 
 log = logging.getLogger("parley.messages")
 
 GONE = "This conversation does not exist any more."
-TAKEN = "This id was used for something else already."
+#: Why a wish is refused: the code and the sentence for each outcome of a script.
+REFUSALS = {
+    b"full": ("full", "This conversation is full. Please start a new one."),
+    b"taken": ("bad_frame", "This id was used for something else already."),
+    b"not_last": ("bad_frame", "Only the last message can be edited or answered again."),
+    b"whole": ("bad_frame", "Only the last reply can be continued, if it was cut off and is not too long already."),
+}
 
 
 @dataclass(frozen=True)
 class Accepted:
-    """A message that is durable; `known` if it was before."""
+    """A message that is durable.
+
+    `cursor`: where its event stands in the stream; `known`: it was accepted before; `replaces`: id of the message in
+    whose place it stands, if it is an edit.
+    """
 
     cursor: str
     message: Message
     known: bool
+    replaces: str | None = None
 
     def frame(self) -> str:
-        """The `message.accepted` frame."""
-        return events.frame(self.cursor.encode(), events.accepted(self.message))
+        """The `message.accepted` or `message.edited` frame."""
+        event = events.edited(self.replaces, self.message) if self.replaces else events.accepted(self.message)
+        return events.frame(self.cursor.encode(), event)
 
 
 async def check_limits(state: AppState, conversation: str, address: str, id: str) -> None:
     """Count a message against every limit. Raises FrameRejected, StorageError."""
-    try:
-        await state.limits.message(conversation, address, queued=state.queued, id=id)
-    except FrameRejected as rejected:
-        state.metrics.count("messages_refused", rejected.code)
-        raise
+    await state.limits.message(conversation, address, queued=state.queued, id=id)
 
 
 async def send_message(state: AppState, conversation: str, address: str, id: str, text: str) -> Accepted:
@@ -59,12 +67,17 @@ async def send_message(state: AppState, conversation: str, address: str, id: str
     await check_limits(state, conversation, address, id)
     settings = state.settings
     accepted = await accept(state.redis, conversation, id, text, settings.session_ttl_seconds, settings.limit_messages)
-    if not accepted.known:
-        state.metrics.count("messages_accepted")
-        log.info("message.accepted conversation=%s message=%s", conversation, id)
-    # Also for a message that was sent again: the first time may have ended right here.
-    await state.broker.request_reply(conversation)
-    return accepted
+    return await _requested(state, conversation, accepted)
+
+
+async def edit_message(state: AppState, conversation: str, address: str, to: str, id: str, text: str) -> Accepted:
+    """Replace the last human message and its reply within the limits, and put the conversation on the queue.
+
+    Raises FrameRejected, ConversationGone, StorageError.
+    """
+    await check_limits(state, conversation, address, id)
+    accepted = await edit(state.redis, conversation, to, id, text, state.settings.session_ttl_seconds)
+    return await _requested(state, conversation, accepted)
 
 
 async def retry_reply(state: AppState, conversation: str, address: str, to: str, id: str) -> None:
@@ -72,6 +85,13 @@ async def retry_reply(state: AppState, conversation: str, address: str, to: str,
     await check_limits(state, conversation, address, id)
     await retry(state.redis, conversation, to, id, state.settings.session_ttl_seconds)
     state.metrics.count("retries")
+    await state.broker.request_reply(conversation)
+
+
+async def continue_reply(state: AppState, conversation: str, address: str, to: str, id: str) -> None:
+    """Let the last reply grow within the limits. Raises FrameRejected, ConversationGone, StorageError."""
+    await check_limits(state, conversation, address, id)
+    await grow(state.redis, conversation, to, id, state.settings.session_ttl_seconds)
     await state.broker.request_reply(conversation)
 
 
@@ -87,57 +107,78 @@ async def stop_reply(state: AppState, conversation: str, to: str) -> None:
         await state.broker.request_reply(conversation)
 
 
+async def read_history(redis: RedisClient, conversation: str, before: str) -> Page:
+    """What was said before a message. Raises FrameRejected, ConversationGone, StorageError."""
+    page = await conversations.history(redis, conversation, before)
+    if page is None:
+        raise FrameRejected("bad_frame", "There is no message with this id here.", id=before)
+    return page
+
+
 async def accept(redis: RedisClient, conversation: str, id: str, text: str, ttl: int, maximum: int = 0) -> Accepted:
     """Make a message durable; again, it changes nothing.
 
-    `maximum`: messages that fit in a conversation, 0 for any number.
+    Args:
+        ttl: seconds that the conversation lives on without use.
+        maximum: messages that fit in a conversation, with the replies that are due; 0 for any number.
+
     Raises FrameRejected, ConversationGone, StorageError.
     """
-    keys = ConversationKeys(conversation)
     message = {"id": id, "role": "human", "text": text, "timestamp": now_iso()}
-    answer = await redis.script(
-        scripts.ACCEPT,
-        keys.all,
-        (
-            *(conversation, id, orjson.dumps(message), events.accepted(message), ttl, PATIENCE_MS, maximum),
-            reply_id(id),
-        ),
+    args = (
+        *(conversation, id, orjson.dumps(message), events.accepted(message), ttl, PATIENCE_MS, maximum, MAX_PENDING),
+        reply_id(id),
     )
-    outcome = answer[0]
-    if outcome == b"gone":
-        raise ConversationGone(GONE)
-    if outcome == b"full":
-        raise FrameRejected("full", "This conversation is full. Please start a new one.", id=id)
-    if outcome == b"taken":
-        raise FrameRejected("bad_frame", TAKEN, id=id)
-    cursor = answer[1].decode()
-    if outcome == b"known":
-        return Accepted(cursor, await _find(redis, keys, id), known=True)
-    return Accepted(cursor, message, known=False)
+    outcome, *rest = await redis.script(scripts.ACCEPT, ConversationKeys(conversation).all, args)
+    if outcome == b"busy":
+        raise FrameRejected("busy", f"{MAX_PENDING} messages wait for their replies already.", id=id)
+    _check(outcome, id)
+    return _accepted(outcome, rest, message)
+
+
+async def edit(redis: RedisClient, conversation: str, to: str, id: str, text: str, ttl: int) -> Accepted:
+    """Put a new message in the place of the last one and its reply, once for each `id`.
+
+    Args:
+        to: id of the message to replace.
+        ttl: seconds that the conversation lives on without use.
+
+    Raises FrameRejected, ConversationGone, StorageError.
+    """
+    message = {"id": id, "role": "human", "text": text, "timestamp": now_iso()}
+    event = events.edited(to, message)
+    args = (conversation, to, id, orjson.dumps(message), event, ttl, PATIENCE_MS, reply_id(id))
+    outcome, *rest = await redis.script(scripts.EDIT, ConversationKeys(conversation).all, args)
+    _check(outcome, id)
+    return _accepted(outcome, rest, message, replaces=to)
 
 
 async def retry(redis: RedisClient, conversation: str, to: str, id: str, ttl: int) -> None:
-    """Answer the last human message again, once for each `id`. Raises FrameRejected, ConversationGone, StorageError."""
+    """Have the last human message answered again, once for each `id`.
+
+    Args:
+        to: id of that message.
+        id: the new reply will have it.
+        ttl: seconds that the conversation lives on without use.
+
+    Raises FrameRejected, ConversationGone, StorageError.
+    """
     keys = ConversationKeys(conversation)
-    while True:
-        recent, progress = await _recent(redis, keys)
-        last = next((m for m in reversed(recent) if m["role"] == "human"), None)
-        is_retry = int(bool(recent) and recent[-1]["role"] == "bot")
-        answer = b"known"
-        if await redis.command("HGET", keys.ids, id) != f"retry:{to}".encode():
-            if progress.pending == 0 and (last is None or last["id"] != to):
-                raise FrameRejected("bad_frame", "Only the last message can be answered again.", id=id)
-            answer = await redis.script(
-                scripts.RETRY, keys.all, (conversation, id, progress.count, is_retry, ttl, PATIENCE_MS, to)
-            )
-        if answer == b"gone":
-            raise ConversationGone(GONE)
-        if answer == b"taken":
-            raise FrameRejected("bad_frame", TAKEN, id=id)
-        if answer == b"busy":
-            raise FrameRejected("busy", "A reply is still being written.", id=id)
-        if answer != b"changed":
-            return
+    _check(await redis.script(scripts.RETRY, keys.all, (conversation, id, to, ttl, PATIENCE_MS)), id)
+
+
+async def grow(redis: RedisClient, conversation: str, to: str, id: str, ttl: int) -> None:
+    """Have the last reply go on from its words, once for each `id`, if it was cut off at its length or stopped.
+
+    Args:
+        to: id of the message that it answers.
+        ttl: seconds that the conversation lives on without use.
+
+    Raises FrameRejected, ConversationGone, StorageError.
+    """
+    keys = ConversationKeys(conversation)
+    args = (conversation, id, to, ttl, PATIENCE_MS, MAX_CONTINUED_BYTES)
+    _check(await redis.script(scripts.CONTINUE, keys.all, args), id)
 
 
 async def stop(redis: RedisClient, conversation: str, to: str, ttl: int) -> int | None:
@@ -148,56 +189,37 @@ async def stop(redis: RedisClient, conversation: str, to: str, ttl: int) -> int 
     Raises ConversationGone, StorageError.
     """
     keys = ConversationKeys(conversation)
-    marked = False
-    while True:
-        recent, progress = await _recent(redis, keys)
-        waiting = recent[len(recent) - progress.pending - int(progress.is_retry) :] if progress.pending else []
-        if all(message["id"] != to for message in waiting):
-            return None
-        if waiting[0]["id"] != to:
-            if marked:
-                return None
-            # Its turn has not come: the worker that reaches it will find this mark, unless it did so just now.
-            await redis.command("HSET", keys.ids, f"stop:{to}", 1)
-            marked = True
-            continue
-        left = await _stop_first(redis, keys, waiting, progress, ttl)
-        if left >= 0:
-            return left
-
-
-async def _stop_first(
-    redis: RedisClient, keys: ConversationKeys, waiting: list[Message], progress: Progress, ttl: int
-) -> int:
-    """How many messages still wait; negative if the conversation changed meanwhile."""
-    to = waiting[0]["id"]
-    reply = progress.retry or reply_id(to)
-    earlier = waiting[1]["text"] if progress.is_retry else ""
-    return await finish(
-        redis,
-        keys,
-        owner="",
-        turn=Turn(reply=reply, to=to, person="", messages=(), partial=""),
-        finish_reason="stopped",
-        ttl=ttl,
-        seen=f"{progress.pending}:{progress.count}",
-        empty=earlier,
-    )
-
-
-async def _recent(redis: RedisClient, keys: ConversationKeys, many: int = TURNS_READ) -> tuple[list[Message], Progress]:
-    """The end of the document, from the message in turn or before it, and the reply in progress, at one instant."""
-    document, state, partial, _, clock = await redis.transaction(
-        ("JSON.GET", keys.document, f"$.messages[-{many}:]"), *progress_commands(keys)
-    )
-    if document is None:
+    args = (conversation, to, reply_id(to), *finished_reply(to, "stopped"), ttl, QUIET_STREAM_SECONDS)
+    left: int = await redis.script(scripts.STOP, keys.all, args)
+    if left == -3:
         raise ConversationGone(GONE)
-    progress = progress_of(state, partial, clock)
-    if progress.pending + 1 > many:
-        return await _recent(redis, keys, progress.pending * 2)
-    return orjson.loads(document), progress
+    return left if left >= 0 else None
 
 
-async def _find(redis: RedisClient, keys: ConversationKeys, id: str) -> Any:
-    found = orjson.loads(await redis.command("JSON.GET", keys.document, f'$.messages[?(@.id=="{id}")]') or b"[]")
-    return found[0] if found else None
+async def _requested(state: AppState, conversation: str, accepted: Accepted) -> Accepted:
+    if not accepted.known:
+        state.metrics.count("messages_accepted")
+        log.info("message.accepted conversation=%s message=%s", conversation, accepted.message["id"])
+    # Also for a message that was sent again: the first time may have ended right here.
+    await state.broker.request_reply(conversation)
+    return accepted
+
+
+def _check(outcome: bytes, id: str) -> None:
+    """Raise what a script's outcome means."""
+    if outcome == b"gone":
+        raise ConversationGone(GONE)
+    if outcome == b"busy":
+        raise FrameRejected("busy", "A reply is still being written.", id=id)
+    if outcome in REFUSALS:
+        code, detail = REFUSALS[outcome]
+        raise FrameRejected(code, detail, id=id)
+
+
+def _accepted(outcome: bytes, rest: list[bytes], message: Message, replaces: str | None = None) -> Accepted:
+    """What a script says of a message; one that an edit has replaced since is told as it was sent again."""
+    cursor, *stored = rest
+    known = outcome == b"known"
+    if known and stored[0]:
+        message = orjson.loads(stored[0])
+    return Accepted(cursor.decode(), message, known, replaces)

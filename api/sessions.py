@@ -2,6 +2,7 @@
 
 import re
 import secrets
+from collections.abc import AsyncIterator
 from typing import Any
 
 import orjson
@@ -9,11 +10,13 @@ import orjson
 from tasks.errors import ConversationGone
 from tasks.storage import conversations
 from tasks.storage.client import RedisClient
-from tasks.storage.conversations import View
+from tasks.storage.conversations import Message, View
 from tasks.storage.keys import conversation_id
 
 #: Characters of a name.
 LONGEST_NAME = 200
+#: Messages of a history that are read and sent at once.
+PIECE = 50
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{20,100}")
 
 
@@ -38,14 +41,35 @@ def conversation_of(token: str) -> str:
     return conversation_id(token)
 
 
-def legacy_history(view: View) -> dict[str, Any]:
-    """A conversation in the older contract's shape."""
-    document = orjson.loads(view.document)
+async def legacy_history(redis: RedisClient, conversation: str, ttl: int) -> AsyncIterator[bytes]:
+    """A whole conversation in the older contract's shape, as the pieces of one JSON object.
+
+    `ttl`: seconds that the conversation lives on, for reading is use. Raises ConversationGone, StorageError, both also
+    while it is read.
+    """
+    return _legacy_history(redis, conversation, await conversations.load(redis, conversation, ttl))
+
+
+async def _legacy_history(redis: RedisClient, conversation: str, view: View) -> AsyncIterator[bytes]:
+    """What comes before the view's own messages cannot change any more, so it is read piece by piece."""
+    yield orjson.dumps(view.about)[:-1] + b',"messages":['
+    comma = b""
+    for start in range(0, view.page.earlier, PIECE):
+        end = min(start + PIECE, view.page.earlier)
+        messages = await conversations.read_slice(redis, conversation, start, end)
+        if len(messages) < end - start:
+            raise ConversationGone("This conversation was deleted while it was read.")
+        yield comma + _legacy_messages(messages)
+        comma = b","
+    if view.page.messages:
+        yield comma + _legacy_messages(view.page.messages)
+    yield b"]}"
+
+
+def _legacy_messages(messages: list[Message]) -> bytes:
+    """Messages in the older contract's shape, as the inside of a JSON list."""
     speaker = {"human": "Human", "bot": "Bot"}
-    return {
-        **document,
-        "messages": [
-            {"id": m["id"], "msg": f"{speaker[m['role']]}: {m['text']}", "timestamp": m["timestamp"]}
-            for m in document["messages"]
-        ],
-    }
+    shaped = [
+        {"id": m["id"], "msg": f"{speaker[m['role']]}: {m['text']}", "timestamp": m["timestamp"]} for m in messages
+    ]
+    return orjson.dumps(shaped)[1:-1]

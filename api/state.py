@@ -13,6 +13,7 @@ from api.access.rate_limits import RateLimits
 from api.fanout.tail import Resync, Subscription, Tail
 from api.ws import frames
 from api.ws.halves import AddressThrottles
+from api.ws.open_sockets import OpenSockets
 from tasks.broker import WaitingBroker
 from tasks.errors import StorageError
 from tasks.monitoring import canary, metrics
@@ -61,6 +62,7 @@ class AppState:
         self._excused_until = 0.0
         self.queued = 0
         self.readers: set[Subscription] = set()
+        self.open_sockets = OpenSockets(self.redis)
         self._background = Background()
 
     @property
@@ -79,7 +81,8 @@ class AppState:
         self._check = asyncio.create_task(check_or_exit(self.settings.redis_url, CONNECTIONS + BROKER_CONNECTIONS + 2))
         self._keep("tail", self.tail.run)
         self._keep("watch", self._watch)
-        self._keep("open sockets", self.sockets.run)
+        self._keep("connection limits", self.sockets.run)
+        self._keep("open sockets", self.open_sockets.run)
         self._keep("canary", lambda: self._follow_canaries(reader))
 
     async def stop(self) -> None:

@@ -3,7 +3,7 @@
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
-from fastapi.responses import JSONResponse, PlainTextResponse
+from fastapi.responses import JSONResponse, PlainTextResponse, StreamingResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket
@@ -54,10 +54,10 @@ async def begin(request: Request, state: Shared, name: Name = "") -> Any:
 async def history(state: Shared, token: Token = "") -> Any:
     """The conversation in the older contract's shape."""
     try:
-        ttl = state.settings.session_ttl_seconds
-        return legacy_history(await conversations.load(state.redis, conversation_of(token), ttl))
+        pieces = await legacy_history(state.redis, conversation_of(token), state.settings.session_ttl_seconds)
     except ConversationGone:
         raise HTTPException(400, UNKNOWN) from None
+    return StreamingResponse(pieces, media_type="application/json")
 
 
 @router.delete("/token", status_code=204, responses=schemas.of(400, 503))

@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 
-from tasks.storage.conversations import View
+from tasks.storage.conversations import Page, View
 
 SUBPROTOCOL = "chat.stream.v1"
 
@@ -16,6 +16,15 @@ TOO_SLOW = 1013
 UNKNOWN_TOKEN = 4401
 FORBIDDEN_ORIGIN = 4403
 TOO_MANY_SOCKETS = 4429
+
+#: Bytes of JSON that a text may have for each character of its limit: as many as UTF-8 needs at most.
+BYTES_PER_CHARACTER = 4
+#: Bytes of JSON that a text may have at any limit: as much as the largest frame.
+MAX_TEXT_BYTES = 65_536
+TOO_MANY_BYTES = (
+    "The message takes {size:,} bytes to send and {most:,} are possible: it has too many control characters or "
+    "quotation marks. Please shorten it."
+)
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 #: As many digits as Redis takes for sure.
@@ -65,11 +74,35 @@ class ReplyRetry:
     id: str
 
 
-ClientFrame = MessageSend | ReplyStop | ReplyRetry
+@dataclass(frozen=True)
+class MessageEdit:
+    """Replace the last message and its reply by a new message, called `id`."""
+
+    to: str
+    id: str
+    text: str
+
+
+@dataclass(frozen=True)
+class ReplyContinue:
+    """Let the last reply go on from its words; `id` names this wish."""
+
+    to: str
+    id: str
+
+
+@dataclass(frozen=True)
+class HistoryBefore:
+    """Send the messages before the one with this id."""
+
+    before: str
+
+
+ClientFrame = MessageSend | MessageEdit | ReplyStop | ReplyRetry | ReplyContinue | HistoryBefore
 
 
 def check_frame(data: str | bytes, limit_text: int) -> ClientFrame:
-    """Read a client's frame; `limit_text` in characters, 0 for none. Raises Refused."""
+    """Read a client's frame; `limit_text` in characters, 0 for none. Raises FrameRejected."""
     if isinstance(data, bytes):
         raise FrameRejected("bad_frame", "Frames must be text, not binary.")
     try:
@@ -82,22 +115,41 @@ def check_frame(data: str | bytes, limit_text: int) -> ClientFrame:
         case "message.send":
             id = _uuid(frame, "id")
             return MessageSend(id, check_text(frame.get("text"), limit_text, id))
+        case "message.edit":
+            to, id = _uuid(frame, "to"), _uuid(frame, "id")
+            return MessageEdit(to, id, check_text(frame.get("text"), limit_text, id))
         case "reply.stop":
             return ReplyStop(_uuid(frame, "to"))
         case "reply.retry":
             return ReplyRetry(_uuid(frame, "to"), _uuid(frame, "id"))
+        case "reply.continue":
+            return ReplyContinue(_uuid(frame, "to"), _uuid(frame, "id"))
+        case "history.before":
+            return HistoryBefore(_uuid(frame, "before"))
         case _:
             raise FrameRejected("bad_frame", "This type of frame is not known here.", id=_id_of(frame))
 
 
 def check_text(text: object, limit: int, id: str | None = None) -> str:
-    """What a person wrote, if it can be accepted; `limit` in characters, 0 for none. Raises Refused."""
+    """What a person wrote, if it can be accepted.
+
+    Args:
+        text: what the client sent.
+        limit: characters that are possible, 0 for any number; on the wire, a text may have four bytes for each.
+        id: id of the message, for the refusal to name it.
+
+    Raises FrameRejected.
+    """
     if not isinstance(text, str):
         raise FrameRejected("bad_frame", "A message needs a text.", id=id)
     if not text.strip():
         raise FrameRejected("empty", "The message is empty. Please write something.", id=id)
     if limit and len(text) > limit:
         raise FrameRejected("too_long", f"The message has {len(text):,} characters; {limit:,} are possible.", id=id)
+    # JSON writes a control character with six bytes, a quotation mark with two.
+    size, most = len(orjson.dumps(text)) - 2, min(BYTES_PER_CHARACTER * limit or MAX_TEXT_BYTES, MAX_TEXT_BYTES)
+    if size > most:
+        raise FrameRejected("too_long", TOO_MANY_BYTES.format(size=size, most=most), id=id)
     return text
 
 
@@ -107,10 +159,27 @@ def is_cursor(after: str) -> bool:
 
 
 def snapshot(view: View, model: dict[str, Any], limits: dict[str, Any]) -> str:
-    """The `snapshot` frame; the document goes in as it is stored."""
-    rest = orjson.dumps({"reply": view.reply(), "model": model, "limits": limits})[1:]
-    head = f'{{"type":"snapshot","cursor":"{view.cursor}","conversation":'
-    return f"{head}{view.document.decode()},{rest.decode()}"
+    """The `snapshot` frame."""
+    return orjson.dumps(
+        {
+            "type": "snapshot",
+            "cursor": view.cursor,
+            "conversation": view.conversation(),
+            "reply": view.reply(),
+            "model": model,
+            "limits": limits,
+        }
+    ).decode()
+
+
+def history(before: str, page: Page) -> str:
+    """The `history` frame: what was said before the message `before`."""
+    frame = {"type": "history", "before": before, "messages": page.messages, "earlier": page.earlier}
+    return orjson.dumps(frame).decode()
+
+
+#: The `alive` frame: sent when nothing else was for a while, for browsers hide pings.
+ALIVE = '{"type":"alive"}'
 
 
 def service(state: str) -> str:

@@ -19,9 +19,9 @@ from api.state import AppState
 from api.ws.frames import FrameRejected, check_text
 from api.ws.halves import Throttle, run_both
 from tasks.errors import ConversationGone, StorageError
-from tasks.storage.conversations import View, load, now_iso
+from tasks.storage.conversations import Page, View, history, load, now_iso
 
-log = logging.getLogger("parley.seed_socket")
+log = logging.getLogger("parley.legacy")
 
 POLICY_VIOLATION = 1008
 #: Answers that one socket may wait for.
@@ -70,10 +70,12 @@ class LegacySocket:
         state = self._state
         try:
             view = await self._catch_up()
-            self._answered = next((m["to"] for m in reversed(view.messages()) if "to" in m), "")
+            self._answered = next((m["to"] for m in reversed(view.page.messages) if "to" in m), "")
             await self._websocket.accept()
+            state.open_sockets.add(self._conversation, self._reader, told_alive=False)
             await run_both(self._reader, self._send, self._receive)
         finally:
+            state.open_sockets.remove(self._reader)
             state.tail.leave(self._conversation, self._reader)
 
     async def _receive(self) -> None:
@@ -91,9 +93,10 @@ class LegacySocket:
                 wanted = check_text(data.get("text"), self._state.settings.limit_text)
                 await messages.send_message(self._state, self._conversation, self._address, id, wanted)
             except FrameRejected as rejected:
+                self._state.metrics.count("frames_rejected", rejected.code)
                 await self._refuse(id, rejected.detail)
             except StorageError as error:
-                log.warning("a message was not stored: %s", error)
+                log.warning("message.unavailable error=%s", error)
                 await self._refuse(id, TRY_AGAIN)
 
     async def _refuse(self, id: str, detail: str) -> None:
@@ -145,10 +148,19 @@ class LegacySocket:
         view = await load(state.redis, self._conversation, state.settings.session_ttl_seconds)
         busy = view.progress.pending > 0
         state.tail.begin(self._conversation, self._reader, view.cursor, busy=busy)
-        for message in view.messages():
+        for message in await self._unread(view.page):
             failed = message.get("failed")
             if message.get("to") in self._owed:
                 await self._answer(message["to"], message["id"], message["text"], message["timestamp"])
             elif failed and message["id"] in self._owed:
                 await self._answer(message["id"], failed["id"], failed["detail"], now_iso())
         return view
+
+    async def _unread(self, page: Page) -> list[dict[str, Any]]:
+        """The end of the conversation, with what this socket is owed; that can be more than one page."""
+        messages, earlier = page.messages, page.earlier
+        while self._owed and earlier and len(messages) < 2 * MAX_OWED:
+            before = await history(self._state.redis, self._conversation, messages[0]["id"])
+            assert before is not None, "a page begins with a message that is there"
+            messages, earlier = [*before.messages, *messages], before.earlier
+        return messages

@@ -1,4 +1,4 @@
-"""The socket of the stream contract: one coroutine receives, one sends, and whichever ends first ends the other."""
+"""The socket of the stream contract: one coroutine receives, one sends, and the first that ends also ends the other."""
 
 import asyncio
 import contextlib
@@ -14,11 +14,21 @@ from api.messages import Accepted
 from api.sessions import conversation_of
 from api.state import OK, AppState
 from api.ws import frames
-from api.ws.frames import FrameRejected, MessageSend, ReplyRetry, ReplyStop, check_frame
+from api.ws.frames import (
+    ClientFrame,
+    FrameRejected,
+    HistoryBefore,
+    MessageEdit,
+    MessageSend,
+    ReplyContinue,
+    ReplyRetry,
+    ReplyStop,
+    check_frame,
+)
 from api.ws.halves import Throttle, run_both
 from tasks.errors import ConversationGone, StorageError
 from tasks.storage import events
-from tasks.storage.conversations import load, progress_commands, progress_of
+from tasks.storage.conversations import load, progress_commands, progress_of, use_commands
 from tasks.storage.keys import ConversationKeys
 from tasks.worker.recovery import requeue
 
@@ -63,6 +73,17 @@ async def _close(websocket: WebSocket, error: Exception) -> None:
         await asyncio.wait_for(websocket.close(code), CLOSE_TIMEOUT)
 
 
+def _id_of(frame: ClientFrame) -> str:
+    """The id by which a client knows its frame again."""
+    match frame:
+        case ReplyStop(to):
+            return to
+        case HistoryBefore(before):
+            return before
+        case _:
+            return frame.id
+
+
 class Socket:
     """An accepted socket of a conversation."""
 
@@ -83,11 +104,13 @@ class Socket:
                 await self._snapshot()
             self._reader.send_now = self._send_now
             state.readers.add(self._reader)
+            state.open_sockets.add(self._conversation, self._reader, told_alive=True)
             if state.status != OK:
                 self._reader.push(frames.service(state.status))
             await run_both(self._reader, self._send, self._receive)
         finally:
             state.readers.discard(self._reader)
+            state.open_sockets.remove(self._reader)
             state.tail.leave(self._conversation, self._reader)
 
     async def _snapshot(self) -> None:
@@ -109,8 +132,10 @@ class Socket:
         redis = self._state.redis
         if not await redis.command("EXISTS", keys.document):
             raise ConversationGone("This conversation does not exist any more.")
-        entry, state, partial, last, clock = await redis.transaction(
-            ("XRANGE", keys.events, cursor, cursor), *progress_commands(keys)
+        entry, state, partial, last, clock, *_ = await redis.transaction(
+            ("XRANGE", keys.events, cursor, cursor),
+            *progress_commands(keys),
+            *use_commands(keys, self._state.settings.session_ttl_seconds),
         )
         if not entry:
             return False
@@ -122,14 +147,17 @@ class Socket:
         return True
 
     def _send_now(self, frame: str) -> bool:
-        """Without waking anybody, which costs more than the sending; whatever needs more care is for `_send`."""
+        """Send a frame without waking the sending coroutine, which costs more than the sending itself.
+
+        Returns False for what only that coroutine can send.
+        """
         return not frame.endswith(DELETED) and self._websocket.scope["parley.send_now"](frame)
 
     async def _send(self) -> None:
         while True:
             try:
-                async for frames in self._reader:
-                    for frame in frames:
+                async for some in self._reader:
+                    for frame in some:
                         await self._websocket.send_text(frame)
                         if frame.endswith(DELETED):
                             raise ConversationGone("This conversation was deleted.")
@@ -148,6 +176,7 @@ class Socket:
             try:
                 await self._carry_out(text if text is not None else data["bytes"])
             except FrameRejected as rejected:
+                self._state.metrics.count("frames_rejected", rejected.code)
                 self._reader.push(rejected.frame())
 
     async def _carry_out(self, data: str | bytes) -> None:
@@ -157,17 +186,23 @@ class Socket:
             match frame:
                 case MessageSend(id, text):
                     self._confirm(await messages.send_message(state, self._conversation, self._address, id, text))
+                case MessageEdit(to, id, text):
+                    self._confirm(await messages.edit_message(state, self._conversation, self._address, to, id, text))
                 case ReplyStop(to):
                     await messages.stop_reply(state, self._conversation, to)
                 case ReplyRetry(to, id):
                     await messages.retry_reply(state, self._conversation, self._address, to, id)
+                case ReplyContinue(to, id):
+                    await messages.continue_reply(state, self._conversation, self._address, to, id)
+                case HistoryBefore(before):
+                    page = await messages.read_history(state.redis, self._conversation, before)
+                    self._reader.push(frames.history(before, page))
         except StorageError as error:
-            log.warning("a frame was not carried out: %s", error)
-            id = frame.to if isinstance(frame, ReplyStop) else frame.id
-            raise FrameRejected("unavailable", UNAVAILABLE, id=id) from error
+            log.warning("frame.unavailable type=%s error=%s", type(frame).__name__, error)
+            raise FrameRejected("unavailable", UNAVAILABLE, id=_id_of(frame)) from error
 
     def _confirm(self, accepted: Accepted) -> None:
-        """A new message reaches every socket through the stream; one that was known only who sent it again."""
-        # One that this socket has not got yet must not overtake what came before it.
+        """Answer a message that was sent again; a new one reaches every socket through the stream."""
+        # An event that this socket does not have yet must not overtake those before it.
         if accepted.known and parse_cursor(accepted.cursor) <= self._reader.cursor:
             self._reader.push(accepted.frame())

@@ -157,15 +157,19 @@ class Model:
             task.cancel()
         await self._http.aclose()
 
-    async def reply(self, person: str, turns: Sequence[Turn], partial: str) -> AsyncGenerator[ReplyEvent, None]:
+    async def reply(
+        self, person: str, turns: Sequence[Turn], partial: str, grows_from: int = 0
+    ) -> AsyncGenerator[ReplyEvent, None]:
         """The reply to the last of `turns`, or what is missing of it after `partial`; the last event is Finished.
 
-        Iterate inside `contextlib.aclosing`: leaving it closes the request at once. Nothing is read from the server
-        while no event is asked for, beyond a buffer of 128 KiB. Raises ModelError.
+        `grows_from`: characters of `partial` that do not count against MAX_NEW_TOKENS, for they are an earlier reply's
+        that is continued. Iterate inside `contextlib.aclosing`: leaving it closes the request at once. Nothing is read
+        from the server while no event is asked for, beyond a buffer of 128 KiB. Raises ModelError.
         """
         shown = partial.removeprefix(SHORTENED)
         # By words or by characters, for scripts without spaces: a reply taken over may get somewhat shorter or longer.
-        tokens_left = self._settings.max_new_tokens - max(len(shown.split()), len(shown) // 8)
+        grown = partial[grows_from:].removeprefix(SHORTENED)
+        tokens_left = self._settings.max_new_tokens - max(len(grown.split()), len(grown) // 8)
         reply = _Reply(person, turns, shown, tokens_left, RetryPolicy(self._settings.model_retry_timeout))
         try:
             while not reply.finished:

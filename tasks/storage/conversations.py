@@ -1,4 +1,4 @@
-"""The conversation as a document: made, looked at with its stream at one instant, forgotten."""
+"""The conversation as a document: created, read with its stream at one instant, deleted."""
 
 import time
 import uuid
@@ -16,12 +16,22 @@ from tasks.storage.keys import ConversationKeys, conversation_id
 #: Cursor of a conversation whose stream is empty: everything that comes is later.
 BEGINNING = "0-0"
 REPLY_NAMESPACE = uuid.UUID("6f3b1c52-94a7-4a53-9a5b-0d6f5a3e1f77")
+#: How long a lease outlives its last renewal (ms).
+LEASE_MS = 4500
 #: Milliseconds until a sweep looks after something that was just enqueued.
 PATIENCE_MS = 10_000
 #: The same for something that has waited long already.
 LONGEST_PATIENCE_MS = 60_000
 #: Seconds that a quiet conversation's stream stays for those who come back with a cursor.
 QUIET_STREAM_SECONDS = 300
+#: Messages that one read of the document's end, or of what is before it, brings at most.
+WINDOW_MESSAGES = 60
+#: Bytes of JSON up to which exchanges are added to a window; the last exchange and all that is pending always are.
+WINDOW_BYTES = 64_000
+#: Messages of one conversation that may wait for their replies; a window has room for all of them.
+MAX_PENDING = 50
+#: Bytes from which on a reply cannot be continued; far more than a model reads again.
+MAX_CONTINUED_BYTES = 16_000
 
 Message = dict[str, Any]
 
@@ -56,24 +66,34 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class View:
-    """A conversation at one instant: its document, the cursor that belongs to it, the reply in progress."""
+class Page:
+    """Some messages in a row, whole exchanges, oldest first; `earlier` messages come before them."""
 
-    document: bytes
+    messages: list[Message]
+    earlier: int
+
+
+@dataclass(frozen=True)
+class View:
+    """The end of a conversation at one instant: its last messages, the cursor that belongs to them, the reply in
+    progress. `about` holds the document's other fields: token, name, session_start.
+    """
+
+    about: dict[str, Any]
+    page: Page
     cursor: str
     progress: Progress
 
-    def messages(self) -> list[Message]:
-        """The document's messages, oldest first."""
-        messages: list[Message] = orjson.loads(self.document)["messages"]
-        return messages
+    def conversation(self) -> dict[str, Any]:
+        """The conversation as the snapshot frame has it."""
+        return {**self.about, "messages": self.page.messages, "earlier": self.page.earlier}
 
     def reply(self) -> dict[str, Any] | None:
         """The reply in progress as the snapshot frame has it."""
         p = self.progress
         if p.pending == 0:
             return None
-        to = self.messages()[p.index]["id"]
+        to = self.page.messages[p.index - self.page.earlier]["id"]
         state = p.phase or "queued"
         reply = {"id": p.retry or reply_id(to), "to": to, "text": p.partial, "state": state}
         if state == "waiting" and p.waiting:
@@ -83,7 +103,10 @@ class View:
 
 
 async def create(redis: RedisClient, token: str, name: str, ttl: int) -> Message:
-    """Begin a conversation; returns its document. Raises StorageError."""
+    """Begin a conversation that lives for `ttl` seconds after its last use.
+
+    Returns its document. Raises StorageError.
+    """
     document = {"token": token, "name": name, "session_start": now_iso(), "messages": []}
     key = ConversationKeys(conversation_id(token)).document
     await redis.transaction(("JSON.SET", key, "$", orjson.dumps(document)), ("EXPIRE", key, ttl))
@@ -91,20 +114,69 @@ async def create(redis: RedisClient, token: str, name: str, ttl: int) -> Message
 
 
 async def load(redis: RedisClient, conversation: str, ttl: int) -> View:
-    """Read a conversation whole, with the cursor that belongs to it, and count that as use.
+    """Read a conversation's end, with the cursor that belongs to it, and count that as use.
 
-    Raises ConversationGone, StorageError.
+    The cost does not grow with the conversation. Raises ConversationGone, StorageError.
     """
     keys = ConversationKeys(conversation)
-    document, state, partial, last, lease_left, *_ = await redis.transaction(
-        ("JSON.GET", keys.document, "$"),
+    last_messages = f"$.messages[-{WINDOW_MESSAGES}:]"
+    read, state, partial, last, clock, *_ = await redis.transaction(
+        ("JSON.GET", keys.document, "$.token", "$.name", "$.session_start", last_messages),
         *progress_commands(keys),
-        *((("EXPIRE", key, ttl)) for key in (keys.document, keys.state, keys.ids)),
+        *use_commands(keys, ttl),
     )
-    if not document or document == b"[]":
+    if not read:
         raise ConversationGone("This conversation does not exist any more.")
-    cursor = last[0][0].decode() if last else BEGINNING
-    return View(document[1:-1], cursor, progress_of(state, partial, lease_left))
+    document = orjson.loads(read)
+    progress = progress_of(state, partial, clock)
+    first = max(0, progress.count - WINDOW_MESSAGES)
+    page = _within_bounds(document.pop(last_messages), first, at_least=progress.index if progress.pending else None)
+    about = {path.removeprefix("$."): value for path, (value,) in sorted(document.items(), reverse=True)}
+    return View(about, page, last[0][0].decode() if last else BEGINNING, progress)
+
+
+async def history(redis: RedisClient, conversation: str, before: str) -> Page | None:
+    """Read what was said before the message or reply with the id `before`; None if there is no such message.
+
+    Messages before an exchange that has ended never change. Raises ConversationGone, StorageError.
+    """
+    keys = ConversationKeys(conversation)
+    found = await redis.script(scripts.HISTORY, (keys.document, keys.ids), (before, WINDOW_MESSAGES))
+    if found is None:
+        raise ConversationGone("This conversation does not exist any more.")
+    return _within_bounds(orjson.loads(found[0]), found[1]) if found else None
+
+
+async def read_slice(redis: RedisClient, conversation: str, start: int, end: int) -> list[Message]:
+    """The messages from index `start` to before `end`; none if the conversation is gone. Raises StorageError."""
+    read = await redis.command("JSON.GET", ConversationKeys(conversation).document, f"$.messages[{start}:{end}]")
+    messages: list[Message] = orjson.loads(read or b"[]")
+    return messages
+
+
+def _within_bounds(messages: list[Message], first: int, at_least: int | None = None) -> Page:
+    """The last of some messages, within WINDOW_BYTES of JSON, from a person's message on.
+
+    `first`: index of the first of them in the document; `at_least`: index from which on all of them are kept; left
+    out, only the last exchange is.
+    """
+    asked = [at for at, message in enumerate(messages) if message["role"] == "human"]
+    if not asked:
+        return Page([], first)
+    start = asked[-1] if at_least is None else at_least - first
+    size = len(orjson.dumps(messages[start:]))
+    for at in range(start - 1, -1, -1):
+        size += len(orjson.dumps(messages[at])) + 1
+        if size > WINDOW_BYTES:
+            break
+        if messages[at]["role"] == "human":
+            start = at
+    return Page(messages[start:], first + start)
+
+
+def use_commands(keys: ConversationKeys, ttl: int) -> tuple[Command, ...]:
+    """The commands that let a conversation live on for `ttl` seconds; its stream may end earlier."""
+    return tuple(("EXPIRE", key, ttl) for key in (keys.document, keys.state, keys.ids, keys.partial))
 
 
 def progress_commands(keys: ConversationKeys) -> tuple[Command, ...]:
@@ -119,10 +191,13 @@ def progress_commands(keys: ConversationKeys) -> tuple[Command, ...]:
 
 
 def progress_of(state: list[bytes | None], partial: bytes | None, clock: Any) -> Progress:
-    """The reply in progress, from the fields that `progress_commands` reads."""
-    pending, count, is_retry, retry, phase, waiting, owner, until = (value or b"" for value in state)
+    """The reply in progress, from the fields that `progress_commands` reads; `clock`: Redis' seconds and microseconds.
+
+    As in the scripts, a lease that ends later than a lease can last was taken before the clock was set back.
+    """
+    pending, count, is_retry, retry, phase, waiting, owner, expires_at = (value or b"" for value in state)
     seconds, micros = clock
-    now_ms = seconds * 1000 + micros / 1000
+    lease_left = float(expires_at or 0) - (seconds * 1000 + micros / 1000)
     return Progress(
         pending=int(pending or 0),
         count=int(count or 0),
@@ -131,11 +206,17 @@ def progress_of(state: list[bytes | None], partial: bytes | None, clock: Any) ->
         phase=phase.decode(),
         partial=(partial or b"").decode(),
         waiting=orjson.loads(waiting) if waiting else None,
-        leased=bool(owner) and float(until or 0) > now_ms,
+        leased=bool(owner) and 0 < lease_left <= 2 * LEASE_MS,
     )
 
 
+def finished_reply(to: str, finish_reason: str) -> tuple[bytes, bytes]:
+    """What the scripts that end a reply put around its text: its other fields, and the beginning of its event."""
+    reply = {"role": "bot", "timestamp": now_iso(), "finish_reason": finish_reason, "to": to}
+    return events.up_to_text(reply), events.FINISHED_HEAD
+
+
 async def delete(redis: RedisClient, conversation: str) -> bool:
-    """Forget a conversation; True if there was one. Raises StorageError."""
+    """Delete a conversation; True if there was one. Raises StorageError."""
     keys = ConversationKeys(conversation)
     return bool(await redis.script(scripts.DELETE, keys.all, (conversation, events.DELETED)))

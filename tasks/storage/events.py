@@ -26,6 +26,11 @@ def accepted(message: dict[str, Any]) -> bytes:
     return encode({"type": "message.accepted", "message": message})
 
 
+def edited(to: str, message: dict[str, Any]) -> bytes:
+    """The message `to` and its reply are gone; `message` stands in their place, and its reply will come."""
+    return encode({"type": "message.edited", "to": to, "message": message})
+
+
 def started(reply: str, to: str) -> bytes:
     """A worker begins a reply."""
     return encode({"type": "reply.started", "id": reply, "to": to})
@@ -41,17 +46,16 @@ def delta(reply: str, text: str) -> bytes:
     return encode({"type": "reply.delta", "id": reply, "text": text})
 
 
-#: What a finish script puts before the JSON of the message that it composes.
+#: What a script puts before the JSON of the finished reply.
 FINISHED_HEAD = b'"type":"reply.finished","message":'
 DELETED = encode({"type": "conversation.deleted"})
 
 
 def failed_head(to: str) -> bytes:
-    """What a finish script puts before the fields of a failure."""
+    """What a script puts before the fields of a failure."""
     return b'"type":"reply.failed","to":' + orjson.dumps(to) + b","
 
 
-def around_text(fields: dict[str, Any]) -> tuple[bytes, bytes]:
-    """A JSON object split at its `text`, whose value a script fills in: (before, after)."""
-    before, after = orjson.dumps({**fields, "text": ""}), b"}"
-    return before[: -len(b'""}')], after
+def up_to_text(fields: dict[str, Any]) -> bytes:
+    """The inside of a JSON object up to the value of `text`, which a script fills in."""
+    return orjson.dumps({**fields, "text": ""})[1 : -len(b'""}')]

@@ -5,8 +5,8 @@
 | parley:{<shard>}:<id>:document | JSON   | session TTL, sliding | create, accept, finish | snapshot, take   |
 | parley:{<shard>}:<id>:events   | stream | 5 min after an end   | every script           | tail             |
 | parley:{<shard>}:<id>:state    | hash   | as the document      | every script           | snapshot, take   |
-| parley:{<shard>}:<id>:ids      | hash   | as the document      | accept, retry, stop    | accept, retry    |
-| parley:{<shard>}:<id>:partial  | string | as the document      | publish                | snapshot, finish |
+| parley:{<shard>}:<id>:ids      | hash   | as the document      | accept, edit, retry, … | the same         |
+| parley:{<shard>}:<id>:partial  | string | as the document      | publish, continue      | snapshot, finish |
 | parley:{<shard>}:pending       | zset   | while not empty      | accept, take, finish   | recovery         |
 | parley:{processes}:alive       | zset   | a member a process   | heartbeat              | heartbeat        |
 | parley:{processes}:metrics     | hash   | for ever             | metrics                | metrics          |
@@ -18,22 +18,38 @@
 | parley:{queue}!tokens          | list   | at most 64           | enqueue                | consumer         |
 | parley:{queue}!stop:<broker>   | list   | 8 s                  | a worker that stops    | its consumer     |
 
+All keys of a conversation live and die together, but for its stream, which may go earlier. Use prolongs them: opening
+the page, every script that changes the conversation, and each renewal of a lease.
+
 The state of a conversation (hash):
 
-| field     | meaning                                                                              |
-|-----------|--------------------------------------------------------------------------------------|
-| count     | messages in the document                                                             |
-| pending   | how many human messages at its end wait for their reply                              |
-| since     | when `pending` last left zero (ms)                                                   |
-| owner     | who holds the lease                                                                  |
-| until     | when the lease ends (ms)                                                             |
-| reply     | id of the reply that has begun                                                       |
-| retry     | id that a reply asked for with reply.retry will have                                 |
-| replaces  | 1 while a retry runs whose earlier reply is still in the document                    |
-| phase     | writing or waiting, once the reply has begun                                         |
-| waiting   | JSON: why it waits and until when                                                    |
-| failed    | 1 while the last human message carries a failure                                     |
-| last      | id of the reply that ended last                                                      |
+| field            | meaning                                                                         |
+|------------------|---------------------------------------------------------------------------------|
+| count            | messages in the document                                                        |
+| pending          | how many human messages at its end wait for their reply                         |
+| pending_since    | when `pending` last left zero (ms)                                              |
+| owner            | who holds the lease                                                             |
+| lease_expires_at | when the lease ends (ms)                                                        |
+| crashes          | how often a worker has crashed over the reply in turn                           |
+| reply            | id of the reply that has begun                                                  |
+| retry            | id that the reply in turn will have, if a retry or a continue asked for it      |
+| is_retry         | 1 while an earlier reply to the message in turn is still in the document        |
+| grows_from       | bytes of the reply in turn that it had before it was continued                  |
+| phase            | writing or waiting, once the reply has begun                                    |
+| waiting          | JSON: why it waits and until when                                               |
+| failed           | 1 while the last human message carries a failure                                |
+| last             | id of the reply that ended last                                                 |
+
+What an id was used for (hash), so that it is never taken for another's:
+
+| field      | value                                                                                 |
+|------------|---------------------------------------------------------------------------------------|
+| <id>       | message <cursor> <first> <last>: accepted, and between where in the document it stands |
+| <id>       | edit <message it replaced> <cursor> <first> <last>                                    |
+| <id>       | reply <message>, from when the message is accepted                                    |
+| <id>       | retry <message>                                                                       |
+| <id>       | continue <message>                                                                    |
+| stop:<id>  | 1: the reply to this message is to be stopped when its turn comes                     |
 
 A conversation's id is a hash of its session token, so no key and no log line can open a conversation.
 Its keys carry the tag of its shard, so that on a Redis Cluster each script stays within one slot.

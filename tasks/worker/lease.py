@@ -13,13 +13,13 @@ import orjson
 from tasks.errors import LeaseLost
 from tasks.storage import events, scripts
 from tasks.storage.client import RedisClient
-from tasks.storage.conversations import QUIET_STREAM_SECONDS, Message, now_iso, reply_id
+from tasks.storage.conversations import LEASE_MS, QUIET_STREAM_SECONDS, Message, finished_reply, reply_id
 from tasks.storage.keys import ConversationKeys
 
-#: How long a lease outlives its last prolonging: the pause that a killed worker makes, less the look for it.
-LEASE_MS = 4500
 #: Seconds between two prolongings.
 RENEW_SECONDS = 1.5
+#: Seconds that a conversation with a lease lives at least: longer than the lease and the search for who takes it over.
+MIN_TTL_IN_USE = 30
 #: Messages that are read for a prompt, at any length of the conversation; of very short ones a context could hold
 #: more.
 TURNS_READ = 32
@@ -37,6 +37,8 @@ class Turn:
     #: Oldest first; the last one is the message to answer.
     messages: tuple[Message, ...]
     partial: str
+    #: Characters of `partial` that the reply had before a person asked for more of it.
+    grows_from: int = 0
     #: When a person asked for this reply, as a Unix time in seconds.
     requested_at: float = 0.0
 
@@ -58,6 +60,8 @@ class Lease:
         self.done = False
         self._redis = redis
         self._ttl = ttl
+        #: Seconds that the conversation lives on from each renewal: a reply in progress is use.
+        self.ttl_in_use = max(ttl, MIN_TTL_IN_USE)
         self._holder: asyncio.Task[Any] | None = None
 
     def held_by(self, task: asyncio.Task[Any] | None) -> None:
@@ -83,7 +87,7 @@ class Lease:
         """
         keys = self.keys
         taken = await self._redis.script(
-            scripts.TAKE, (keys.state, keys.partial, keys.pending_index), (self.conversation, self.owner, LEASE_MS)
+            scripts.TAKE, keys.all, (self.conversation, self.owner, LEASE_MS, self.ttl_in_use)
         )
         if taken is None:
             return None
@@ -105,6 +109,7 @@ class Lease:
             person=document["$.name"][0],
             messages=messages,
             partial=taken[4].decode(),
+            grows_from=len(taken[4][: int(taken[6])].decode()),
             requested_at=_requested_at(messages[-1], int(taken[5]) if is_retry else 0),
         )
 
@@ -113,7 +118,7 @@ class Lease:
         keys = self.keys
         answer = await self._redis.script(
             scripts.START,
-            (keys.document, keys.events, keys.state, keys.ids),
+            keys.all,
             (self.conversation, self.owner, turn.reply, turn.to, events.started(turn.reply, turn.to)),
         )
         if answer == 0:
@@ -122,25 +127,26 @@ class Lease:
 
     async def finish(self, turn: Turn, finish_reason: str) -> None:
         """End the reply with the text that was shown. Raises LeaseLost, StorageError."""
-        left = await finish(
-            self._redis, self.keys, owner=self.owner, turn=turn, finish_reason=finish_reason, ttl=self._ttl
+        outcome = "stopped" if finish_reason == "stopped" else "finished"
+        await self._end(turn, outcome, *finished_reply(turn.to, finish_reason))
+
+    async def fail(self, turn: Turn, code: str, detail: str, retryable: bool) -> None:
+        """End the reply with a failure; what was shown of it is kept beside it. Raises LeaseLost, StorageError."""
+        failure = {"code": code, "detail": detail, "retryable": retryable}
+        await self._end(turn, "failed", events.up_to_text(failure), events.failed_head(turn.to))
+
+    async def _end(self, turn: Turn, outcome: str, fields: bytes, event: bytes) -> None:
+        left = await self._redis.script(
+            scripts.FINISH,
+            self.keys.all,
+            (
+                *(self.conversation, self.owner, turn.reply, outcome, fields, event),
+                *(self._ttl, QUIET_STREAM_SECONDS),
+            ),
         )
         if left == -1:
             raise LeaseLost("The reply was given to somebody else before it ended.")
         self.done = left == 0
-
-    async def fail(self, turn: Turn, code: str, detail: str, retryable: bool) -> None:
-        """End the reply with a failure; what was shown of it is kept beside it. Raises LeaseLost, StorageError."""
-        failure = {"id": turn.reply, "code": code, "detail": detail, "retryable": retryable}
-        args = (
-            *(self.conversation, self.owner, "", turn.reply, "failed"),
-            *events.around_text(failure),
-            *(b'""', events.failed_head(turn.to), self._ttl, QUIET_STREAM_SECONDS),
-        )
-        answer = await self._redis.script(scripts.FINISH, self.keys.all, args)
-        if answer < 0:
-            raise LeaseLost("The reply was given to somebody else before it failed.")
-        self.done = answer == 0
 
     async def release(self) -> bool:
         """Give the lease back; True if it was ours and something is left to answer. Raises StorageError."""
@@ -166,44 +172,6 @@ class Lease:
         )
 
 
-async def finish(
-    redis: RedisClient,
-    keys: ConversationKeys,
-    *,
-    owner: str,
-    turn: Turn,
-    finish_reason: str,
-    ttl: int,
-    seen: str = "",
-    empty: str = "",
-) -> int:
-    """End a reply with exactly the text that was shown of it.
-
-    Args:
-        owner: who holds the lease; empty for a person who stops the reply.
-        ttl: seconds that the conversation lives on without use.
-        seen: `pending:count` as the caller saw them; empty for any.
-        empty: the text if none was shown.
-
-    Returns how many messages still wait, -1 if `owner` has lost the lease, -2 if the conversation is not as `seen` any
-    more. Raises StorageError.
-    """
-    message = {
-        "id": turn.reply,
-        "role": "bot",
-        "timestamp": now_iso(),
-        "finish_reason": finish_reason,
-        "to": turn.to,
-    }
-    args = (
-        *(keys.conversation, owner, seen, turn.reply, "finished"),
-        *events.around_text(message),
-        *(orjson.dumps(empty), events.FINISHED_HEAD, ttl, QUIET_STREAM_SECONDS),
-    )
-    left: int = await redis.script(scripts.FINISH, keys.all, args)
-    return left
-
-
 def _requested_at(message: Message, retried_ms: int) -> float:
     """When the message was accepted, or its retry. Only metrics use it, so a time that cannot be read is now."""
     if retried_ms:
@@ -219,8 +187,10 @@ async def renew(redis: RedisClient, leases: Iterable[Lease]) -> None:
     held = [lease for lease in leases if lease.taken]
     if not held:
         return
-    keys = [key for lease in held for key in (lease.keys.state, lease.keys.pending_index)]
-    args = [LEASE_MS, *(value for lease in held for value in (lease.conversation, lease.owner))]
+    # All leases of a process have the same.
+    ttl_in_use = held[0].ttl_in_use
+    keys = [key for lease in held for key in lease.keys.all]
+    args = [LEASE_MS, ttl_in_use, *(value for lease in held for value in (lease.conversation, lease.owner))]
     for lease, mine in zip(held, await redis.script(scripts.RENEW, keys, args), strict=True):
         if not mine:
             lease.lose()

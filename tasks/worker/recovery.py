@@ -3,7 +3,7 @@
 from tasks.broker import WaitingBroker
 from tasks.storage import scripts
 from tasks.storage.client import RedisClient
-from tasks.storage.conversations import LONGEST_PATIENCE_MS, PATIENCE_MS
+from tasks.storage.conversations import LEASE_MS, LONGEST_PATIENCE_MS, PATIENCE_MS
 from tasks.storage.keys import SHARDS, ConversationKeys, pending_index_key
 
 #: Conversations of one shard that one look takes.
@@ -33,5 +33,5 @@ async def requeue(redis: RedisClient, broker: WaitingBroker, conversation: str) 
 async def claim(redis: RedisClient, conversation: str) -> bool:
     """Whether a conversation waits, is due for a look, and nobody else has just claimed it. Raises StorageError."""
     keys = ConversationKeys(conversation)
-    args = (conversation, PATIENCE_MS, LONGEST_PATIENCE_MS)
+    args = (conversation, PATIENCE_MS, LONGEST_PATIENCE_MS, LEASE_MS)
     return bool(await redis.script(scripts.CLAIM, (keys.state, keys.pending_index), args))

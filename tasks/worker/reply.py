@@ -49,7 +49,7 @@ async def answer_turn(runtime: "WorkerRuntime", lease: Lease, turn: Turn, metric
     buffer = ReplyBuffer(lease, turn.reply)
     try:
         turns = [PromptTurn(message["role"], message["text"]) for message in turn.messages if message["text"]]
-        async with aclosing(runtime.model.reply(turn.person, turns, turn.partial)) as events:
+        async with aclosing(runtime.model.reply(turn.person, turns, turn.partial, turn.grows_from)) as events:
             async for event in events:
                 match event:
                     case Text():

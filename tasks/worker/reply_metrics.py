@@ -25,7 +25,9 @@ class ReplyMetrics:
         self._taken = time.time()
         self._first = 0.0
         self._tokens = 0
-        if turn.partial:
+        #: Another worker began this turn.
+        self._takeover = len(turn.partial) > turn.grows_from
+        if self._takeover:
             metrics.count("takeovers")
         else:
             metrics.observe("queue_wait_seconds", max(0.0, self._taken - turn.requested_at))
@@ -36,7 +38,7 @@ class ReplyMetrics:
         self._metrics.count("tokens")
         if self._tokens == 1:
             self._first = time.time()
-            if not self._turn.partial:
+            if not self._takeover:
                 self._metrics.observe("time_to_first_token_seconds", max(0.0, self._first - self._turn.requested_at))
 
     def waiting(self, reason: str) -> None:
@@ -59,5 +61,5 @@ class ReplyMetrics:
         first = round((self._first - self._taken) * 1000) if self._first else -1
         return (
             f"conversation={self._conversation} message={self._turn.to} reply={self._turn.reply}"
-            f" queue_ms={waited} first_ms={first} tokens={self._tokens} takeover={bool(self._turn.partial)}"
+            f" queue_ms={waited} first_ms={first} tokens={self._tokens} takeover={self._takeover}"
         )

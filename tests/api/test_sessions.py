@@ -1,13 +1,16 @@
 """The session token: made where nobody can guess it, and the only key to its conversation."""
 
+import json
 import re
+from typing import Any
 
 import pytest
 
 from api.sessions import BadName, conversation_of, create, legacy_history
 from tasks.errors import ConversationGone
+from tasks.storage import conversations
 from tasks.storage.client import RedisClient
-from tasks.storage.conversations import load
+from tasks.storage.conversations import WINDOW_BYTES
 from tasks.storage.keys import conversation_id
 from tests.support.steps import TTL, Steps
 
@@ -15,8 +18,14 @@ from tests.support.steps import TTL, Steps
 async def test_a_token_goes_raw_into_every_address_and_opens_its_conversation(redis: RedisClient) -> None:
     document = await create(redis, "Ada", TTL)
     assert re.fullmatch(r"[A-Za-z0-9_-]{40,}", document["token"])
-    view = await load(redis, conversation_of(document["token"]), TTL)
-    assert legacy_history(view) == document
+    assert await whole_history(redis, document["token"]) == document
+
+
+async def whole_history(redis: RedisClient, token: str) -> dict[str, Any]:
+    """The history as a client of the older contract reads it."""
+    pieces = await legacy_history(redis, conversation_of(token), TTL)
+    history: dict[str, Any] = json.loads(b"".join([piece async for piece in pieces]))
+    return history
 
 
 async def test_no_two_tokens_are_alike(redis: RedisClient) -> None:
@@ -56,6 +65,49 @@ async def test_the_older_history_says_who_spoke_and_nothing_of_what_is_new(redis
         await lease.fail(turn, "code", "detail", True)
         await steps.say("again")
         await steps.answer("Hi")
-        history = legacy_history(await steps.look())
+        history = await whole_history(redis, steps.token)
     assert [message["msg"] for message in history["messages"]] == ["Human: hello", "Human: again", "Bot: Hi"]
     assert all(set(message) == {"id", "msg", "timestamp"} for message in history["messages"])
+
+
+@pytest.mark.parametrize("many", [0, 1, 50, 51, 60, 61, 400])
+async def test_the_older_history_is_whole_however_long_it_is(redis: RedisClient, many: int) -> None:
+    async with Steps(redis) as steps:
+        await steps.grow(many)
+        history = await whole_history(redis, steps.token)
+        assert [message["id"] for message in history["messages"]] == [f"m{n}" for n in range(many)]
+
+
+async def test_no_piece_of_the_older_history_grows_with_the_conversation(redis: RedisClient) -> None:
+    async with Steps(redis) as steps:
+        await steps.grow(3000)
+        pieces = await legacy_history(redis, conversation_of(steps.token), TTL)
+        sizes = [len(piece) async for piece in pieces]
+    assert max(sizes) < WINDOW_BYTES < sum(sizes)
+
+
+async def test_replies_that_come_while_the_older_history_is_read_neither_repeat_nor_drop_a_message(
+    redis: RedisClient,
+) -> None:
+    async with Steps(redis) as steps:
+        await steps.grow(98)
+        for text in ("one", "two", "three"):
+            await steps.say(text)
+        pieces = await legacy_history(redis, conversation_of(steps.token), TTL)
+        read = [await anext(pieces)]
+        for text in ("reply one", "reply two", "reply three"):
+            await steps.answer(text)
+        read += [piece async for piece in pieces]
+    messages = [message["msg"] for message in json.loads(b"".join(read))["messages"]]
+    assert messages[98:] == ["Human: one", "Human: two", "Human: three"]
+    assert len(messages) == 101
+
+
+async def test_a_conversation_that_is_deleted_while_it_is_read_never_looks_whole(redis: RedisClient) -> None:
+    async with Steps(redis) as steps:
+        await steps.grow(400)
+        pieces = await legacy_history(redis, conversation_of(steps.token), TTL)
+        await anext(pieces)
+        await conversations.delete(redis, steps.id)
+        with pytest.raises(ConversationGone):
+            [piece async for piece in pieces]

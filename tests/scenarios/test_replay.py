@@ -15,6 +15,7 @@ from tests.support.steps import Steps
 
 EVERY_EVENT = {
     "message.accepted",
+    "message.edited",
     "reply.started",
     "reply.waiting",
     "reply.delta",
@@ -81,6 +82,16 @@ class Recorder:
         lease, turn = await at(steps.begin())
         await self.write(lease, turn, "third", " time")
         await at(lease.finish(turn, "length"))
+        await at(steps.grow_reply(to_stop))
+        lease, turn = await at(steps.begin())
+        await self.write(lease, turn, " goes", " on")
+        await at(steps.stop(to_stop))
+        await at(steps.grow_reply(to_stop))
+        lease, turn = await at(steps.begin())
+        await self.write(lease, turn, " and fails")
+        await at(lease.fail(turn, "model_cut", "The model broke off.", True))
+        await at(steps.grow_reply(to_stop))
+        await at(steps.stop(to_stop))
         await at(steps.retry(to_stop))
         lease, turn = await at(steps.begin())
         await self.write(lease, turn, "fails")
@@ -88,10 +99,19 @@ class Recorder:
         await at(steps.retry(to_stop))
         lease, turn = await at(steps.begin())
         await at(steps.stop(to_stop))
+        edited = await at(steps.edit(to_stop, "edited"))
+        lease, turn = await at(steps.begin())
+        await self.write(lease, turn, "an answer")
+        await at(lease.finish(turn, "stop"))
+        await at(steps.retry(edited))
+        await at(steps.begin())
+        await at(steps.stop(edited))
         await at(steps.say("fails without a word"))
         lease, turn = await at(steps.begin())
         await at(lease.fail(turn, "model_forbidden", "Not allowed.", False))
-        failed = turn.to
+        failed = await at(steps.edit(turn.to, "edited after it failed"))
+        lease, turn = await at(steps.begin())
+        await at(lease.fail(turn, "model_forbidden", "Not allowed.", False))
         await at(steps.retry(failed))
         await at(steps.say("sent while the retry waits"))
         lease, turn = await at(steps.begin())
@@ -160,7 +180,10 @@ def deaf_to(type: str) -> Apply:
 async def test_from_every_cursor_snapshot_and_later_events_are_the_document(redis: RedisClient) -> None:
     recorded = await record(redis)
     assert {event["type"] for event in recorded.events} == EVERY_EVENT
-    assert {event["cursor"] for event in recorded.events} == {snapshot["cursor"] for snapshot in recorded.snapshots}
+    seen = {snapshot["cursor"] for snapshot in recorded.snapshots}
+    assert seen <= {event["cursor"] for event in recorded.events}
+    # A reply that is continued begins with two events in one step: its beginning and the words that it has.
+    assert {event["type"] for event in recorded.events if event["cursor"] not in seen} == {"reply.started"}
     assert disagreeing(recorded) == []
     assert mismatches(recorded) == []
 
@@ -186,9 +209,13 @@ async def test_through_the_wire_every_cursor_leads_to_the_same_end(stack: Stack)
         stack.fault(mode="loading", retry_after=0.05)
         await chat.until("reply.finished")
         await chat.until("reply.finished")
-        stopped = await chat.send("this is stopped")
-        await chat.until("reply.started")
+        replaced = await chat.send("this is replaced")
+        await chat.until("reply.finished")
+        stopped = await chat.edit(replaced, "this is stopped")
+        await chat.until("reply.delta")
         await chat.stop(stopped)
+        await chat.until("reply.finished")
+        await chat.continue_reply(stopped)
         await chat.until("reply.finished")
         frames = chat.frames
     async with Chat(stack.url, token) as newcomer:

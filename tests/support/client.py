@@ -101,6 +101,23 @@ class Chat:
         await self.send_frame({"type": "reply.retry", "to": to, "id": id})
         return id
 
+    async def edit(self, to: str, text: str, id: str | None = None) -> str:
+        """Replace a message; returns the new one's id."""
+        id = id or str(uuid.uuid4())
+        await self.send_frame({"type": "message.edit", "to": to, "id": id, "text": text})
+        return id
+
+    async def continue_reply(self, to: str, id: str | None = None) -> str:
+        """Ask for more of the reply to a message; returns the id of the wish."""
+        id = id or str(uuid.uuid4())
+        await self.send_frame({"type": "reply.continue", "to": to, "id": id})
+        return id
+
+    async def history(self, before: str) -> Frame:
+        """Ask for the messages before another one, and read up to the answer."""
+        await self.send_frame({"type": "history.before", "before": before})
+        return await self.until("history", "error")
+
     async def closed_with(self) -> int:
         """Read to the end; returns the close code."""
         try:
@@ -153,11 +170,15 @@ def replay(frames: list[Frame], apply: Callable[[dict[str, Any], Frame], None] |
     state: dict[str, Any] = {
         "messages": copy.deepcopy(snapshot["conversation"]["messages"]),
         "reply": copy.deepcopy(snapshot["reply"]),
+        "earlier": snapshot["conversation"]["earlier"],
         "cursor": position(snapshot["cursor"]),
     }
     for frame in frames[frames.index(snapshot) + 1 :]:
         if frame["type"] == "snapshot":
             return replay(frames[frames.index(frame) :], apply)
+        if frame["type"] == "history" and state["messages"] and frame["before"] == state["messages"][0]["id"]:
+            state["messages"][:0] = copy.deepcopy(frame["messages"])
+            state["earlier"] = frame["earlier"]
         if "cursor" in frame and position(frame["cursor"]) > state["cursor"]:
             state["cursor"] = position(frame["cursor"])
             apply(state, frame)
@@ -175,6 +196,8 @@ def apply_event(state: dict[str, Any], frame: Frame) -> None:
     match frame["type"]:
         case "message.accepted":
             messages.append(dict(frame["message"]))
+        case "message.edited":
+            messages[messages.index(_asked(messages, frame["to"])) :] = [dict(frame["message"])]
         case "reply.started":
             state["reply"] = {"id": frame["id"], "to": frame["to"], "text": "", "state": "writing"}
             _asked(messages, frame["to"]).pop("failed", None)

@@ -53,12 +53,25 @@ class Steps:
 
     async def grow(self, many: int) -> None:
         """Give the conversation `many` messages from before, instead of those that it has."""
-        earlier = [
-            {"id": f"m{n}", "role": "bot" if n % 2 else "human", "text": f"text {n}", "timestamp": "t"}
+        earlier: list[Message] = [
+            {"id": f"m{n}", "role": "human", "text": f"text {n}", "timestamp": "t"}
+            if n % 2 == 0
+            else {
+                **{"id": f"m{n}", "role": "bot", "text": f"text {n}", "timestamp": "t"},
+                **{"finish_reason": "stop", "to": f"m{n - 1}"},
+            }
             for n in range(many)
         ]
-        await self.redis.command("JSON.SET", self.keys.document, "$.messages", json.dumps(earlier))
-        await self.redis.command("HSET", self.keys.state, "count", many)
+        await self.put(earlier)
+
+    async def put(self, messages: list[Message]) -> None:
+        """Give the conversation these messages instead of those that it has."""
+        used = ((m["id"], f"reply {m['to']}" if "to" in m else f"message 0-0 {n} {n}") for n, m in enumerate(messages))
+        await self.redis.transaction(
+            ("JSON.SET", self.keys.document, "$.messages", json.dumps(messages)),
+            ("HSET", self.keys.state, "count", len(messages)),
+            *(("HSET", self.keys.ids, id, value) for id, value in used),
+        )
 
     async def stop(self, to: str) -> None:
         """A person stops the reply to a message."""
@@ -68,6 +81,18 @@ class Steps:
         """A person asks for another reply; returns its id."""
         id = id or str(uuid.uuid4())
         await messages.retry(self.redis, self.id, to, id, TTL)
+        return id
+
+    async def edit(self, to: str, text: str, id: str | None = None) -> str:
+        """A person replaces their last message; returns the new one's id."""
+        id = id or str(uuid.uuid4())
+        await messages.edit(self.redis, self.id, to, id, text, TTL)
+        return id
+
+    async def grow_reply(self, to: str, id: str | None = None) -> str:
+        """A person asks for more of the reply to a message; returns the id of the wish."""
+        id = id or str(uuid.uuid4())
+        await messages.grow(self.redis, self.id, to, id, TTL)
         return id
 
     def lease(self, process: str = "worker:1:test") -> Lease:
@@ -132,7 +157,7 @@ class Steps:
 
     async def messages(self) -> list[Message]:
         """The document's messages."""
-        return (await self.look()).messages()
+        return await conversations.read_slice(self.redis, self.id, 0, 100_000)
 
     async def texts(self) -> list[str]:
         """What was said, oldest first."""
@@ -145,5 +170,5 @@ class Steps:
 
     async def state(self) -> dict[str, str]:
         """The fields of the state."""
-        found = await self.redis.command("HGETALL", self.keys.state)
-        return {name.decode(): value.decode() for name, value in found.items()}
+        fields = await self.redis.command("HGETALL", self.keys.state)
+        return {name.decode(): value.decode() for name, value in fields.items()}

@@ -91,7 +91,7 @@ async def test_a_worker_goes_on_when_one_of_its_tasks_is_killed(url: str, name: 
     await messages.accept(runtime.redis, conversation, "0b0e7d1c-1111-4222-8333-444455556666", "Hello", TTL)
     await runtime.answer(conversation)
     view = await conversations.load(runtime.redis, conversation, TTL)
-    assert [message["text"] for message in view.messages()] == ["Hello", "Hi"]
+    assert [message["text"] for message in view.page.messages] == ["Hello", "Hi"]
     await runtime.stop()
     broker.close()
 

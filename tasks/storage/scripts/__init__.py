@@ -1,6 +1,7 @@
 """The scripts that change what is in Redis: each is one step that happens whole or not at all.
 
-They are sent by their hash; a server that does not know them (restarted, failed over) is taught again.
+They are sent by their hash; a server that does not know them (restarted, failed over) is taught again. Each file's
+header names its keys, arguments and result; `common.lua` and `ending.lua` hold functions that several of them share.
 """
 
 from dataclasses import dataclass
@@ -19,17 +20,21 @@ def _load(*names: str) -> Script:
 
 
 ABANDON = _load("abandon")
-ACCEPT = _load("notify", "accept")
+ACCEPT = _load("common", "accept")
 ADD_METRICS = _load("add_metrics")
+CLAIM = _load("common", "claim")
+CONTINUE = _load("common", "continue")
+CRASH = _load("common", "crash")
+DELETE = _load("common", "delete")
+EDIT = _load("common", "edit")
+FINISH = _load("common", "ending", "finish")
 HEARTBEAT = _load("heartbeat")
-CLAIM = _load("claim")
-CRASH = _load("crash")
-DELETE = _load("notify", "delete")
-FINISH = _load("notify", "finish")
+HISTORY = _load("common", "history")
 HOLD = _load("hold")
-PUBLISH = _load("notify", "publish")
-RELEASE = _load("release")
-RENEW = _load("renew")
-RETRY = _load("retry")
-START = _load("notify", "start")
-TAKE = _load("take")
+PUBLISH = _load("common", "publish")
+RELEASE = _load("common", "release")
+RENEW = _load("common", "renew")
+RETRY = _load("common", "retry")
+START = _load("common", "start")
+STOP = _load("common", "ending", "stop")
+TAKE = _load("common", "take")

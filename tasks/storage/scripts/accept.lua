@@ -1,42 +1,48 @@
 -- Accepts a person's message: into the document, the stream and the index of pending conversations, at once.
 -- KEYS document, events, state, ids, partial, pending_index
 -- ARGV conversation, message id, message (JSON), event, ttl (s), patience (ms) before a sweep looks,
---      messages that fit (0: any number), id that its reply will have
--- Returns {"gone"}, {"known", cursor}, {"taken"}, {"full"} or {"accepted", cursor}.
+--      messages that fit (0: any number), messages that may wait, id that the reply will have
+-- Returns {"gone"}, {"known", cursor, message (JSON, '' if an edit has replaced it)}, {"taken"}, {"full"}, {"busy"}
+--      or {"accepted", cursor}.
 local document, events, state, ids, partial, pending_index = unpack(KEYS)
-local conversation, id, message, event, ttl, patience, most, reply = unpack(ARGV)
+local conversation, id, message, event, ttl, patience, most, most_pending, reply = unpack(ARGV)
 
 if redis.call('EXISTS', document) == 0 then
   return {'gone'}
 end
-local known = redis.call('HGET', ids, id)
-if known == 'reply' or (known and string.sub(known, 1, 6) == 'retry:') then
-  return {'taken'}
-end
-if known then
-  return {'known', known}
+local entry = redis.call('HGET', ids, id)
+if entry then
+  local cursor = string.match(entry, '^message (%S+)')
+  if not cursor then
+    return {'taken'}
+  end
+  local at = position(document, ids, id)
+  return {'known', cursor, at and read(document, '$.messages[' .. at .. ']') or ''}
 end
 -- The id of the reply can be computed from the message's, so a client can have used it already.
 if redis.call('HEXISTS', ids, reply) == 1 then
   return {'taken'}
 end
-if most ~= '0' and tonumber(redis.call('HGET', state, 'count') or 0) >= tonumber(most) then
+local s = redis.call('HMGET', state, 'count', 'pending', 'is_retry')
+local count, pending, is_retry = tonumber(s[1]) or 0, tonumber(s[2]) or 0, tonumber(s[3]) or 0
+-- Every message that waits will get a reply, and so will this one.
+if most ~= '0' and count + pending - is_retry + 2 > tonumber(most) then
   return {'full'}
 end
+if pending >= tonumber(most_pending) then
+  return {'busy'}
+end
 
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local now = clock()
 redis.call('JSON.ARRAPPEND', document, '$.messages', message)
 local cursor, notification = append(conversation, events, event)
 notify(notification)
-redis.call('HSET', ids, id, cursor, reply, 'reply')
-redis.call('HINCRBY', state, 'count', 1)
-if redis.call('HINCRBY', state, 'pending', 1) == 1 then
+redis.call('HSET', ids, id, 'message ' .. cursor .. ' ' .. count .. ' ' .. count + pending, reply, 'reply ' .. id)
+redis.call('HSET', state, 'count', count + 1, 'pending', pending + 1)
+if pending == 0 then
   redis.call('HSET', state, 'pending_since', now)
   redis.call('HDEL', state, 'failed')
 end
 redis.call('ZADD', pending_index, 'NX', now + patience, conversation)
-for _, key in ipairs({document, events, state, ids, partial}) do
-  redis.call('EXPIRE', key, ttl)
-end
+live({document, events, state, ids, partial}, ttl)
 return {'accepted', cursor}

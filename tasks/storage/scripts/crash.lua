@@ -10,7 +10,5 @@ if redis.call('HGET', state, 'owner') ~= owner then
 end
 redis.call('HDEL', state, 'owner', 'lease_expires_at')
 local crashes = redis.call('HINCRBY', state, 'crashes', 1)
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-redis.call('ZADD', pending_index, now + pause * 2 ^ (crashes - 1), conversation)
+redis.call('ZADD', pending_index, clock() + pause * 2 ^ (crashes - 1), conversation)
 return crashes

@@ -1,4 +1,4 @@
--- Forgets a conversation; who still follows it is told, whoever writes it loses the lease.
+-- Deletes a conversation. Whoever follows it is told, and whoever writes in it loses the lease.
 -- KEYS document, events, state, ids, partial, pending_index
 -- ARGV conversation, event
 -- Returns 1 if there was one.

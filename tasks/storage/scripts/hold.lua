@@ -1,4 +1,4 @@
--- Counts a socket that a web process would pending_index, unless the living processes together then held more than they may.
+-- Counts a socket that a web process would keep open, unless the living processes together then held more than they may.
 -- KEYS alive, where a process' counts are (hash; its name follows)
 -- ARGV process, lifetime of its counts (ms), then for each name: name, held by it with this socket, most (0: any)
 -- Returns 1, or 0 if it is one too many.

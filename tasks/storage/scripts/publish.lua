@@ -1,4 +1,4 @@
--- Adds to many replies in one go, and rings with what was added; each item names the lease that allows it and the
+-- Adds to many replies in one go, and notifies of what was added; each item names the lease that allows it and the
 -- place it belongs. Safe to send again after a lost answer: text that is there already is not added twice.
 -- KEYS per item: state, events, partial
 -- ARGV per item: conversation, owner, offset (bytes already written), text, event,

@@ -1,12 +1,11 @@
 -- Gives a lease back before the work is done, so that the next worker may go on at once.
 -- KEYS state, pending_index
 -- ARGV conversation, owner
--- Returns 1 if the lease was the caller's and something is left to answer.
+-- Returns 1 if the lease was the caller's.
 local state, pending_index = KEYS[1], KEYS[2]
 if redis.call('HGET', state, 'owner') ~= ARGV[2] then
   return 0
 end
 redis.call('HDEL', state, 'owner', 'lease_expires_at')
-local time = redis.call('TIME')
-redis.call('ZADD', pending_index, time[1] * 1000, ARGV[1])
+redis.call('ZADD', pending_index, clock(), ARGV[1])
 return 1

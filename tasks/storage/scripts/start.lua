@@ -1,11 +1,12 @@
--- Begins a reply, once: who takes a begun reply over goes on without a second beginning.
--- KEYS document, events, state, ids
+-- Begins a reply, once: who takes a begun reply over goes on without a second beginning. One that is continued begins
+-- with the words that it has already, in an event of their own.
+-- KEYS document, events, state, ids, partial
 -- ARGV conversation, owner, reply id, id of the message it answers, event
 -- Returns 0 if the lease is lost, 2 if the reply was stopped before its turn, else 1.
-local document, events, state, ids = unpack(KEYS)
+local document, events, state, ids, partial = unpack(KEYS)
 local conversation, owner, reply, to, event = unpack(ARGV)
 
-local s = redis.call('HMGET', state, 'owner', 'reply', 'failed', 'count', 'pending', 'is_retry')
+local s = redis.call('HMGET', state, 'owner', 'reply', 'failed', 'count', 'pending', 'is_retry', 'grows_from')
 if s[1] ~= owner then
   return 0
 end
@@ -19,8 +20,7 @@ if s[2] == reply then
   return 1
 end
 if s[3] then
-  local index = s[4] - s[5] - (tonumber(s[6]) or 0)
-  redis.call('JSON.DEL', document, '$.messages[' .. index .. '].failed')
+  redis.call('JSON.DEL', document, '$.messages[' .. s[4] - s[5] - (tonumber(s[6]) or 0) .. '].failed')
   redis.call('HDEL', state, 'failed')
 end
 redis.call('HSET', state, 'reply', reply, 'phase', 'writing')
@@ -28,6 +28,11 @@ redis.call('HSET', state, 'reply', reply, 'phase', 'writing')
 redis.call('XTRIM', events, 'MAXLEN', '~', '2000')
 local _, notification = append(conversation, events, event)
 notify(notification)
+if s[7] then
+  local id, text = cjson.encode(reply), cjson.encode(redis.call('GET', partial))
+  _, notification = append(conversation, events, '"type":"reply.delta","id":' .. id .. ',"text":' .. text .. '}')
+  notify(notification)
+end
 -- The stream of a quiet conversation is gone and begins anew here; it must not outlive the rest.
 redis.call('EXPIRE', events, redis.call('TTL', state))
 return 1

@@ -69,7 +69,10 @@ def test_it_says_when_it_waits(monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
     [
         ({}, "does not accept the token; check HF_TOKEN"),
         ({"MODEL_PROTOCOL": "nonsense"}, "MODEL_PROTOCOL"),
-        ({"MODEL_URL": "http://127.0.0.1:1", "MODEL_RETRY_TIMEOUT": "0.1"}, "Nothing answers at the model server's address"),
+        (
+            {"MODEL_URL": "http://127.0.0.1:1", "MODEL_RETRY_TIMEOUT": "0.1"},
+            "Nothing answers at the model server's address",
+        ),
         ({"MODEL_URL": "http://h/v1/chat/completions"}, "MODEL_URL is a chat address"),
     ],
 )

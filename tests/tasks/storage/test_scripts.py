@@ -1,6 +1,7 @@
 """The steps that change a conversation: each whole or not at all, only by whom it belongs to, and only once."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 
@@ -12,7 +13,14 @@ from api.ws.frames import FrameRejected
 from tasks.errors import ConversationGone, LeaseLost
 from tasks.storage import conversations, events, scripts
 from tasks.storage.client import RedisClient
-from tasks.storage.conversations import PATIENCE_MS, reply_id
+from tasks.storage.conversations import (
+    LEASE_MS,
+    LONGEST_PATIENCE_MS,
+    MAX_CONTINUED_BYTES,
+    MAX_PENDING,
+    PATIENCE_MS,
+    reply_id,
+)
 from tasks.storage.keys import EVENT_CHANNEL, ConversationKeys
 from tasks.worker.lease import Lease, renew
 from tests.support.steps import TTL, Steps
@@ -132,11 +140,38 @@ class TestAccept:
         assert await score(unborn) is None
 
     async def test_a_full_conversation_takes_no_more(self, steps: Steps) -> None:
-        await messages.accept(steps.redis, steps.id, reply_id("1"), "one", TTL, maximum=1)
+        await messages.accept(steps.redis, steps.id, reply_id("1"), "one", TTL, maximum=2)
         with pytest.raises(FrameRejected) as rejected:
-            await messages.accept(steps.redis, steps.id, reply_id("2"), "two", TTL, maximum=1)
+            await messages.accept(steps.redis, steps.id, reply_id("2"), "two", TTL, maximum=2)
         assert rejected.value.code == "full"
         assert await steps.texts() == ["one"]
+
+    async def test_replies_that_are_due_count_against_the_limit(self, steps: Steps) -> None:
+        for n in range(7):
+            with contextlib.suppress(FrameRejected):
+                await messages.accept(steps.redis, steps.id, reply_id(str(n)), "hello", TTL, maximum=10)
+        while (await steps.look()).reply():
+            await steps.answer("Hi")
+        assert len(await steps.messages()) == 10
+
+    async def test_the_reply_that_a_failure_left_out_still_fits_when_it_is_tried_again(self, steps: Steps) -> None:
+        id = await steps.say("one")
+        lease, turn = await steps.begin()
+        await lease.fail(turn, "code", "detail", True)
+        with pytest.raises(FrameRejected):
+            await messages.accept(steps.redis, steps.id, reply_id("2"), "two", TTL, maximum=2)
+        await steps.retry(id)
+        await steps.answer("better")
+        assert await steps.texts() == ["one", "better"]
+
+    async def test_more_messages_than_may_wait_are_refused_until_one_is_answered(self, steps: Steps) -> None:
+        for n in range(MAX_PENDING):
+            await steps.say(f"message {n}")
+        with pytest.raises(FrameRejected) as rejected:
+            await steps.say("one too many")
+        assert rejected.value.code == "busy"
+        await steps.answer("Hi")
+        await steps.say("fits")
 
     async def test_two_at_once_both_come_in(self, steps: Steps) -> None:
         await asyncio.gather(*(steps.say(text) for text in "abcdef"))
@@ -398,7 +433,7 @@ class TestStop:
         ]
         assert await steps.lease().next_turn() is None
 
-    async def test_whoever_stops_it_hears_how_many_wait_behind_it(self, steps: Steps) -> None:
+    async def test_it_says_how_many_messages_wait_behind_it(self, steps: Steps) -> None:
         id = await steps.say("one")
         await steps.say("two")
         assert await messages.stop(steps.redis, steps.id, id, TTL) == 1
@@ -415,32 +450,10 @@ class TestStop:
         await steps.answer_stopped()
         assert await steps.texts() == ["one", "reply one", "two", ""]
 
-    async def test_it_is_not_lost_when_the_turn_comes_while_it_is_marked(
-        self, steps: Steps, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        await steps.say("one")
-        second = await steps.say("two")
-        lease, turn = await steps.begin()
-        command = steps.redis.command
-
-        async def overtaken(*args: object) -> object:
-            if args[0] == "HSET":
-                # Between the look and the mark the worker goes on to the second message.
-                await lease.finish(turn, "stop")
-                await steps.begin(lease)
-            return await command(*args)
-
-        monkeypatch.setattr(steps.redis, "command", overtaken)
-        await steps.stop(second)
-        monkeypatch.undo()
-        assert [m.get("finish_reason") for m in await steps.messages()] == [None, "stop", None, "stopped"]
-
-    async def test_with_more_messages_waiting_than_a_turn_reads_it_still_finds_the_right_one(
-        self, steps: Steps
-    ) -> None:
-        ids = [await steps.say(f"message {n}") for n in range(70)]
-        await steps.stop(ids[69])
-        assert len(await steps.messages()) == 70
+    async def test_with_as_many_messages_waiting_as_may_it_still_finds_the_right_one(self, steps: Steps) -> None:
+        ids = [await steps.say(f"message {n}") for n in range(MAX_PENDING)]
+        await steps.stop(ids[-1])
+        assert len(await steps.messages()) == MAX_PENDING
         await steps.stop(ids[0])
         found = await steps.messages()
         assert (found[1]["to"], found[1]["finish_reason"]) == (ids[0], "stopped")
@@ -510,14 +523,28 @@ class TestRetry:
         assert await steps.texts() == ["hello", "better"]
         assert "failed" not in (await steps.messages())[0]
 
-    async def test_stopped_before_its_first_word_keeps_the_old_text(self, steps: Steps) -> None:
+    @pytest.mark.parametrize("begun", [True, False])
+    async def test_stopped_before_its_first_word_leaves_the_old_reply_as_it_was(
+        self, steps: Steps, begun: bool
+    ) -> None:
+        id = await steps.say("hello")
+        await steps.answer("old", finish_reason="length")
+        before = await steps.messages()
+        await steps.retry(id)
+        await steps.begin() if begun else None
+        await steps.stop(id)
+        assert await steps.messages() == before
+        assert (await steps.events())[-1]["message"] == before[1]
+        assert (await steps.look()).reply() is None
+
+    async def test_stopped_after_some_words_they_take_the_old_ones_place(self, steps: Steps) -> None:
         id = await steps.say("hello")
         await steps.answer("old")
         new = await steps.retry(id)
-        await steps.begin()
+        await steps.write(*await steps.begin(), "so far")
         await steps.stop(id)
         reply = (await steps.messages())[1]
-        assert (reply["id"], reply["text"], reply["finish_reason"]) == (new, "old", "stopped")
+        assert (reply["id"], reply["text"], reply["finish_reason"]) == (new, "so far", "stopped")
 
     async def test_stopped_in_the_queue_it_can_be_asked_for_again(self, steps: Steps) -> None:
         await steps.say("one")
@@ -567,6 +594,275 @@ class TestRetry:
             await Steps(redis).retry(reply_id("x"))
 
 
+class TestEdit:
+    @pytest.mark.parametrize("ended", ["stop", "length", "stopped", "failed"])
+    async def test_the_new_message_stands_in_the_place_of_the_old_one_and_its_reply(
+        self, steps: Steps, ended: str
+    ) -> None:
+        await steps.say_and_answer("one", "reply one")
+        old = await steps.say("two")
+        lease, turn = await steps.begin()
+        await steps.write(lease, turn, "reply two")
+        await (lease.fail(turn, "code", "detail", True) if ended == "failed" else lease.finish(turn, ended))
+        new = await steps.edit(old, "zwei")
+        edited = (await steps.messages())[-1]
+        assert await steps.texts() == ["one", "reply one", "zwei"]
+        assert set(edited) == {"id", "role", "text", "timestamp"}
+        event = (await steps.events())[-1]
+        assert (event["type"], event["to"], event["message"]) == ("message.edited", old, edited)
+        reply = (await steps.look()).reply()
+        assert reply
+        assert (reply["id"], reply["to"], reply["state"]) == (reply_id(new), new, "queued")
+        turn = await steps.answer("reply zwei")
+        assert [message["text"] for message in turn.messages] == ["one", "reply one", "zwei"]
+        assert await steps.texts() == ["one", "reply one", "zwei", "reply zwei"]
+
+    async def test_done_twice_it_changes_nothing_and_names_the_first(self, steps: Steps) -> None:
+        old = await steps.say_and_answer("one", "reply one")
+        first = await messages.edit(steps.redis, steps.id, old, reply_id("x"), "eins", TTL)
+        again = await messages.edit(steps.redis, steps.id, old, reply_id("x"), "another", TTL)
+        assert (first.known, again.known) == (False, True)
+        assert (again.cursor, again.message) == (first.cursor, first.message)
+        await steps.answer("reply eins")
+        assert (await messages.edit(steps.redis, steps.id, old, reply_id("x"), "another", TTL)).known
+        assert await steps.texts() == ["eins", "reply eins"]
+
+    async def test_it_can_be_edited_again_and_each_edit_is_still_known(self, steps: Steps) -> None:
+        one = await steps.say_and_answer("one", "reply one")
+        two = await steps.edit(one, "two")
+        await steps.answer("reply two")
+        three = await steps.edit(two, "three")
+        for to, id, text in ((one, two, "two"), (two, three, "three")):
+            again = await messages.edit(steps.redis, steps.id, to, id, text, TTL)
+            assert (again.known, again.message["text"]) == (True, text)
+        sent_again = await messages.accept(steps.redis, steps.id, one, "one", TTL)
+        assert (sent_again.known, sent_again.message["text"]) == (True, "one")
+        assert await steps.texts() == ["three"]
+
+    async def test_while_a_reply_is_due_it_is_refused_as_busy(self, steps: Steps) -> None:
+        id = await steps.say("hello")
+        with pytest.raises(FrameRejected) as rejected:
+            await steps.edit(id, "hallo")
+        assert rejected.value.code == "busy"
+
+    async def test_for_any_but_the_last_message_it_is_refused(self, steps: Steps) -> None:
+        first = await steps.say_and_answer("one", "reply one")
+        second = await steps.say_and_answer("two", "reply two")
+        for to in (first, reply_id(second), reply_id("nobody")):
+            with pytest.raises(FrameRejected) as rejected:
+                await steps.edit(to, "three")
+            assert rejected.value.code == "bad_frame"
+
+    async def test_by_an_id_that_was_used_it_is_refused(self, steps: Steps) -> None:
+        first = await steps.say_and_answer("one", "reply one")
+        second = await steps.say_and_answer("two", "reply two")
+        retry = await steps.retry(second)
+        await steps.answer("another")
+        for id in (first, second, reply_id(first), reply_id(second), retry):
+            with pytest.raises(FrameRejected) as rejected:
+                await steps.edit(second, "three", id)
+            assert (rejected.value.code, rejected.value.id) == ("bad_frame", id)
+
+    async def test_its_id_names_nothing_else(self, steps: Steps) -> None:
+        old = await steps.say_and_answer("one", "reply one")
+        new = await steps.edit(old, "two")
+        await steps.answer("reply two", finish_reason="length")
+        for taken in (steps.say("three", new), steps.retry(new, new), steps.grow_reply(new, new)):
+            with pytest.raises(FrameRejected) as rejected:
+                await taken
+            assert (rejected.value.code, rejected.value.id) == ("bad_frame", new)
+
+    async def test_the_message_may_be_stopped_answered_again_and_followed_like_any_other(self, steps: Steps) -> None:
+        old = await steps.say_and_answer("one", "reply one")
+        new = await steps.edit(old, "two")
+        await steps.stop(old)
+        await steps.stop(new)
+        await steps.retry(new)
+        await steps.say("three")
+        await steps.answer("reply two")
+        await steps.answer("reply three")
+        assert await steps.texts() == ["two", "reply two", "three", "reply three"]
+
+    async def test_of_a_deleted_conversation_there_is_nothing_to_edit(self, redis: RedisClient) -> None:
+        with pytest.raises(ConversationGone):
+            await Steps(redis).edit(reply_id("x"), "hello")
+
+
+class TestContinue:
+    @pytest.mark.parametrize("ended", ["length", "stopped"])
+    async def test_the_same_reply_grows_from_its_words(self, steps: Steps, ended: str) -> None:
+        id = await steps.say("hello")
+        first = await steps.answer('Once / "upon" 👍', finish_reason=ended)
+        await steps.grow_reply(id)
+        assert (await steps.messages())[1]["finish_reason"] == ended
+        turn = await steps.answer(" a time")
+        assert (turn.reply, turn.partial, turn.grows_from) == (first.reply, 'Once / "upon" 👍', 15)
+        _, reply = await steps.messages()
+        assert (reply["id"], reply["text"], reply["finish_reason"]) == (first.reply, 'Once / "upon" 👍 a time', "stop")
+
+    async def test_its_events_are_a_beginning_the_words_it_has_and_those_that_come(self, steps: Steps) -> None:
+        id = await steps.say("hello")
+        first = await steps.answer("Once", finish_reason="length")
+        await steps.grow_reply(id)
+        await steps.answer(" upon", " a time")
+        started, *deltas, finished = (await steps.events())[-5:]
+        assert (started["type"], started["id"], started["to"]) == ("reply.started", first.reply, id)
+        assert [(event["type"], event["text"]) for event in deltas] == [
+            ("reply.delta", "Once"),
+            ("reply.delta", " upon"),
+            ("reply.delta", " a time"),
+        ]
+        assert finished["message"]["text"] == "Once upon a time"
+
+    async def test_in_progress_the_snapshot_has_all_its_words(self, steps: Steps) -> None:
+        id = await steps.say("hello")
+        first = await steps.answer("Once", finish_reason="length")
+        await steps.grow_reply(id)
+        shown = {"id": first.reply, "to": id, "text": "Once", "state": "queued"}
+        assert (await steps.look()).reply() == shown
+        await steps.write(*await steps.begin(), " upon")
+        assert (await steps.look()).reply() == {**shown, "text": "Once upon", "state": "writing"}
+
+    async def test_another_worker_takes_it_over_at_its_last_word(self, steps: Steps) -> None:
+        id = await steps.say("hello")
+        await steps.answer("Once", finish_reason="length")
+        await steps.grow_reply(id)
+        await steps.write(*await steps.begin(), " upon")
+        await let_lapse(steps)
+        lease, turn = await steps.begin(steps.lease("worker:2:y"))
+        assert (turn.partial, turn.grows_from) == ("Once upon", 4)
+        await steps.write(lease, turn, " a time")
+        await lease.finish(turn, "length")
+        assert await steps.texts() == ["hello", "Once upon a time"]
+
+    @pytest.mark.parametrize("begun", [True, False])
+    async def test_stopped_before_a_new_word_the_reply_stays_as_it_was(self, steps: Steps, begun: bool) -> None:
+        id = await steps.say("hello")
+        await steps.answer("Once", finish_reason="length")
+        before = await steps.messages()
+        await steps.grow_reply(id)
+        await steps.begin() if begun else None
+        await steps.stop(id)
+        assert await steps.messages() == before
+        assert (await steps.look()).reply() is None
+        assert (await steps.events())[-1]["message"] == before[1]
+
+    async def test_stopped_after_some_words_it_has_them_all_and_can_grow_again(self, steps: Steps) -> None:
+        id = await steps.say("hello")
+        await steps.answer("Once", finish_reason="length")
+        await steps.grow_reply(id)
+        await steps.write(*await steps.begin(), " upon")
+        await steps.stop(id)
+        assert [m.get("finish_reason") for m in await steps.messages()] == [None, "stopped"]
+        await steps.grow_reply(id)
+        await steps.answer(" a time")
+        assert await steps.texts() == ["hello", "Once upon a time"]
+
+    @pytest.mark.parametrize("words", [(), (" upon",)])
+    async def test_that_fails_leaves_the_reply_as_it_was_and_can_be_asked_for_again(
+        self, steps: Steps, words: tuple[str, ...]
+    ) -> None:
+        id = await steps.say("hello")
+        first = await steps.answer("Once", finish_reason="length")
+        before = await steps.messages()
+        await steps.grow_reply(id)
+        lease, turn = await steps.begin()
+        await steps.write(lease, turn, *words)
+        await lease.fail(turn, "code", "detail", True)
+        asked, reply = await steps.messages()
+        assert reply == before[1]
+        assert (asked["failed"]["id"], asked["failed"]["text"]) == (first.reply, "".join(("Once", *words)))
+        await steps.grow_reply(id)
+        await steps.answer(" again")
+        assert await steps.texts() == ["hello", "Once again"]
+        assert "failed" not in (await steps.messages())[0]
+
+    async def test_that_brings_nothing_more_is_an_end(self, steps: Steps) -> None:
+        id = await steps.say("hello")
+        await steps.answer("Once", finish_reason="length")
+        await steps.grow_reply(id)
+        lease, turn = await steps.begin()
+        await lease.finish(turn, "stop")
+        _, reply = await steps.messages()
+        assert (reply["text"], reply["finish_reason"]) == ("Once", "stop")
+
+    async def test_asked_for_twice_it_is_done_once(self, steps: Steps) -> None:
+        id = await steps.say("hello")
+        await steps.answer("Once", finish_reason="length")
+        wish = await steps.grow_reply(id)
+        await steps.grow_reply(id, wish)
+        await steps.answer(" upon", finish_reason="length")
+        await steps.grow_reply(id, wish)
+        assert await steps.lease().next_turn() is None
+
+    async def test_an_end_that_is_sent_again_does_not_end_the_next_one(self, steps: Steps) -> None:
+        id = await steps.say("hello")
+        lease, turn = await steps.begin()
+        await steps.write(lease, turn, "Once")
+        await lease.finish(turn, "length")
+        await steps.grow_reply(id)
+        with pytest.raises(LeaseLost):
+            await lease.finish(turn, "length")
+        assert (await steps.look()).reply()
+        await steps.answer(" upon")
+        assert await steps.texts() == ["hello", "Once upon"]
+
+    async def test_a_message_sent_meanwhile_is_answered_after_it(self, steps: Steps) -> None:
+        id = await steps.say("one")
+        await steps.answer("Once", finish_reason="length")
+        await steps.grow_reply(id)
+        await steps.say("two")
+        await steps.answer(" upon")
+        await steps.answer("reply two")
+        assert await steps.texts() == ["one", "Once upon", "two", "reply two"]
+
+    async def test_while_something_waits_it_is_refused_as_busy(self, steps: Steps) -> None:
+        id = await steps.say("hello")
+        with pytest.raises(FrameRejected) as rejected:
+            await steps.grow_reply(id)
+        assert rejected.value.code == "busy"
+
+    async def test_where_nothing_can_grow_it_is_refused(self, steps: Steps) -> None:
+        first = await steps.say("one")
+        cut = await steps.answer("cut off", finish_reason="length")
+        second = await steps.say_and_answer("two", "whole")
+        await refused(steps.grow_reply(first), steps.grow_reply(second), steps.grow_reply(cut.reply))
+        third = await steps.say("three")
+        await steps.stop(third)
+        await refused(steps.grow_reply(third))
+        fourth = await steps.say("four")
+        lease, turn = await steps.begin()
+        await lease.fail(turn, "code", "detail", True)
+        await refused(steps.grow_reply(fourth))
+        await steps.retry(fourth)
+        await steps.answer("x" * MAX_CONTINUED_BYTES, finish_reason="length")
+        await refused(steps.grow_reply(fourth))
+
+    async def test_by_an_id_that_was_used_it_is_refused_and_its_own_names_nothing_else(self, steps: Steps) -> None:
+        first = await steps.say_and_answer("one", "reply one")
+        second = await steps.say("two")
+        await steps.answer("Once", finish_reason="length")
+        await refused(*(steps.grow_reply(second, id) for id in (first, second, reply_id(first), reply_id(second))))
+        wish = await steps.grow_reply(second)
+        await steps.answer(" upon", finish_reason="length")
+        await refused(steps.say("three", wish), steps.retry(second, wish), steps.edit(second, "three", wish))
+
+    async def test_of_an_empty_or_deleted_conversation_there_is_nothing_to_continue(
+        self, steps: Steps, redis: RedisClient
+    ) -> None:
+        await refused(steps.grow_reply(reply_id("x")))
+        with pytest.raises(ConversationGone):
+            await Steps(redis).grow_reply(reply_id("x"))
+
+
+async def refused(*wishes: Awaitable[object]) -> None:
+    """Each of them is a bad frame."""
+    for wish in wishes:
+        with pytest.raises(FrameRejected) as rejected:
+            await wish
+        assert rejected.value.code == "bad_frame"
+
+
 class TestRelease:
     async def test_it_lets_the_next_go_on_at_once(self, steps: Steps) -> None:
         await steps.say("hello")
@@ -610,6 +906,29 @@ class TestRenew:
             await working
 
 
+class TestClockSetBack:
+    """What was written before Redis' clock was set back by a minute lies further ahead than it ever may."""
+
+    async def test_a_lease_from_before_is_over(self, steps: Steps) -> None:
+        await steps.say("hello")
+        old, turn = await steps.begin()
+        await steps.write(old, turn, "so far")
+        await steps.redis.command("HINCRBY", steps.keys.state, "lease_expires_at", 60_000)
+        assert not (await steps.look()).progress.leased
+        taken = await steps.lease("worker:2:y").next_turn()
+        assert taken
+        assert taken.partial == "so far"
+
+    async def test_a_look_from_before_is_due(self, steps: Steps) -> None:
+        await steps.say("hello")
+        ahead = await now_ms(steps) + LONGEST_PATIENCE_MS + 60_000
+        await steps.redis.command("ZADD", steps.keys.pending_index, ahead, steps.id)
+        keys = (steps.keys.state, steps.keys.pending_index)
+        args = (steps.id, PATIENCE_MS, LONGEST_PATIENCE_MS, LEASE_MS)
+        assert await steps.redis.script(scripts.CLAIM, keys, args) == 1
+        assert await steps.redis.script(scripts.CLAIM, keys, args) == 0
+
+
 class TestDelete:
     async def test_everything_is_gone_and_the_stream_says_so_for_a_while(self, steps: Steps) -> None:
         await steps.say("hello")
@@ -649,6 +968,30 @@ async def test_at_no_instant_a_key_of_a_conversation_has_no_end(steps: Steps) ->
     await every_key_ends()
     await steps.stop(id)
     await every_key_ends()
+
+
+async def test_a_reply_in_progress_keeps_every_key_alive_and_after_it_they_live_no_longer_than_the_rest(
+    steps: Steps,
+) -> None:
+    """SESSION_TTL_SECONDS may be shorter than a reply."""
+    names = ("document", "events", "state", "ids", "partial")
+
+    async def lives() -> list[int]:
+        return [await steps.redis.command("TTL", getattr(steps.keys, name)) for name in names]
+
+    await messages.accept(steps.redis, steps.id, reply_id("x"), "hello", 2)
+    lease = Lease(steps.redis, "worker:1:test", steps.id, 2)
+    turn = await lease.next_turn()
+    assert turn
+    await lease.start(turn)
+    await steps.write(lease, turn, "Hi")
+    assert min(await lives()) > 2
+    for name in names:
+        await steps.redis.command("EXPIRE", getattr(steps.keys, name), 2)
+    await renew(steps.redis, [lease])
+    assert min(await lives()) > 2
+    await lease.finish(turn, "stop")
+    assert all(left <= 2 for left in await lives())
 
 
 def test_all_keys_of_a_conversation_share_one_slot() -> None:

@@ -6,7 +6,8 @@ import orjson
 import pytest
 
 from tasks.storage.client import RedisClient
-from tasks.worker.lease import LEASE_MS, TURNS_READ, renew
+from tasks.storage.conversations import LEASE_MS
+from tasks.worker.lease import TURNS_READ, renew
 from tests.support.steps import Steps
 
 
