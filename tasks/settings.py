@@ -72,7 +72,14 @@ class Settings(BaseSettings):
     trusted_proxies: int = Field(
         0, ge=0, le=5, description="Proxies of the platform's in front of `web`; 1 on Heroku and Render."
     )
-    replies_per_worker: int = Field(256, ge=1, le=1000, description="Replies that one worker process writes at once.")
+    worker_concurrency: int = Field(
+        256,
+        # The second is its old name.
+        validation_alias=AliasChoices("worker_concurrency", "replies_per_worker"),
+        ge=1,
+        le=1000,
+        description="Replies that one worker process writes at once; the Procfile gives each a thread.",
+    )
 
     limit_messages_per_minute: Limit = Field(30, description="Messages of one session per minute.")
     limit_messages_per_address: Limit = Field(

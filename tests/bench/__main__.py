@@ -16,6 +16,7 @@ CASES: dict[str, tuple[Callable[..., list[Row]], dict[str, Any]]] = {
     "sockets": (cases.sockets, {"count": 1000}),
     "connections": (cases.connections, {}),
     "length": (cases.length, {"repeat": 1}),
+    "opening": (cases.opening, {"repeat": 50}),
     "workers": (cases.workers, {}),
     "waiting": (cases.waiting, {}),
     "memory": (cases.memory, {"first": 200, "then": 2000}),

@@ -61,8 +61,8 @@ def pickup(count: int = 200) -> list[Row]:
                 pushed = None
     note = f"of {len(waits)}"
     return [
-        Row("picking up a message, p50", percentile(waits, 0.5), 2, unit="ms", note=note),
-        Row("picking up a message, p99", percentile(waits, 0.99), 10, unit="ms", note=note),
+        Row("picking up a message, p50", percentile(waits, 0.5), 5, unit="ms", note=note),
+        Row("picking up a message, p99", percentile(waits, 0.99), 20, unit="ms", note=note),
     ]
 
 
@@ -81,8 +81,8 @@ def idle(sockets: int = 1000) -> list[Row]:
                 lines = monitor.lines()
     sent = {kind: sum(ports.get(line.port) == kind for line in lines) / SILENCE for kind in ("web", "worker")}
     return [
-        Row("Redis commands of an idle worker process", sent["worker"], 2, unit="/s"),
-        Row(f"Redis commands of an idle web process, {sockets:,} sockets", sent["web"], 2, unit="/s"),
+        Row("Redis commands of an idle worker process", sent["worker"], 3, unit="/s"),
+        Row(f"Redis commands of an idle web process, {sockets:,} sockets", sent["web"], 3, unit="/s"),
     ]
 
 
@@ -101,9 +101,9 @@ def sockets(count: int = 10_000) -> list[Row]:
             cpu = cpu_seconds(processes)["web"] - cpu
             connections = len(_connections(stack, processes["web"]))
     return [
-        Row(f"memory of an idle socket, {count:,} open", memory / count / 1024, 40, unit="KB"),
+        Row(f"memory of an idle socket, {count:,} open", memory / count / 1024, 45, unit="KB"),
         Row(f"CPU of {count:,} idle sockets", cpu / SILENCE * 100, 2, unit="%"),
-        Row(f"Redis connections of a web process, {count:,} sockets", connections, 3),
+        Row(f"Redis connections of a web process, {count:,} sockets", connections, 4),
     ]
 
 
@@ -119,7 +119,7 @@ def connections(count: int = 64) -> list[Row]:
                 most = max(most, len(_connections(stack, pids)))
                 time.sleep(0.05)
             load.result()
-    return [Row(f"Redis connections, {count} replies at once", most, 12)]
+    return [Row(f"Redis connections, {count} replies at once", most, 14)]
 
 
 def length(short: int = 10, long: int = 5000, repeat: int = 3) -> list[Row]:
@@ -142,11 +142,26 @@ def length(short: int = 10, long: int = 5000, repeat: int = 3) -> list[Row]:
     return [Row(f"a turn's cost, {long:,} messages / {short}", each[long] / each[short], 1.1, note=note)]
 
 
+def opening(short: int = 10, long: int = 5000, repeat: int = 200) -> list[Row]:
+    """What opening a conversation costs web and Redis, by its length."""
+    cpu: dict[int, float] = {}
+    with ours() as (stack, system):
+        for size in (short, long):
+            sessions = _conversations(stack, repeat, messages=size)
+            result = system.load(Plan("", conversations=repeat, messages=0, sessions=sessions, spread=2.0))
+            if result.errors:
+                raise RuntimeError(result.errors[0])
+            cpu[size] = (result.cpu["redis"] + result.cpu["web"]) / repeat * 1e3
+            client(stack).flushall()
+    note = f"{cpu[long]:.2f} / {cpu[short]:.2f} ms of CPU"
+    return [Row(f"opening a conversation, {long:,} messages / {short}", cpu[long] / cpu[short], 1.2, note=note)]
+
+
 def workers(places: int = 8) -> list[Row]:
     """Replies at once, by worker processes."""
     found: list[Row] = []
     at_once: dict[int, int] = {}
-    with ours(workers=0, REPLIES_PER_WORKER=str(places)) as (stack, system):
+    with ours(workers=0, WORKER_CONCURRENCY=str(places)) as (stack, system):
         for number in (1, 2, 4):
             while len(system.workers) < number:
                 system.add_worker()
@@ -163,7 +178,7 @@ def workers(places: int = 8) -> list[Row]:
 
 def waiting(places: int = 8) -> list[Row]:
     """Messages that one process holds back while it is full and another has nothing to do."""
-    with ours(REPLIES_PER_WORKER=str(places)) as (stack, system):
+    with ours(WORKER_CONCURRENCY=str(places)) as (stack, system):
         stack.pace(rate=10, stamped=80)
         count = places + places // 2
         with Load(system, Plan("", conversations=count, tokens=80, spread=0.1)) as load:
@@ -204,7 +219,7 @@ def memory(first: int = 1000, then: int = 10_000) -> list[Row]:
 def growth(steps: tuple[int, ...] = (10, 50, 100, 150, 200)) -> list[Row]:
     """CPU, memory and Redis commands, by conversations at once: how Parley's cost grows."""
     rows: list[Row] = []
-    with ours(REPLIES_PER_WORKER="512") as (stack, system):
+    with ours(WORKER_CONCURRENCY="512") as (stack, system):
         stack.pace(rate=20, stamped=100)
         for people in steps:
             before = _commands(stack)

@@ -1,7 +1,8 @@
 """The direct relay that Parley is measured against: the socket's handler calls the model itself and stores nothing.
 
 Written as well as it can be: one pooled client, the body read at httpx's lowest level, one frame a token, spliced
-rather than encoded, and started with the same uvicorn options as the Procfile's `web`.
+rather than encoded, and started with the same uvicorn options as the Procfile's `web`. RELAY_TRANSPORT chooses httpx's
+own transport (`httpx`) or the one that Parley uses (`aiohttp`), which makes it the best relay.
 """
 
 import os
@@ -11,6 +12,7 @@ from contextlib import asynccontextmanager
 
 import httpx
 import orjson
+from httpx_aiohttp import HttpxAiohttpClient
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
@@ -32,7 +34,8 @@ SNAPSHOT = '{"type":"snapshot"}'
 async def lifespan(app: Starlette) -> AsyncIterator[None]:
     """One client for all sockets, with as many connections as they need."""
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=20)
-    async with httpx.AsyncClient(limits=limits, timeout=60, trust_env=False) as client:
+    kind = HttpxAiohttpClient if os.environ.get("RELAY_TRANSPORT") == "aiohttp" else httpx.AsyncClient
+    async with kind(limits=limits, timeout=60, trust_env=False) as client:
         app.state.client = client
         yield
 

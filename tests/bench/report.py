@@ -16,12 +16,12 @@ RESULTS = Path(__file__).resolve().parents[2] / "bench-results"
 
 @dataclass(frozen=True)
 class Row:
-    """One figure and its bar: `ours` in `unit`, at most (or at least) `bar`; `direct` is the relay's, if it has one."""
+    """One figure and its bar: `ours` in `unit`, at most (or at least) `bar`; `relay` is the direct relay's, if any."""
 
     what: str
     ours: float
     bar: float | None = None
-    direct: float | None = None
+    relay: float | None = None
     unit: str = ""
     at_least: bool = False
     note: str = ""
@@ -38,11 +38,11 @@ class Row:
         sign = "≥" if self.at_least else "≤"
         bar = "" if self.bar is None else f"{sign} {number(self.bar)}"
         verdict = {True: "yes", False: "NO", None: ""}[self.reached]
-        direct = "" if self.direct is None else number(self.direct)
-        return self.what, direct, number(self.ours), self.unit, bar, verdict, self.note
+        relay = "" if self.relay is None else number(self.relay)
+        return self.what, relay, number(self.ours), self.unit, bar, verdict, self.note
 
 
-HEAD = ("what", "direct", "ours", "", "bar", "reached", "")
+HEAD = ("what", "relay", "ours", "", "bar", "reached", "")
 
 
 def number(value: float) -> str:

@@ -48,16 +48,19 @@ class System:
         }
 
 
-class Direct(System):
-    """The relay, with the same uvicorn options as the Procfile's `web`."""
+class Relay(System):
+    """The direct relay, with the same uvicorn options as the Procfile's `web`."""
 
-    name = "direct"
+    name = "relay"
+    transport = "httpx"
 
     def __init__(self, stack: Stack) -> None:
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
         command = read_procfile()["web"].replace("api.app:app", "tests.bench.relay:app")
-        self.child = Child("relay", ["/bin/sh", "-c", command], {**stack.env, "PORT": str(port)})
+        self.child = Child(
+            "relay", ["/bin/sh", "-c", command], {**stack.env, "PORT": str(port), "RELAY_TRANSPORT": self.transport}
+        )
 
     def __enter__(self) -> Self:
         wait_until(lambda: answers(f"{self.url}/healthz"), "the relay", [self.child])
@@ -68,6 +71,13 @@ class Direct(System):
 
     def processes(self) -> dict[str, list[int]]:
         return {"relay": family(self.child)}
+
+
+class BestRelay(Relay):
+    """The same over the transport that Parley uses."""
+
+    name = "best relay"
+    transport = "aiohttp"
 
 
 class Ours(System):

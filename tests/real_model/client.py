@@ -6,9 +6,10 @@ import sys
 from asyncio.subprocess import PIPE
 
 from tasks.local.processes import environment
+from tasks.model.client import Text
 from tasks.model.prompt import SHORTENED
 from tests.real_model.server import RealServer
-from tests.support.model_server import Text, hear, listening, model
+from tests.support.model_server import hear, listening, model
 
 #: A reply of noise on a busy machine takes seconds.
 QUICK = {"model_protocol": "completions", "model_read_timeout": 60, "model_retry_timeout": 60, "max_new_tokens": 40}
