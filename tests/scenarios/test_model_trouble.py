@@ -21,28 +21,6 @@ def own_stack(own_stack: Stack) -> Iterator[Stack]:
         child.kill()
 
 
-async def test_who_waits_for_a_loading_model_holds_no_place_that_others_need(own_stack: Stack) -> None:
-    own_stack.start_web()
-    own_stack.start_worker(REPLIES_PER_WORKER="2")
-    await asyncio.to_thread(own_stack.wait_ready)
-    own_stack.fault(mode="loading", estimated_time=15, count=2)
-    url = own_stack.url
-    async with (
-        Chat(url, await new_token(url)) as first,
-        Chat(url, await new_token(url)) as second,
-        Chat(url, await new_token(url)) as third,
-    ):
-        waiting = {chat: await chat.send("Am I in the way?") for chat in (first, second)}
-        for chat in waiting:
-            assert (await chat.until("reply.waiting"))["reason"] == "model_loading"
-        await third.send("Do I have to wait?")
-        assert (await third.until("reply.finished", "reply.waiting"))["message"]["finish_reason"] == "stop"
-        for chat, id in waiting.items():
-            await chat.stop(id)
-            ended = (await chat.until("reply.finished"))["message"]
-            assert (ended["finish_reason"], ended["text"]) == ("stopped", "")
-
-
 async def test_a_stream_that_breaks_again_and_again_is_one_reply_without_a_seam(stack: Stack) -> None:
     stack.pace(rate=200, stamped=TOKENS)
     for mode in ("cut", "error", "end"):

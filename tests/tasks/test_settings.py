@@ -19,7 +19,7 @@ BAD = {
     "MODEL_RETRY_TIMEOUT": ["0", "-1"],
     "MODEL_READ_TIMEOUT": ["0"],
     "SESSION_TTL_SECONDS": ["0", "-5", "a day"],
-    "REPLIES_PER_WORKER": ["0", "1001"],
+    "WORKER_CONCURRENCY": ["0", "1001"],
     "LIMIT_MESSAGES_PER_MINUTE": ["-1", "x"],
     "LIMIT_MESSAGES_PER_ADDRESS": ["-1", "x"],
     "LIMIT_MESSAGES": ["-1"],
