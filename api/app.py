@@ -12,6 +12,7 @@ from fastapi.staticfiles import StaticFiles
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import GZipMiddleware
 
+from api.http.middleware import Admission, Boundary, HeadAsGet
 from api.http.routes import Sockets, router
 from api.http.schemas import document
 from api.http.security_headers import HEADERS, SecurityHeaders
@@ -34,20 +35,27 @@ def create_app(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.state = state = AppState(settings)
-        await state.start()
+        try:
+            await state.start()
+        except Exception:
+            log.exception("web.start_failed")
+            raise
         freeze_gc()
         yield
         await state.stop()
 
     app = FastAPI(title="Parley", version="1.0.0", lifespan=lifespan, docs_url=None, redoc_url=None)
+    app.add_middleware(Admission)
     app.add_middleware(
         CORSMiddleware,
         allow_origins=settings.allowed_origins,
         allow_methods=["GET", "POST", "DELETE"],
         allow_headers=["*"],
     )
+    app.add_middleware(HeadAsGet)
     app.add_middleware(SecurityHeaders)
     app.add_middleware(Sockets)
+    app.add_middleware(Boundary)
     app.add_exception_handler(StorageError, _away)
     app.add_exception_handler(Exception, _failed)
     app.include_router(router)
@@ -82,7 +90,7 @@ def _serve_page(app: FastAPI) -> None:
     # Looked up by name: what a stranger sends never becomes a path.
     files = {file.name: file for file in PAGE.iterdir() if file.is_file()}
 
-    @app.api_route("/{path:path}", methods=["GET", "HEAD"], include_in_schema=False)
+    @app.get("/{path:path}", include_in_schema=False)
     async def page(path: str) -> Response:
         """The page's own files; every other address is the page, which knows what to show there."""
         return FileResponse(files.get(path, PAGE / "index.html"), headers={"Cache-Control": "no-cache"})

@@ -10,9 +10,9 @@ from typing import Any
 
 from api.access.connection_limits import ALL, ConnectionLimits
 from api.access.rate_limits import RateLimits
+from api.access.visitors import Visitors
 from api.fanout.tail import Resync, Subscription, Tail
 from api.ws import frames
-from api.ws.halves import AddressThrottles
 from api.ws.open_sockets import OpenSockets
 from tasks.broker import WaitingBroker
 from tasks.errors import StorageError
@@ -53,8 +53,8 @@ class AppState:
         self.heartbeat = Heartbeat(self.redis, f"{WEB}:{os.getpid()}:{uuid.uuid4().hex[:8]}")
         self.sockets = ConnectionLimits(settings, self.redis, self.heartbeat.process)
         self.limits = RateLimits(settings)
+        self.visitors = Visitors(settings)
         self.broker = WaitingBroker(settings.redis_url, max_connections=BROKER_CONNECTIONS)
-        self.throttles = AddressThrottles(settings.limit_messages_per_address)
         self.metrics = Metrics(self.heartbeat.process)
         self.status = OK
         self._trouble = ""

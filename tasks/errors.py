@@ -25,6 +25,14 @@ class ConversationGone(ParleyError):
     """No conversation belongs to this token: it never existed, has expired, or was deleted."""
 
 
+class TooManyConnections(ParleyError):
+    """This session or address has as many sockets open as it may."""
+
+
+class Flood(ParleyError):
+    """A socket sends frames faster than any person does, for longer than a burst."""
+
+
 class LeaseLost(ParleyError):
     """Somebody else may write this reply now (or it was stopped), so nothing more may be added to it."""
 

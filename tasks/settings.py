@@ -1,9 +1,9 @@
 """Every setting, read from the environment and checked once at start; a bad value is an error that names it."""
 
 from functools import cache
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from tasks.errors import SettingsError
@@ -17,9 +17,9 @@ Limit = Annotated[int, Field(ge=0)]
 
 
 class Settings(BaseSettings):
-    """The environment as typed values; an empty variable counts as unset."""
+    """The environment as typed values; an empty variable counts as unset, except ALLOWED_ORIGINS."""
 
-    model_config = SettingsConfigDict(env_ignore_empty=True, frozen=True, protected_namespaces=())
+    model_config = SettingsConfigDict(frozen=True, protected_namespaces=())
 
     host: str = Field("0.0.0.0", description="Address the web process listens on.")
     port: int = Field(3500, ge=1, le=65535, description="Port the web process listens on.")
@@ -64,10 +64,13 @@ class Settings(BaseSettings):
         60, gt=0, description="Seconds without a byte after which a stream counts as cut."
     )
 
+    metrics_token: SecretStr | None = Field(
+        None, description="Bearer token that /metrics and the details of /readyz ask for. Unset, anybody may read them."
+    )
     session_ttl_seconds: int = Field(86400, ge=1, description="A conversation lives this long after its last use.")
     allowed_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         ("http://localhost:3000", "http://127.0.0.1:3000"),
-        description="Origins (comma-separated) that may call besides the page's own; `*` allows all.",
+        description="Origins (comma-separated) that may call besides the page's own; `*` allows all, empty none.",
     )
     trusted_proxies: int = Field(
         0, ge=0, le=5, description="Proxies of the platform's in front of `web`; 1 on Heroku and Render."
@@ -83,7 +86,10 @@ class Settings(BaseSettings):
 
     limit_messages_per_minute: Limit = Field(30, description="Messages of one session per minute.")
     limit_messages_per_address: Limit = Field(
-        120, description="Messages of one address per minute; ten times as fast for a moment."
+        120, description="Messages of one address per minute; ten times as many frames of all types."
+    )
+    limit_calls_per_address: Limit = Field(
+        600, description="Calls and new sockets of one address per minute, in each web process."
     )
     limit_sessions_per_hour: Limit = Field(100, description="New sessions of one address per hour.")
     limit_sockets_per_session: Limit = Field(20, description="Open sockets of one session.")
@@ -96,6 +102,12 @@ class Settings(BaseSettings):
     def stand_in(self) -> bool:
         """Whether the built-in model server answers instead of GPT-J."""
         return self.model_url == self.stand_in_url
+
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_empty(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """An empty list of origins is a list; anything else that is empty is unset."""
+        return {name: value for name, value in values.items() if value != "" or name == "allowed_origins"}
 
     @field_validator("allowed_origins", mode="before")
     @classmethod

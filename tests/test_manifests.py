@@ -300,7 +300,7 @@ def test_heroku_builds_the_page_first_and_starts_each_process_of_the_procfile() 
 def test_heroku_gets_a_redis_with_json_whose_address_the_procfile_takes() -> None:
     assert json.loads(read("app.json"))["addons"][0]["plan"].startswith("rediscloud:")
     for command in read_procfile().values():
-        assert command.startswith("REDIS_URL=${REDIS_URL:-$REDISCLOUD_URL} exec ")
+        assert command.startswith("REDIS_URL=${REDIS_URL:-$REDISCLOUD_URL} ")
 
 
 def test_the_python_buildpack_finds_exactly_one_kind_of_lock_file() -> None:

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mappi
 from contextlib import asynccontextmanager
 from typing import Any
 
-from tasks.errors import StorageError
+from tasks.errors import StorageError, TooManyConnections
 from tasks.settings import Settings
 from tasks.storage import scripts
 from tasks.storage.client import COMMAND_TIMEOUT, Command, RedisClient, translate_errors
@@ -23,10 +23,6 @@ ALL = "all"
 RENEWAL, KEPT = 600.0, 1800.0
 #: Seconds between tries while Redis is away.
 RETRY_SECONDS = 1.0
-
-
-class TooManyConnections(Exception):
-    """This session or address has as many sockets open as it may."""
 
 
 class ConnectionLimits:
@@ -45,7 +41,7 @@ class ConnectionLimits:
 
     @asynccontextmanager
     async def slot(self, conversation: str, address: str) -> AsyncIterator[None]:
-        """Count a socket while it is open. Raises TooManySockets, StorageError."""
+        """Count a socket while it is open. Raises TooManyConnections, StorageError."""
         maximum = {
             f"session {conversation}": self._settings.limit_sockets_per_session,
             f"address {address}": self._settings.limit_sockets_per_address,

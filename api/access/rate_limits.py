@@ -36,25 +36,34 @@ class RateLimits:
     async def message(self, conversation: str, address: str, *, queued: int, id: str | None = None) -> None:
         """Count a message of a session, unless `queued` others wait already or it is one too many.
 
-        Raises Refused, StorageError.
+        Raises FrameRejected, StorageError.
         """
         settings = self._settings
         if settings.limit_waiting and queued >= settings.limit_waiting:
             detail = "Very many people are waiting for replies right now. Please try again in a minute."
             raise FrameRejected("rate_limited", detail, id=id, retry_in=CROWDED)
-        for maximum, *name in (
-            (settings.limit_messages_per_minute, "messages", conversation),
-            (settings.limit_messages_per_address, "messages", "address", address),
-        ):
-            wait = await self._hit(RateLimitItemPerMinute(maximum), *name) if maximum else 0
-            if wait:
-                detail = f"That was fast: {maximum} messages a minute are possible. Please wait {wait} seconds."
-                raise FrameRejected("rate_limited", detail, id=id, retry_in=wait)
+        await self._check("messages", 1, conversation, address, id)
+
+    async def stop(self, conversation: str, address: str, *, id: str) -> None:
+        """Count a wish to stop a reply: two for each message that is possible. Raises FrameRejected, StorageError."""
+        await self._check("stops", 2, conversation, address, id)
 
     async def session(self, address: str) -> float:
         """Count a new session of an address; returns the seconds to wait, 0 if it is allowed. Raises StorageError."""
         maximum = self._settings.limit_sessions_per_hour
         return await self._hit(RateLimitItemPerHour(maximum), "sessions", address) if maximum else 0
+
+    async def _check(self, what: str, factor: int, conversation: str, address: str, id: str | None) -> None:
+        """Count one of a session and of an address; `factor` times as many as messages are possible."""
+        settings = self._settings
+        for maximum, *name in (
+            (factor * settings.limit_messages_per_minute, what, conversation),
+            (factor * settings.limit_messages_per_address, what, "address", address),
+        ):
+            wait = await self._hit(RateLimitItemPerMinute(maximum), *name) if maximum else 0
+            if wait:
+                detail = f"That was fast: {maximum} {what} a minute are possible. Please wait {wait} seconds."
+                raise FrameRejected("rate_limited", detail, id=id, retry_in=wait)
 
     async def aclose(self) -> None:
         """Close the connections."""

@@ -73,10 +73,6 @@ class Subscription:
         self._size = 0
         self._trouble: type[SlowConsumer] | type[Resync] | None = None
         self._something = asyncio.Event()
-        #: Everything it was given has been taken and sent.
-        self._idle = False
-        #: Sends a frame to who has got all before it; False if that is not possible at once.
-        self.send_now: Callable[[str], bool] = lambda frame: False
         #: Called when the reader falls too far behind; by then it is stuck in sending.
         self.on_too_slow: Callable[[], object] = lambda: None
 
@@ -86,9 +82,7 @@ class Subscription:
         return self._trouble is SlowConsumer
 
     def push(self, frame: str) -> None:
-        """Send a frame, or put it behind those that wait."""
-        if self._idle and not self._frames and self._trouble is None and self.send_now(frame):
-            return
+        """Put a frame behind those that wait."""
         self._size += len(frame)
         if self._size > MAX_BACKLOG:
             self.interrupt(SlowConsumer)
@@ -111,9 +105,7 @@ class Subscription:
 
     async def __aiter__(self) -> AsyncIterator[list[str]]:
         while True:
-            self._idle = True
             await self._something.wait()
-            self._idle = False
             self._something.clear()
             if self._trouble:
                 raise self._trouble

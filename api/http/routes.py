@@ -8,7 +8,6 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
-from api.access.client_ip import address_of
 from api.access.origins import allowed
 from api.http import metrics, schemas
 from api.sessions import BadName, conversation_of, create, legacy_history
@@ -36,7 +35,7 @@ Name = Annotated[str, Query(description="What the person is called, up to 200 ch
 @router.post("/token", responses=schemas.of(200, 400, 429, 503, ok=schemas.Session))
 async def begin(request: Request, state: Shared, name: Name = "") -> Any:
     """Begin a conversation for a person of this name."""
-    address = address_of(request, state.settings.trusted_proxies)
+    address = state.visitors.address_of(request)
     wait = await state.limits.session(address)
     if wait:
         raise HTTPException(
@@ -104,15 +103,22 @@ class Sockets:
             await self._app(scope, receive, send)
 
 
+async def refuse(socket: WebSocket, code: int, streams: bool) -> None:
+    """Close a socket before it is served. Browsers hide the reason of a handshake that was refused."""
+    if streams:
+        await socket.accept(subprotocol=frames.SUBPROTOCOL)
+    await socket.close(code)
+
+
 async def chat(socket: WebSocket) -> None:
     """The stream contract for who asks for it, the older one for who does not."""
     state: AppState = socket.app.state.state
     token, after = socket.query_params.get("token", ""), socket.query_params.get("after")
     streams = frames.SUBPROTOCOL in socket.scope["subprotocols"]
     if not allowed(socket, state.settings):
-        if streams:
-            await socket.accept(subprotocol=frames.SUBPROTOCOL)
-        await socket.close(frames.FORBIDDEN_ORIGIN)
+        await refuse(socket, frames.FORBIDDEN_ORIGIN, streams)
+    elif state.visitors.call(state.visitors.address_of(socket)):
+        await refuse(socket, frames.TOO_MANY_SOCKETS, streams)
     elif streams:
         await stream.serve(socket, state, token, after)
     else:

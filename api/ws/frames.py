@@ -10,6 +10,7 @@ from tasks.storage.conversations import Page, View
 
 SUBPROTOCOL = "chat.stream.v1"
 
+POLICY_VIOLATION = 1008
 GOING_AWAY = 1012
 FRAME_TOO_BIG = 1009
 TOO_SLOW = 1013

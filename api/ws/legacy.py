@@ -11,19 +11,17 @@ import orjson
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from api import messages
-from api.access.client_ip import address_of
-from api.access.connection_limits import TooManyConnections
+from api.access.throttle import FRAMES_AT_ONCE, FRAMES_PER_SECOND, Throttle
 from api.fanout.tail import Resync, SlowConsumer, Subscription
 from api.sessions import conversation_of
 from api.state import AppState
-from api.ws.frames import FrameRejected, check_text
-from api.ws.halves import Throttle, run_both
-from tasks.errors import ConversationGone, StorageError
+from api.ws.duplex import run_both
+from api.ws.frames import POLICY_VIOLATION, FrameRejected, check_text
+from tasks.errors import ConversationGone, Flood, StorageError, TooManyConnections
 from tasks.storage.conversations import Page, View, history, load, now_iso
 
 log = logging.getLogger("parley.legacy")
 
-POLICY_VIOLATION = 1008
 #: Answers that one socket may wait for.
 MAX_OWED = 100
 TRY_AGAIN = "This message could not be stored. Please send it again in a moment."
@@ -36,13 +34,16 @@ def reply_frame(id: str, text: str, timestamp: str) -> str:
 
 async def serve(websocket: WebSocket, state: AppState, token: str) -> None:
     """Serve one socket from its handshake to its end."""
-    address = address_of(websocket, state.settings.trusted_proxies)
+    address = state.visitors.address_of(websocket)
     # Only a server that ends cancels, once its time is over; the socket was closed before.
     with contextlib.suppress(WebSocketDisconnect, RuntimeError, asyncio.CancelledError):
         try:
             conversation = conversation_of(token)
             async with state.sockets.slot(conversation, address):
                 await LegacySocket(websocket, state, conversation, address).run()
+        except Flood:
+            if state.visitors.flood(address):
+                await websocket.close(POLICY_VIOLATION)
         except (ConversationGone, TooManyConnections, StorageError, SlowConsumer):
             await websocket.close(POLICY_VIOLATION)
 
@@ -56,8 +57,7 @@ class LegacySocket:
         self._state = state
         self._conversation = conversation
         self._reader: Subscription = state.tail.join(conversation)
-        self._throttle = Throttle()
-        self._address_throttle = state.throttles.of(address)
+        self._throttle = Throttle(FRAMES_PER_SECOND, FRAMES_AT_ONCE)
         #: What this socket asked and is still owed, in order: a message's id, or the frame that refuses it.
         self._owed: deque[str] = deque()
         #: Places in it; without one, nothing more is read.
@@ -84,12 +84,14 @@ class LegacySocket:
             data = await self._websocket.receive()
             if data["type"] == "websocket.disconnect":
                 return
-            await self._throttle.keep()
-            await self._address_throttle.keep()
+            if self._throttle.take():
+                raise Flood
             id = str(uuid.uuid4())
             # Its reply may be here before we hear that it was accepted.
             self._owed.append(id)
             try:
+                if self._state.visitors.frame(self._address):
+                    raise FrameRejected("rate_limited", TRY_AGAIN)
                 wanted = check_text(data.get("text"), self._state.settings.limit_text)
                 await messages.send_message(self._state, self._conversation, self._address, id, wanted)
             except FrameRejected as rejected:

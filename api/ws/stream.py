@@ -7,13 +7,13 @@ import logging
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from api import messages
-from api.access.client_ip import address_of
-from api.access.connection_limits import TooManyConnections
+from api.access.throttle import FRAMES_AT_ONCE, FRAMES_PER_SECOND, Throttle
 from api.fanout.tail import Resync, SlowConsumer, Subscription, parse_cursor
 from api.messages import Accepted
 from api.sessions import conversation_of
 from api.state import OK, AppState
 from api.ws import frames
+from api.ws.duplex import run_both
 from api.ws.frames import (
     ClientFrame,
     FrameRejected,
@@ -25,8 +25,7 @@ from api.ws.frames import (
     ReplyStop,
     check_frame,
 )
-from api.ws.halves import Throttle, run_both
-from tasks.errors import ConversationGone, StorageError
+from tasks.errors import ConversationGone, Flood, StorageError, TooManyConnections
 from tasks.storage import events
 from tasks.storage.conversations import load, progress_commands, progress_of, use_commands
 from tasks.storage.keys import ConversationKeys
@@ -38,13 +37,14 @@ log = logging.getLogger("parley.websocket")
 CLOSE_TIMEOUT = 2.0
 #: How the last frame of a deleted conversation ends.
 DELETED = f",{events.DELETED.decode()}"
+TOO_FAST = "Very much comes from your network right now. Please try again in a moment."
 UNAVAILABLE = "This cannot be stored right now. It is kept here and sent again."
 
 
 async def serve(websocket: WebSocket, state: AppState, token: str, after: str | None) -> None:
     """Serve one socket from its handshake to its end."""
     await websocket.accept(subprotocol=frames.SUBPROTOCOL)
-    address = address_of(websocket, state.settings.trusted_proxies)
+    address = state.visitors.address_of(websocket)
     try:
         conversation = conversation_of(token)
         async with state.sockets.slot(conversation, address):
@@ -52,6 +52,9 @@ async def serve(websocket: WebSocket, state: AppState, token: str, after: str | 
     except (WebSocketDisconnect, RuntimeError, asyncio.CancelledError):
         # Only a server that ends cancels, once its time is over; the socket was closed before.
         return
+    except Flood:
+        if state.visitors.flood(address):
+            await _close_with(websocket, frames.POLICY_VIOLATION)
     except Exception as error:
         await _close(websocket, error)
 
@@ -68,6 +71,10 @@ async def _close(websocket: WebSocket, error: Exception) -> None:
             code = frames.GOING_AWAY
         case _:
             raise error
+    await _close_with(websocket, code)
+
+
+async def _close_with(websocket: WebSocket, code: int) -> None:
     # A client that reads nothing does not read the close frame either.
     with contextlib.suppress(TimeoutError, RuntimeError, WebSocketDisconnect):
         await asyncio.wait_for(websocket.close(code), CLOSE_TIMEOUT)
@@ -93,8 +100,7 @@ class Socket:
         self._state = state
         self._conversation = conversation
         self._reader: Subscription = state.tail.join(conversation)
-        self._throttle = Throttle()
-        self._address_throttle = state.throttles.of(address)
+        self._throttle = Throttle(FRAMES_PER_SECOND, FRAMES_AT_ONCE)
 
     async def run(self, after: str | None) -> None:
         """Receive and send until the client goes, or one of both cannot go on."""
@@ -102,7 +108,6 @@ class Socket:
         try:
             if not (after and await self._resume(after)):
                 await self._snapshot()
-            self._reader.send_now = self._send_now
             state.readers.add(self._reader)
             state.open_sockets.add(self._conversation, self._reader, told_alive=True)
             if state.status != OK:
@@ -146,13 +151,6 @@ class Socket:
             await requeue(redis, self._state.broker, self._conversation)
         return True
 
-    def _send_now(self, frame: str) -> bool:
-        """Send a frame without waking the sending coroutine, which costs more than the sending itself.
-
-        Returns False for what only that coroutine can send.
-        """
-        return not frame.endswith(DELETED) and self._websocket.scope["parley.send_now"](frame)
-
     async def _send(self) -> None:
         while True:
             try:
@@ -170,8 +168,8 @@ class Socket:
             data = await self._websocket.receive()
             if data["type"] == "websocket.disconnect":
                 return
-            await self._throttle.keep()
-            await self._address_throttle.keep()
+            if self._throttle.take():
+                raise Flood
             text = data.get("text")
             try:
                 await self._carry_out(text if text is not None else data["bytes"])
@@ -181,7 +179,10 @@ class Socket:
 
     async def _carry_out(self, data: str | bytes) -> None:
         state = self._state
+        wait = state.visitors.frame(self._address)
         frame = check_frame(data, state.settings.limit_text)
+        if wait:
+            raise FrameRejected("rate_limited", TOO_FAST, id=_id_of(frame), retry_in=wait)
         try:
             match frame:
                 case MessageSend(id, text):
@@ -189,6 +190,7 @@ class Socket:
                 case MessageEdit(to, id, text):
                     self._confirm(await messages.edit_message(state, self._conversation, self._address, to, id, text))
                 case ReplyStop(to):
+                    await state.limits.stop(self._conversation, self._address, id=to)
                     await messages.stop_reply(state, self._conversation, to)
                 case ReplyRetry(to, id):
                     await messages.retry_reply(state, self._conversation, self._address, to, id)

@@ -1,17 +1,15 @@
 """Connections that are no requests, floods and bytes that are no protocol: they end, cost little, others are served."""
 
 import asyncio
-import contextlib
 from collections.abc import Iterator
 
 import psutil
 import pytest
 
-from api import connections
 from tasks.errors import StorageError
 from tasks.local.embedded_redis import start_redis
 from tests.fuzz.attack import attack
-from tests.fuzz.attacks import ATTACKS, Target, handshake, sockets
+from tests.fuzz.attacks import ATTACKS, Target, sockets
 from tests.support.client import PATIENCE, Chat, new_token
 from tests.support.missing import missing
 from tests.support.stack import Stack, own_port
@@ -97,33 +95,3 @@ async def endlessly(writer: asyncio.StreamWriter, line: bytes) -> None:
     while True:
         writer.write(line)
         await writer.drain()
-
-
-async def test_who_says_half_a_request_or_no_farewell_is_hung_up_on_and_a_good_socket_is_not(attacked: Stack) -> None:
-    unfinished = [
-        b"",
-        b"GET /hea",
-        b"POST /token?name=A HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nx",
-        handshake(Target(attacked.url, 0, 0), "unknown"),
-    ]
-    async with Chat(attacked.url, await new_token(attacked.url)) as chat:
-        await chat.next()
-        async with asyncio.timeout(connections.REQUEST_TIMEOUT + connections.CLOSE_GRACE):
-            await asyncio.gather(*(wait_for_end(attacked, start) for start in unfinished))
-        await chat.send("Am I still here?")
-        await chat.until("reply.finished")
-
-
-async def wait_for_end(stack: Stack, start: bytes) -> None:
-    """Say this much and no more, until hung up on."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", stack.ports[0])
-    writer.write(start)
-    with contextlib.suppress(ConnectionError):
-        while await reader.read(1000):
-            pass
-    writer.close()
-
-
-async def test_a_handshake_with_an_endless_token_is_answered(attacked: Stack) -> None:
-    answer = await Target(attacked.url, 5, 0).say(handshake(Target(attacked.url, 0, 0), "x" * 9000))
-    assert answer.startswith(b"HTTP/1.1 414 ")

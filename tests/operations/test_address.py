@@ -1,12 +1,13 @@
 """Limits count for the address that our own proxy saw; what a client writes about itself moves nothing."""
 
+import asyncio
 import itertools
 
 import httpx
 import pytest
 from starlette.requests import HTTPConnection
 
-from api.access.client_ip import address_of
+from api.access.client_ip import SUSPICIOUS_CALLS, ProxyCheck, client_ip
 from tests.support.client import Chat, new_token
 from tests.support.stack import Stack
 
@@ -36,12 +37,85 @@ def connection(*forwarded: str) -> HTTPConnection:
         (1, ["unknown"], DIRECT),
         (1, ["*\r\nSet-Cookie: a"], DIRECT),
         (1, ["parley:{queue}"], DIRECT),
-        (1, ["2001:db8::7"], "2001:db8::7"),
-        (1, ["2001:DB8:0::7"], "2001:db8::7"),
+        (1, ["198.51.100.7:52144"], "198.51.100.7"),
+        (1, ["::ffff:198.51.100.7"], "198.51.100.7"),
+        (1, ["::ffff:c633:6407"], "198.51.100.7"),
+        (1, ["[::ffff:198.51.100.7]:52144"], "198.51.100.7"),
+        (1, ["[2001:db8::7]"], "2001:db8::/64"),
+        (1, ["[2001:db8::7]:52144"], "2001:db8::/64"),
+        (1, ["2001:db8:0:0:ffff:ffff:ffff:ffff"], "2001:db8::/64"),
+        (1, ["2001:db8:0:1::7"], "2001:db8:0:1::/64"),
+        (1, ["fe80::1%eth0"], "fe80::/64"),
+        (1, ["198.51.100.7:port"], DIRECT),
+        (1, ["[198.51.100.7"], "198.51.100.7"),
+        (1, ["2001:db8::7"], "2001:db8::/64"),
+        (1, ["2001:DB8:0::7"], "2001:db8::/64"),
     ],
 )
 def test_the_hop_that_our_outermost_proxy_wrote_counts(proxies: int, forwarded: list[str], expected: str) -> None:
-    assert address_of(connection(*forwarded), proxies) == expected
+    assert client_ip(connection(*forwarded), proxies) == expected
+
+
+@pytest.mark.parametrize(
+    ("direct", "expected"),
+    [("::ffff:192.0.2.9", DIRECT), ("2001:db8::9", "2001:db8::/64"), ("testclient", "testclient")],
+)
+def test_an_address_that_called_directly_is_named_in_the_same_way(direct: str, expected: str) -> None:
+    assert client_ip(HTTPConnection({"type": "http", "client": (direct, 1), "headers": []}), 0) == expected
+
+
+async def test_all_addresses_of_one_ipv6_network_share_its_limit_and_so_do_all_ports_and_forms_of_one_ipv4(
+    stack: Stack,
+) -> None:
+    with stack.another_web(TRUSTED_PROXIES="1", LIMIT_SESSIONS_PER_HOUR="3") as url:
+        for mine in (
+            ["2001:db8:7::1", "2001:db8:7::2", "2001:db8:7:0:ffff::3", "[2001:db8:7::4]:99"],
+            ["203.0.113.7:1", "203.0.113.7:2", "::ffff:203.0.113.7", "203.0.113.7"],
+        ):
+            assert [begin(url, address) for address in mine] == [200, 200, 200, 429]
+
+
+def check_of_proxies(caplog: pytest.LogCaptureFixture, proxies: int, *forwarded: str, direct: str = "10.0.0.9") -> str:
+    """What the log says after the first calls, which come with these X-Forwarded-For lines in turn."""
+    check = ProxyCheck(proxies)
+    for number in range(3 * SUSPICIOUS_CALLS):
+        headers = [(b"x-forwarded-for", forwarded[number % len(forwarded)].encode())] if forwarded else []
+        call = HTTPConnection({"type": "http", "client": (direct, 1), "headers": headers})
+        check.see(call, client_ip(call, proxies))
+    return caplog.text
+
+
+@pytest.mark.parametrize(
+    ("proxies", "forwarded"),
+    [
+        (0, ["198.51.100.1", "198.51.100.2"]),
+        (1, ["198.51.100.1, 10.0.0.8", "198.51.100.2, 10.0.0.8"]),
+        (2, ["198.51.100.1", "198.51.100.2"]),
+    ],
+)
+def test_a_wrong_number_of_proxies_is_said_once_with_the_right_one(
+    caplog: pytest.LogCaptureFixture, proxies: int, forwarded: list[str]
+) -> None:
+    said = check_of_proxies(caplog, proxies, *forwarded)
+    assert said.count("client_ip.suspicious") == 1
+    assert f"trusted_proxies={proxies} x_forwarded_for_entries={len(forwarded[0].split(','))}" in said
+    assert "TRUSTED_PROXIES" in said
+    assert "198.51.100" not in said
+
+
+@pytest.mark.parametrize(
+    ("proxies", "forwarded", "direct"),
+    [
+        (1, ["198.51.100.1", "198.51.100.2"], "10.0.0.9"),
+        (2, ["198.51.100.1, 10.0.0.8", "198.51.100.2, 10.0.0.8"], "10.0.0.9"),
+        (0, [], "198.51.100.1"),
+        (0, [], "127.0.0.1"),
+    ],
+)
+def test_a_right_number_of_proxies_is_not_called_wrong(
+    caplog: pytest.LogCaptureFixture, proxies: int, forwarded: list[str], direct: str
+) -> None:
+    assert check_of_proxies(caplog, proxies, *forwarded, direct=direct) == ""
 
 
 #: Addresses of a documentation network, a new one for each test, since counts stay in Redis.
@@ -103,6 +177,7 @@ async def test_when_too_many_wait_a_newcomer_is_told_to_come_back_and_nobody_is_
         rejected = None
         while rejected is None:
             # The length of the queue is looked at every few seconds.
+            await asyncio.sleep(0.2)
             await chat.send("Me too")
             frame = await chat.until("message.accepted", "error")
             rejected = frame if frame["type"] == "error" else None

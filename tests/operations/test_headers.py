@@ -59,6 +59,21 @@ def test_every_answer_carries_them(stack: Stack, method: str, path: str, status:
     assert answer.headers["cache-control"] == "no-store"
 
 
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics", "/openapi.json", "/", "/icon.svg", "/nowhere"])
+def test_head_is_answered_as_get_is_but_for_the_body(stack: Stack, path: str) -> None:
+    got, head = httpx.get(f"{stack.url}{path}"), httpx.head(f"{stack.url}{path}")
+    assert head.status_code == got.status_code
+    assert head.content == b""
+    for name in ("content-type", "cache-control", "content-security-policy"):
+        assert head.headers.get(name) == got.headers.get(name)
+
+
+def test_head_of_readyz_is_red_while_no_worker_lives(own_stack: Stack) -> None:
+    own_stack.start_web()
+    for method in ("GET", "HEAD"):
+        assert httpx.request(method, f"{own_stack.url}/readyz").status_code == 503
+
+
 @pytest.mark.skipif(not PAGE.is_dir(), reason="the page is not built")
 @pytest.mark.parametrize(("path", "status"), PAGES)
 def test_the_page_and_its_files_carry_them(stack: Stack, path: str, status: int) -> None:
@@ -102,6 +117,38 @@ async def test_a_foreign_origin_may_read_nothing_and_open_no_socket(stack: Stack
         async with LegacyChat(stack.url, token, additional_headers=headers):
             pass
     assert rejected.value.response.status_code == 403
+
+
+@pytest.mark.parametrize("origin", FOREIGN)
+async def test_what_another_site_asks_in_a_visitors_name_is_not_carried_out(stack: Stack, origin: str) -> None:
+    with stack.another_web(LIMIT_SESSIONS_PER_HOUR="1", TRUSTED_PROXIES="1") as url:
+        address = {"X-Forwarded-For": f"198.51.100.{200 + FOREIGN.index(origin)}"}
+        async with httpx.AsyncClient(base_url=url, headers=address) as http:
+            assert (await http.post("/token?name=Ada", headers={"Origin": origin})).status_code == 403
+            mine = await http.post("/token?name=Ada")
+            assert mine.status_code == 200
+            token = {"token": mine.json()["token"]}
+            assert (await http.delete("/token", params=token, headers={"Origin": origin})).status_code == 403
+            assert (await http.get("/refresh_token", params=token)).status_code == 200
+
+
+@pytest.mark.parametrize("origin", [OTHER, "own", None])
+async def test_what_the_page_itself_an_allowed_one_and_no_browser_ask_is_carried_out(
+    stack: Stack, origin: str | None
+) -> None:
+    origin = stack.url if origin == "own" else origin
+    async with httpx.AsyncClient(base_url=stack.url, headers={"Origin": origin} if origin else {}) as http:
+        token = (await http.post("/token?name=Ada")).json()["token"]
+        assert (await http.delete("/token", params={"token": token})).status_code == 204
+
+
+async def test_an_empty_list_of_origins_lets_no_other_page_in(stack: Stack) -> None:
+    with stack.another_web(ALLOWED_ORIGINS="") as url:
+        async with httpx.AsyncClient(base_url=url, headers={"Origin": OTHER}) as http:
+            assert (await http.post("/token?name=Ada")).status_code == 403
+            assert "access-control-allow-origin" not in (await http.get("/healthz")).headers
+        async with Chat(url, await new_token(url), additional_headers={"Origin": OTHER}) as chat:
+            assert await chat.closed_with() == 4403
 
 
 @pytest.mark.parametrize("origin", [OTHER, "own", None])

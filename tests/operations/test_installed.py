@@ -12,7 +12,7 @@ from tests.support.requirements import normal, pins
 #: What Python brings itself.
 OWN = {"pip", "setuptools"}
 STARTED = [
-    "api.app, api.connections, uvicorn.main",
+    "api.app, api.listen, uvicorn.main",
     "tasks.actors, dramatiq.cli",
     "tasks.local.processes",
     "tasks.local.standin.server",

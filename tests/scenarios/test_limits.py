@@ -1,6 +1,7 @@
 """Limits: each is answered clearly, counts for its own only, and 0 means none."""
 
 import asyncio
+import contextlib
 import json
 
 import httpx
@@ -94,6 +95,102 @@ async def test_sockets_are_counted_over_all_web_processes_and_those_of_a_killed_
         async with asyncio.timeout(PATIENCE):
             while await rejected(here, mine):
                 await asyncio.sleep(0.1)
+
+
+#: Frames that no person sends in a few seconds, of every kind that costs something.
+FLOODS = {
+    "messages": '{"type":"message.send","id":"00000000-0000-4000-8000-000000000001","text":"More"}',
+    "stops": '{"type":"reply.stop","to":"00000000-0000-4000-8000-000000000001"}',
+    "retries": '{"type":"reply.retry","to":"00000000-0000-4000-8000-000000000001","id":"not a uuid"}',
+    "nonsense": "{",
+}
+
+
+@pytest.mark.parametrize("frame", FLOODS.values(), ids=FLOODS)
+async def test_a_socket_that_floods_is_closed_with_1008_and_others_of_its_conversation_are_not(
+    stack: Stack, frame: str
+) -> None:
+    token = await new_token(stack.url)
+    async with Chat(stack.url, token) as quiet:
+        async with Chat(stack.url, token) as flooding:
+            sending = asyncio.create_task(send_forever(flooding.socket, frame))
+            assert await flooding.closed_with() == 1008
+            await sending
+        await quiet.send("I am still here")
+        await quiet.until("reply.finished")
+
+
+async def test_an_older_socket_that_floods_is_closed_with_1008(stack: Stack) -> None:
+    async with LegacyChat(stack.url, await new_token(stack.url)) as chat:
+        sending = asyncio.create_task(send_forever(chat.socket, "More"))
+        await asyncio.wait_for(chat.socket.wait_closed(), PATIENCE)
+        await sending
+        assert chat.socket.close_code == 1008
+
+
+async def test_a_burst_that_people_send_after_an_outage_is_taken_whole(stack: Stack) -> None:
+    async with Chat(stack.url, await new_token(stack.url)) as chat:
+        await chat.until("snapshot")
+        for _ in range(50):
+            await chat.socket.send('{"type":"reply.stop","to":"00000000-0000-4000-8000-000000000001"}')
+        await chat.send("All of this was waiting")
+        await chat.until("reply.finished")
+
+
+async def send_forever(socket: websockets.ClientConnection, frame: str) -> None:
+    """Send as fast as the wire takes it, until it is closed."""
+    with contextlib.suppress(websockets.ConnectionClosed):
+        while True:
+            await socket.send(frame)
+            await asyncio.sleep(0)  # to read what the server says
+
+
+async def test_more_frames_of_an_address_than_possible_are_refused_with_the_time_to_wait(stack: Stack) -> None:
+    with stack.another_web(LIMIT_MESSAGES_PER_ADDRESS="6") as url:
+        async with Chat(url, await new_token(url)) as chat:
+            await chat.until("snapshot")
+            for _ in range(20):
+                await chat.stop("00000000-0000-4000-8000-000000000001")
+            rejected = await chat.until("error")
+    assert (rejected["code"], rejected["id"]) == ("rate_limited", "00000000-0000-4000-8000-000000000001")
+    assert rejected["retry_in"] > 0
+
+
+async def test_stops_of_a_session_are_limited_and_messages_are_counted_apart(stack: Stack) -> None:
+    with stack.another_web(LIMIT_MESSAGES_PER_MINUTE="2") as url:
+        async with Chat(url, await new_token(url)) as chat:
+            await chat.until("snapshot")
+            for _ in range(5):
+                await chat.stop("00000000-0000-4000-8000-000000000001")
+            rejected = await chat.until("error")
+            assert rejected["code"] == "rate_limited"
+            assert "4 stops a minute" in rejected["detail"]
+            await chat.send("Still possible")
+            await chat.until("reply.finished")
+
+
+async def test_more_calls_of_an_address_than_possible_are_answered_with_429_and_sockets_are_closed(
+    stack: Stack,
+) -> None:
+    with stack.another_web(LIMIT_CALLS_PER_ADDRESS="10", TRUSTED_PROXIES="1") as url:
+        token = await new_token(url)
+        mine, yours = [{"X-Forwarded-For": address} for address in ("192.0.2.77", "192.0.2.78")]
+        async with httpx.AsyncClient(base_url=url, headers={"Origin": "http://localhost:3000"}) as http:
+            answers = [await http.get("/refresh_token", params={"token": token}, headers=mine) for _ in range(12)]
+            assert [answer.status_code for answer in answers] == [200] * 10 + [429] * 2
+            assert 0 < int(answers[-1].headers["retry-after"]) <= 60
+            assert answers[-1].headers["access-control-allow-origin"] == "http://localhost:3000"
+            for method, path in (("POST", "/token?name=Ada"), ("DELETE", "/token?token=x"), ("GET", "/metrics")):
+                assert (await http.request(method, path, headers=mine)).status_code == 429
+            assert (await http.get("/healthz", headers=mine)).status_code == 200
+            assert (await http.get("/refresh_token", params={"token": token}, headers=yours)).status_code == 200
+        async with Chat(url, token, additional_headers=mine) as chat:
+            assert await chat.closed_with() == 4429
+        with pytest.raises(websockets.InvalidStatus):
+            async with LegacyChat(url, token, additional_headers=mine):
+                pass
+        async with Chat(url, token, additional_headers=yours) as chat:
+            assert (await chat.next())["type"] == "snapshot"
 
 
 async def test_the_limit_of_a_texts_length_is_told_in_the_snapshot_and_held(stack: Stack) -> None:

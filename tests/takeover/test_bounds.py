@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import socket
-import time
 from collections.abc import AsyncIterator, Iterable
 from urllib.parse import urlparse
 
@@ -11,9 +10,7 @@ import psutil
 import websockets
 from websockets.asyncio.client import ClientConnection, connect
 
-from api.connections import CLOSE_GRACE
 from api.ws.frames import SUBPROTOCOL
-from api.ws.stream import CLOSE_TIMEOUT
 from tests.support.client import Chat, new_token
 from tests.support.inside import pids
 from tests.support.proxy import Proxy
@@ -34,14 +31,11 @@ async def test_a_reader_that_stops_reading_is_let_go_and_slows_nobody(running: S
     async with contextlib.AsyncExitStack() as tabs:
         asleep = await tabs.enter_async_context(stuck(running.url, token))
         awake = [await tabs.enter_async_context(Chat(running.url, token)) for _ in range(TABS)]
-        before, began = memory({web.pid}), time.monotonic()
+        before = memory({web.pid})
         await asyncio.gather(*(pour(tab) for tab in awake))
         assert memory({web.pid}) - before < GROWTH
-        # Its close frame waits behind all that it has not read, longer than the process waits for the frame to go.
-        await asyncio.sleep(CLOSE_TIMEOUT + 1)
-        code = await close_code(asleep)
-        # On a machine so slow that it comes back too late for a farewell, the connection is just gone.
-        assert code == 1013 or time.monotonic() - began > CLOSE_GRACE
+        # Its close frame has to wait behind all that it has not read, and is given up with it.
+        assert await close_code(asleep) in (1013, 1006)
         async with Chat(running.url, token) as back:
             assert len((await back.until("snapshot"))["conversation"]["messages"]) == TABS * ROUNDS
 

@@ -23,6 +23,7 @@ BAD = {
     "LIMIT_MESSAGES_PER_MINUTE": ["-1", "x"],
     "LIMIT_MESSAGES_PER_ADDRESS": ["-1", "x"],
     "LIMIT_MESSAGES": ["-1"],
+    "LIMIT_CALLS_PER_ADDRESS": ["-1"],
     "LIMIT_SESSIONS_PER_HOUR": ["-1", "none"],
     "LIMIT_SOCKETS_PER_SESSION": ["-1"],
     "LIMIT_SOCKETS_PER_ADDRESS": ["-1"],
@@ -52,6 +53,16 @@ def test_several_bad_values_are_all_named_in_one_go(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("LIMIT_TEXT", "y")
     with pytest.raises(SettingsError, match=r"(?s)PORT: .*LIMIT_TEXT: "):
         load_settings()
+
+
+def test_an_empty_list_of_origins_allows_none_and_any_other_empty_variable_is_unset(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in Settings.model_fields:
+        monkeypatch.setenv(name.upper(), "")
+    found = load_settings()
+    assert found.allowed_origins == ()
+    assert found == Settings(allowed_origins=())
 
 
 def test_every_numeric_setting_has_a_bad_value_here() -> None:

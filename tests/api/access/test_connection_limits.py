@@ -8,8 +8,8 @@ from contextlib import AsyncExitStack, suppress
 import pytest
 
 from api.access import connection_limits as open_sockets
-from api.access.connection_limits import ALL, ConnectionLimits, TooManyConnections
-from tasks.errors import StorageUnavailable
+from api.access.connection_limits import ALL, ConnectionLimits
+from tasks.errors import StorageUnavailable, TooManyConnections
 from tasks.settings import Settings
 from tasks.storage.client import RedisClient
 from tasks.storage.keys import ALIVE, SOCKETS

@@ -274,48 +274,6 @@ async def test_a_reader_that_keeps_up_may_read_without_end() -> None:
     assert not reader.too_slow
 
 
-async def test_a_frame_goes_straight_to_who_has_got_all_before_it_and_overtakes_nothing() -> None:
-    reader, sent, ready, gate = Subscription(), [], False, asyncio.Event()
-
-    def send_now(frame: str) -> bool:
-        if ready:
-            sent.append(frame)
-        return ready
-
-    async def send() -> None:
-        async for frames in reader:
-            await gate.wait()
-            sent.extend(frames)
-
-    async def everything(*frames: str) -> None:
-        async with asyncio.timeout(10):
-            while sent != [*frames]:
-                await asyncio.sleep(0)
-
-    reader.send_now = send_now
-    reader.push("before anybody reads")
-    sending = asyncio.create_task(send())
-    while reader._frames:
-        await asyncio.sleep(0)
-    ready = True
-    reader.push("while one is being sent")
-    gate.set()
-    await everything("before anybody reads", "while one is being sent")
-    while not reader._idle:
-        await asyncio.sleep(0)
-    reader.push("at once")
-    assert sent[2:] == ["at once"]
-    ready = False
-    reader.push("has to wait")
-    ready = True
-    reader.push("behind it")
-    assert len(sent) == 3
-    await everything(*sent[:3], "has to wait", "behind it")
-    sending.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await sending
-
-
 async def test_after_redis_was_away_readers_go_on_where_they_were(real_redis: EmbeddedRedis) -> None:
     direct = RedisClient(real_redis.url, max_connections=2)
     async with Proxy(real_redis.port) as proxy, Steps(direct) as steps:

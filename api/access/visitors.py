@@ -1,0 +1,62 @@
+"""Who calls, and what one address may do in this process, over all its calls and sockets.
+
+What is counted here costs no trip to Redis, so counting is never the load that it should prevent. It holds for each web
+process by itself. What has to hold over all processes is counted in Redis: `rate_limits` and `connection_limits`.
+"""
+
+import math
+
+from starlette.requests import HTTPConnection
+
+from api.access.client_ip import ProxyCheck, client_ip
+from api.access.throttle import Throttle, per_minute
+from tasks.settings import Settings
+
+#: Frames that an address may send, for each message that it may: people also stop replies, ask for others, and so on.
+FRAMES_PER_MESSAGE = 10
+#: Messages of a history that cost as much as one call.
+MESSAGES_PER_CALL = 100
+
+
+class Visitors:
+    """The allowances of all addresses.
+
+    Args:
+        settings: TRUSTED_PROXIES, LIMIT_CALLS_PER_ADDRESS and LIMIT_MESSAGES_PER_ADDRESS are read.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._trusted_proxies = settings.trusted_proxies
+        self._proxy_check = ProxyCheck(settings.trusted_proxies)
+        self._calls_per_minute = settings.limit_calls_per_address
+        self._calls = per_minute(settings.limit_calls_per_address)
+        frames = FRAMES_PER_MESSAGE * settings.limit_messages_per_address
+        self._frames = Throttle(frames / 60 or math.inf, frames / 6)
+
+    def address_of(self, connection: HTTPConnection) -> str:
+        """The name under which the client is counted."""
+        address = client_ip(connection, self._trusted_proxies)
+        self._proxy_check.see(connection, address)
+        return address
+
+    def call(self, address: str) -> int:
+        """Count a call or a handshake; returns 0, or the whole seconds to wait, and then it is refused."""
+        return math.ceil(self._calls.take(address))
+
+    def history(self, address: str, messages: int) -> None:
+        """Count what a history of so many messages costs beyond the call itself."""
+        self._calls.charge(address, messages / MESSAGES_PER_CALL)
+
+    def flood(self, address: str) -> bool:
+        """Count a socket that flooded, for a minute of calls; returns whether it is the address's first one lately.
+
+        uvicorn reads on for ten seconds after a close frame, and parses what comes. That is spent for the first flood
+        only: it may be a client with a fault, whose author needs the code.
+        """
+        first = self._calls.take(address) == 0
+        self._calls.charge(address, self._calls_per_minute)
+        return first
+
+    def frame(self, address: str) -> float:
+        """Count a frame; returns 0, or the seconds to wait, and then it is refused."""
+        return self._frames.take(address)
