@@ -6,8 +6,7 @@ from dataclasses import dataclass
 import orjson
 
 from api.state import AppState
-from api.ws.frames import FrameRejected
-from tasks.errors import ConversationGone
+from tasks.errors import ConversationGone, FrameRejected
 from tasks.storage import conversations, events, scripts
 from tasks.storage.client import RedisClient
 from tasks.storage.conversations import (

@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from tasks.errors import ConversationGone
+from tasks.errors import ConversationGone, InvalidName
 from tasks.storage import conversations
 from tasks.storage.client import RedisClient
 from tasks.storage.conversations import Message, View
@@ -20,17 +20,13 @@ PIECE = 50
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{20,100}")
 
 
-class BadName(Exception):
-    """A name that nobody can be called by; the text says why."""
-
-
 async def create(redis: RedisClient, name: str, ttl: int) -> dict[str, Any]:
-    """Begin a conversation; returns its document. Raises BadName, StorageError."""
+    """Begin a conversation; returns its document. Raises InvalidName, StorageError."""
     name = name.strip()
     if not name:
-        raise BadName("Please enter a name.")
+        raise InvalidName("Please enter a name.")
     if len(name) > LONGEST_NAME:
-        raise BadName(f"Please enter a name of at most {LONGEST_NAME} characters.")
+        raise InvalidName(f"Please enter a name of at most {LONGEST_NAME} characters.")
     return await conversations.create(redis, secrets.token_urlsafe(32), name, ttl)
 
 

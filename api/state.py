@@ -8,14 +8,14 @@ import time
 import uuid
 from typing import Any
 
+from api import frames
 from api.access.connection_limits import ALL, ConnectionLimits
 from api.access.rate_limits import RateLimits
 from api.access.visitors import Visitors
-from api.fanout.tail import Resync, Subscription, Tail
-from api.ws import frames
-from api.ws.open_sockets import OpenSockets
+from api.fanout.open_sockets import OpenSockets
+from api.fanout.tail import Subscription, Tail
 from tasks.broker import WaitingBroker
-from tasks.errors import StorageError
+from tasks.errors import Resync, StorageError
 from tasks.monitoring import canary, metrics
 from tasks.monitoring.background import Background, Run
 from tasks.monitoring.heartbeat import WEB, Heartbeat

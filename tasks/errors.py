@@ -25,6 +25,36 @@ class ConversationGone(ParleyError):
     """No conversation belongs to this token: it never existed, has expired, or was deleted."""
 
 
+class InvalidName(ParleyError):
+    """Nobody can be called by this name; the text says why."""
+
+
+class FrameRejected(ParleyError):
+    """A frame is not carried out: the client is told `code` and the sentence `detail`.
+
+    `id` is the frame's own, `retry_in` the seconds after which it may be sent again.
+    """
+
+    def __init__(self, code: str, detail: str, *, id: str | None = None, retry_in: float | None = None) -> None:
+        super().__init__(detail)
+        self.code = code
+        self.detail = detail
+        self.id = id
+        self.retry_in = retry_in
+
+
+class SlowConsumer(ParleyError):
+    """A reader fell too far behind and has to come back with its cursor."""
+
+
+class Resync(ParleyError):
+    """Redis forgot what this reader had seen: it needs a snapshot."""
+
+
+class ClientTooSlow(ParleyError):
+    """A client takes nothing of what it is sent."""
+
+
 class TooManyConnections(ParleyError):
     """This session or address has as many sockets open as it may."""
 

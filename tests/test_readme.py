@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from api.ws import frames
+from api import frames
 from tasks.settings import Settings
 
 ROOT = Path(__file__).parent.parent

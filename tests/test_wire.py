@@ -9,9 +9,10 @@ from typing import Any
 import httpx
 import pytest
 
+from api import frames
 from api import state as state
-from api.ws import frames
-from api.ws.frames import FrameRejected, check_frame
+from api.frames import check_frame
+from tasks.errors import FrameRejected
 from tests.support.client import Chat, Frame, new_token, replay
 from tests.support.stack import Stack
 

@@ -7,7 +7,7 @@ from limits import RateLimitItem, RateLimitItemPerHour, RateLimitItemPerMinute
 from limits.aio.storage import RedisStorage
 from limits.aio.strategies import MovingWindowRateLimiter
 
-from api.ws.frames import FrameRejected
+from tasks.errors import FrameRejected
 from tasks.settings import Settings
 from tasks.storage.client import new_pool, translate_errors
 

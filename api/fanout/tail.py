@@ -16,7 +16,7 @@ from itertools import islice
 from typing import Any
 
 from api.fanout.pubsub import EventListener
-from tasks.errors import StorageError
+from tasks.errors import Resync, SlowConsumer, StorageError
 from tasks.monitoring import canary
 from tasks.storage import events
 from tasks.storage.client import RedisClient
@@ -50,14 +50,6 @@ def parse_cursor(cursor: str | bytes) -> Cursor:
     """A stream id as two integers. Raises ValueError."""
     ms, _, seq = (cursor.decode() if isinstance(cursor, bytes) else cursor).partition("-")
     return int(ms), int(seq)
-
-
-class SlowConsumer(Exception):
-    """A reader fell too far behind and has to come back with its cursor."""
-
-
-class Resync(Exception):
-    """Redis forgot what this reader had seen: it needs a snapshot."""
 
 
 class Subscription:

@@ -9,6 +9,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.access.origins import allowed
 from api.state import AppState
+from tasks.errors import ClientTooSlow
 
 log = logging.getLogger("parley.http")
 
@@ -17,10 +18,6 @@ SEND_TIMEOUT = 20.0
 
 FOREIGN_ORIGIN = "This page may not call this service: its origin is not among those allowed."
 TOO_MANY_CALLS = "Too many calls from here. Please try again in {wait} seconds."
-
-
-class ClientTooSlow(Exception):
-    """The client takes nothing of what it is sent."""
 
 
 class Boundary:

@@ -8,12 +8,13 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
+from api import frames
 from api.access.origins import allowed
 from api.http import metrics, schemas
-from api.sessions import BadName, conversation_of, create, legacy_history
+from api.sessions import conversation_of, create, legacy_history
 from api.state import AppState
-from api.ws import frames, legacy, stream
-from tasks.errors import ConversationGone
+from api.ws import legacy, stream
+from tasks.errors import ConversationGone, InvalidName
 from tasks.storage import conversations
 
 router = APIRouter()
@@ -45,7 +46,7 @@ async def begin(request: Request, state: Shared, name: Name = "") -> Any:
         )
     try:
         return await create(state.redis, name, state.settings.session_ttl_seconds)
-    except BadName as error:
+    except InvalidName as error:
         raise HTTPException(400, str(error)) from None
 
 

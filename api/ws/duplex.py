@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from api.fanout.tail import SlowConsumer, Subscription
+from api.fanout.tail import Subscription
+from tasks.errors import SlowConsumer
 from tasks.monitoring.background import cancel_and_wait
 
 SocketCoroutine = Callable[[], Coroutine[Any, Any, None]]

@@ -12,12 +12,12 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from api import messages
 from api.access.throttle import FRAMES_AT_ONCE, FRAMES_PER_SECOND, Throttle
-from api.fanout.tail import Resync, SlowConsumer, Subscription
+from api.fanout.tail import Subscription
+from api.frames import POLICY_VIOLATION, check_text
 from api.sessions import conversation_of
 from api.state import AppState
 from api.ws.duplex import run_both
-from api.ws.frames import POLICY_VIOLATION, FrameRejected, check_text
-from tasks.errors import ConversationGone, Flood, StorageError, TooManyConnections
+from tasks.errors import ConversationGone, Flood, FrameRejected, Resync, SlowConsumer, StorageError, TooManyConnections
 from tasks.storage.conversations import Page, View, history, load, now_iso
 
 log = logging.getLogger("parley.legacy")

@@ -6,17 +6,11 @@ import logging
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from api import messages
+from api import frames, messages
 from api.access.throttle import FRAMES_AT_ONCE, FRAMES_PER_SECOND, Throttle
-from api.fanout.tail import Resync, SlowConsumer, Subscription, parse_cursor
-from api.messages import Accepted
-from api.sessions import conversation_of
-from api.state import OK, AppState
-from api.ws import frames
-from api.ws.duplex import run_both
-from api.ws.frames import (
+from api.fanout.tail import Subscription, parse_cursor
+from api.frames import (
     ClientFrame,
-    FrameRejected,
     HistoryBefore,
     MessageEdit,
     MessageSend,
@@ -25,7 +19,11 @@ from api.ws.frames import (
     ReplyStop,
     check_frame,
 )
-from tasks.errors import ConversationGone, Flood, StorageError, TooManyConnections
+from api.messages import Accepted
+from api.sessions import conversation_of
+from api.state import OK, AppState
+from api.ws.duplex import run_both
+from tasks.errors import ConversationGone, Flood, FrameRejected, Resync, SlowConsumer, StorageError, TooManyConnections
 from tasks.storage import events
 from tasks.storage.conversations import load, progress_commands, progress_of, use_commands
 from tasks.storage.keys import ConversationKeys
@@ -175,7 +173,7 @@ class Socket:
                 await self._carry_out(text if text is not None else data["bytes"])
             except FrameRejected as rejected:
                 self._state.metrics.count("frames_rejected", rejected.code)
-                self._reader.push(rejected.frame())
+                self._reader.push(frames.error(rejected))
 
     async def _carry_out(self, data: str | bytes) -> None:
         state = self._state

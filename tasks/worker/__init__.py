@@ -1,0 +1,5 @@
+"""A worker process: the lease of a conversation, its reply, how text reaches Redis, and recovery.
+
+Nothing here knows how the model is asked (`tasks.model`) or how a message gets to this process (`tasks.broker`,
+`tasks.actors`). It imports both of these packages, `tasks.monitoring` and `tasks.storage`.
+"""

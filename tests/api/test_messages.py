@@ -6,7 +6,7 @@ import uuid
 import pytest
 
 from api import messages
-from api.ws.frames import FrameRejected
+from tasks.errors import FrameRejected
 from tasks.storage.client import RedisClient
 from tasks.storage.conversations import reply_id
 from tests.support.steps import TTL, Steps

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from api.sessions import BadName, conversation_of, create, legacy_history
-from tasks.errors import ConversationGone
+from api.sessions import conversation_of, create, legacy_history
+from tasks.errors import ConversationGone, InvalidName
 from tasks.storage import conversations
 from tasks.storage.client import RedisClient
 from tasks.storage.conversations import WINDOW_BYTES
@@ -54,7 +54,7 @@ async def test_a_name_is_kept_without_the_space_around_it(redis: RedisClient, na
 
 @pytest.mark.parametrize("name", ["", " ", "\n\t", "\u2003", "x" * 201])
 async def test_a_name_that_nobody_can_have_is_refused_in_a_sentence(redis: RedisClient, name: str) -> None:
-    with pytest.raises(BadName, match="enter a name"):
+    with pytest.raises(InvalidName, match="enter a name"):
         await create(redis, name, TTL)
 
 

@@ -19,7 +19,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
-from api.ws.frames import SUBPROTOCOL
+from api.frames import SUBPROTOCOL
 from tasks.model.sse import EventStream
 
 MODEL_URL = os.environ.get("MODEL_URL", "")

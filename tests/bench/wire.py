@@ -10,7 +10,7 @@ import struct
 from collections.abc import Callable
 from typing import cast
 
-from api.ws.frames import SUBPROTOCOL
+from api.frames import SUBPROTOCOL
 
 _TEXT, _CLOSE, _PING, _PONG = 1, 8, 9, 10
 _FINAL = 0x80

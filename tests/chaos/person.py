@@ -14,7 +14,7 @@ import httpx
 import websockets
 from websockets.asyncio.client import ClientConnection, connect
 
-from api.ws.frames import SUBPROTOCOL
+from api.frames import SUBPROTOCOL
 from tasks.storage.keys import conversation_id
 from tests.support.client import NO_TLS, Frame, apply_event, position
 

@@ -12,7 +12,7 @@ from urllib.parse import quote, urlsplit
 
 import websockets
 
-from api.ws.frames import SUBPROTOCOL
+from api.frames import SUBPROTOCOL
 from tests.fuzz.values import NASTY
 from tests.support.client import Chat, new_token
 

@@ -4,7 +4,7 @@ import pytest
 import redis
 
 from api.access.rate_limits import RateLimits
-from api.ws.frames import FrameRejected
+from tasks.errors import FrameRejected
 from tasks.local.embedded_redis import EmbeddedRedis
 from tasks.settings import Settings
 

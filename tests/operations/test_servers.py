@@ -8,7 +8,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from api.app import create_app
-from api.ws.frames import SUBPROTOCOL
+from api.frames import SUBPROTOCOL
 from tasks.local.processes import Child, wait_until
 from tasks.settings import Settings
 from tests.support.client import Chat, new_token

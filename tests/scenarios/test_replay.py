@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from api.ws import frames
+from api import frames
 from tasks.storage.client import RedisClient
 from tasks.storage.conversations import Message
 from tests.support.client import Chat, Frame, apply_event, new_token, replay

@@ -13,7 +13,7 @@ import httpx
 import websockets
 from websockets.asyncio.client import ClientConnection, connect
 
-from api.ws.frames import SUBPROTOCOL
+from api.frames import SUBPROTOCOL
 
 Frame = dict[str, Any]
 

@@ -10,7 +10,7 @@ import psutil
 import websockets
 from websockets.asyncio.client import ClientConnection, connect
 
-from api.ws.frames import SUBPROTOCOL
+from api.frames import SUBPROTOCOL
 from tests.support.client import Chat, new_token
 from tests.support.inside import pids
 from tests.support.proxy import Proxy

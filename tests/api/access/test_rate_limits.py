@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 
 from api.access.rate_limits import RateLimits
-from api.ws.frames import FrameRejected
+from tasks.errors import FrameRejected
 from tasks.settings import Settings
 from tasks.storage.client import RedisClient
 

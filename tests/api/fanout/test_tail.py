@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from api.fanout import tail as tail_module
-from api.fanout.tail import COUNT, MAX_BACKLOG, Resync, SlowConsumer, Subscription, Tail, parse_cursor
+from api.fanout.tail import COUNT, MAX_BACKLOG, Subscription, Tail, parse_cursor
+from tasks.errors import Resync, SlowConsumer
 from tasks.local.embedded_redis import EmbeddedRedis
 from tasks.local.processes import wait_until
 from tasks.storage import events

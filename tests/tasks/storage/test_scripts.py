@@ -9,8 +9,7 @@ import pytest
 
 from api import messages
 from api.fanout.pubsub import EventListener
-from api.ws.frames import FrameRejected
-from tasks.errors import ConversationGone, LeaseLost
+from tasks.errors import ConversationGone, FrameRejected, LeaseLost
 from tasks.storage import conversations, events, scripts
 from tasks.storage.client import RedisClient
 from tasks.storage.conversations import (

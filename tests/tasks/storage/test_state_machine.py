@@ -15,8 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from api import messages
-from api.ws.frames import FrameRejected
-from tasks.errors import LeaseLost
+from tasks.errors import FrameRejected, LeaseLost
 from tasks.local.embedded_redis import EmbeddedRedis
 from tasks.storage import conversations, events, scripts
 from tasks.storage.client import RedisClient

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.ws.frames import (
+from api import frames
+from api.frames import (
     MAX_TEXT_BYTES,
-    FrameRejected,
     HistoryBefore,
     MessageEdit,
     MessageSend,
@@ -21,6 +21,7 @@ from api.ws.frames import (
     is_cursor,
     snapshot,
 )
+from tasks.errors import FrameRejected
 from tasks.storage.conversations import Page, Progress, View
 
 ID = "3f0c9a52-7d0e-4a55-9d6e-0d8f3f1b2a01"
@@ -104,7 +105,7 @@ def test_whatever_stands_in_a_frame_it_is_either_right_or_refused_in_a_sentence(
     try:
         checked = check_frame(json.dumps(frame), 4000)
     except FrameRejected as rejected:
-        said = json.loads(rejected.frame())
+        said = json.loads(frames.error(rejected))
         assert said["code"] in ("bad_frame", "empty", "too_long")
         assert said["detail"]
     else:
@@ -114,8 +115,8 @@ def test_whatever_stands_in_a_frame_it_is_either_right_or_refused_in_a_sentence(
 def test_a_refusal_names_what_it_refuses_and_when_to_come_back() -> None:
     rejected = FrameRejected("rate_limited", "Slowly.", id=ID, retry_in=1.26)
     expected = {"type": "error", "code": "rate_limited", "detail": "Slowly.", "id": ID, "retry_in": 1.3}
-    assert json.loads(rejected.frame()) == expected
-    assert set(json.loads(FrameRejected("busy", "No.").frame())) == {"type", "code", "detail"}
+    assert json.loads(frames.error(rejected)) == expected
+    assert set(json.loads(frames.error(FrameRejected("busy", "No.")))) == {"type", "code", "detail"}
 
 
 @given(st.dictionaries(st.text(), st.text()), st.lists(st.dictionaries(st.text(), st.text())))

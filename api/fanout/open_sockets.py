@@ -6,9 +6,9 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from api.fanout.tail import NOWHERE, Cursor, Resync, Subscription
-from api.ws import frames
-from tasks.errors import StorageError
+from api import frames
+from api.fanout.tail import NOWHERE, Cursor, Subscription
+from tasks.errors import Resync, StorageError
 from tasks.storage.client import RedisClient
 from tasks.storage.keys import ConversationKeys
 

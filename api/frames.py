@@ -6,6 +6,7 @@ from typing import Any
 
 import orjson
 
+from tasks.errors import FrameRejected
 from tasks.storage.conversations import Page, View
 
 SUBPROTOCOL = "chat.stream.v1"
@@ -30,26 +31,6 @@ TOO_MANY_BYTES = (
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 #: As many digits as Redis takes for sure.
 _CURSOR = re.compile(r"[0-9]{1,19}-[0-9]{1,19}")
-
-
-class FrameRejected(Exception):
-    """A frame that is not carried out; the client is told `code` and the sentence `detail`."""
-
-    def __init__(self, code: str, detail: str, *, id: str | None = None, retry_in: float | None = None) -> None:
-        super().__init__(detail)
-        self.code = code
-        self.detail = detail
-        self.id = id
-        self.retry_in = retry_in
-
-    def frame(self) -> str:
-        """The `error` frame."""
-        frame: dict[str, Any] = {"type": "error", "code": self.code, "detail": self.detail}
-        if self.id is not None:
-            frame["id"] = self.id
-        if self.retry_in is not None:
-            frame["retry_in"] = round(self.retry_in, 1)
-        return orjson.dumps(frame).decode()
 
 
 @dataclass(frozen=True)
@@ -181,6 +162,16 @@ def history(before: str, page: Page) -> str:
 
 #: The `alive` frame: sent when nothing else was for a while, for browsers hide pings.
 ALIVE = '{"type":"alive"}'
+
+
+def error(rejected: FrameRejected) -> str:
+    """The `error` frame for a frame that was rejected."""
+    frame: dict[str, Any] = {"type": "error", "code": rejected.code, "detail": rejected.detail}
+    if rejected.id is not None:
+        frame["id"] = rejected.id
+    if rejected.retry_in is not None:
+        frame["retry_in"] = round(rejected.retry_in, 1)
+    return orjson.dumps(frame).decode()
 
 
 def service(state: str) -> str:
