@@ -275,9 +275,9 @@ def _error_or_mismatch(value: dict[str, Any]) -> ServerError | ProtocolMismatch 
             return _server_error(value)
         case {"choices": [{"delta": _} | {"message": _}, *_]}:
             return ProtocolMismatch("an answer of the chat protocol")
-        case {"choices": [{"text": _}, *_]}:
+        case {"choices": [{"text": str()}, *_]}:
             return ProtocolMismatch("an answer of the completions protocol")
-        case {"token": {}} | {"generated_text": str()}:
+        case {"token": {"text": str()}} | {"generated_text": str()}:
             return ProtocolMismatch("an answer of the text-generation protocol")
     return None
 

@@ -100,3 +100,13 @@ def test_origins_are_a_list_with_commas(monkeypatch: pytest.MonkeyPatch) -> None
 def test_another_model_is_no_stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MODEL_URL", "https://gpt-j.example")
     assert not load_settings().stand_in
+
+
+@pytest.mark.parametrize("name", ["MODEL_RETRY_TIMEOUT", "MODEL_PATIENCE"])
+def test_a_setting_goes_on_working_under_its_old_name(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.delenv("MODEL_PATIENCE", raising=False)
+    monkeypatch.setenv(name, "7")
+    assert load_settings().model_retry_timeout == 7
+    monkeypatch.setenv(name, "0")
+    with pytest.raises(SettingsError, match="MODEL_RETRY_TIMEOUT: "):
+        load_settings()

@@ -80,6 +80,13 @@ def test_whatever_is_typed_each_turn_has_one_label(message: str, name: str) -> N
         ("x" * 200, "x" * 64),
         ("é" * 200, "é" * 32),
         ("\ud800", "?"),
+        # What is taken out may not have hidden a special token.
+        ("<|endoftext|>", "< |endoftext|>"),
+        ("<\u200b|endoftext|>", "< |endoftext|>"),
+        ("<|\u200bendoftext|>", "< |endoftext|>"),
+        ("<|endof\u00adtext|\ufeff>", "< |endoftext|>"),
+        ("<\x00|endoftext\u2060|>", "< |endoftext|>"),
+        ("<|fim-prefix|>", "< |fim-prefix|>"),
     ],
 )
 def test_a_name_becomes_a_label_of_one_line(name: str, label: str) -> None:
@@ -156,3 +163,10 @@ def test_a_prompt_never_exceeds_its_budget(
     made = build_prompt(DEFAULT_PREAMBLE, name, [*history, human(message)], partial, budget, count)
     assert count(made.text) <= budget
     assert made.text.startswith(DEFAULT_PREAMBLE[:20])
+
+
+@pytest.mark.parametrize("preamble", ["<|endoftext|> Hi", "<|{person}|> Hi", "<{person}> Hi"])
+@pytest.mark.parametrize("person", ["endoftext", "|endoftext|", "\u200b|endoftext|"])
+def test_preamble_and_name_make_no_special_token_together(preamble: str, person: str) -> None:
+    text = build_prompt(preamble, person, [Turn("human", "Hi")], "", 500).text
+    assert "<|endoftext|>" not in text
