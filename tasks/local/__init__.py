@@ -1,0 +1,1 @@
+"""What a laptop needs and a server does not."""
