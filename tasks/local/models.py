@@ -5,17 +5,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tasks.errors import SettingsError
+from tasks.local.hub import Hub
 from tasks.local.known_models import KnownModel, known_model
 
 GB = 10**9
-
-
-@dataclass(frozen=True, slots=True)
-class Hub:
-    """A repository on the hub, at one commit."""
-
-    repository: str
-    commit: str
 
 
 @dataclass(frozen=True, slots=True)

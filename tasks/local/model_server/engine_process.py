@@ -177,7 +177,8 @@ class Engine:
 
     def _add(self, number: int, tokens: list[int], max_tokens: int, sampling: Sampling) -> Handle:
         config = _config(sampling, max_tokens, self._vocabulary.stop_tokens)
-        return self._pipeline.add_request(number, openvino.Tensor(numpy.array([tokens])), config)
+        handle: Handle = self._pipeline.add_request(number, openvino.Tensor(numpy.array([tokens])), config)
+        return handle
 
     def _warm_up(self, slots: int) -> None:
         """The first steps compile code and read the whole model from the disk: nobody shall wait for that."""
