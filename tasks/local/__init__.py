@@ -1,1 +1,0 @@
-"""What a laptop needs and a server does not."""

@@ -13,10 +13,19 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tasks.errors import ParleyError
-from tasks.local.computer import engine_runs_here, free_disk, free_memory
-from tasks.local.errors import DownloadError, UnfitComputer
-from tasks.local.hub import Hub, download, is_complete
-from tasks.local.models import MODELS, LocalModel, Wheel, local_model, model_path
+from tasks.local.errors import DownloadError
+from tasks.local.hub import Hub, download
+from tasks.local.models import (
+    MODELS,
+    LocalModel,
+    Wheel,
+    check,
+    gigabytes,
+    is_here,
+    local_model,
+    model_path,
+    what_it_takes,
+)
 from tasks.local.settings import load_local_settings
 
 #: The exit code of a program that Ctrl-C ended.
@@ -44,52 +53,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("\nStopped. The same command goes on where it was.", file=sys.stderr)
         return INTERRUPTED
     return 0
-
-
-def what_it_takes(model: LocalModel, folder: Path) -> str:
-    """One line about the model and this computer."""
-    size = "is here already" if is_here(model, folder) else f"{_gb(model.disk)} GB to download once"
-    return (
-        f"{model.title}: {size}, {model.license}, no account; "
-        f"needs {_gb(model.memory)} GB of memory, {_gb(free_memory())} are free"
-    )
-
-
-def check(model: LocalModel, folder: Path) -> None:
-    """Raises UnfitComputer if the model cannot run here."""
-    if not engine_runs_here():
-        raise UnfitComputer(
-            "The model engine (openvino-genai) has no build for this system. It runs on Linux with glibc (x86-64: "
-            "2.28 or newer, arm64: 2.35 or newer) and on Apple silicon. Run the model on such a computer and set "
-            "MODEL_URL here; README says how."
-        )
-    if free_memory() < model.memory:
-        smaller = fitting(folder)
-        other = f"take MODEL={smaller.key}" if smaller else "use another computer"
-        raise UnfitComputer(
-            f"{model.title} needs {_gb(model.memory)} GB of memory and {_gb(free_memory())} are free: close other "
-            f"programs, or {other}."
-        )
-    # What was downloaded in part counts as missing here; the download itself looks again.
-    if not is_here(model, folder) and not folder.joinpath(model.key).exists() and free_disk(folder) < model.disk:
-        raise UnfitComputer(
-            f"{model.title} needs {_gb(model.disk)} GB on the disk with {folder} and {_gb(free_disk(folder))} are "
-            "free: free some room, or set LOCAL_MODEL_FOLDER to another disk."
-        )
-
-
-def fitting(folder: Path) -> LocalModel | None:
-    """The largest model that this computer can run now, if any."""
-    for model in MODELS:
-        if engine_runs_here() and free_memory() >= model.memory and free_disk(folder) >= model.disk:
-            return model
-    return None
-
-
-def is_here(model: LocalModel, folder: Path) -> bool:
-    """Whether the model was downloaded."""
-    path = model_path(model, folder)
-    return is_complete(model.source, path) if isinstance(model.source, Hub) else path.exists()
 
 
 def fetch(model: LocalModel, folder: Path) -> None:
@@ -145,17 +108,13 @@ class Bar:
         self._shown = step
         speed = (done - self._first) / max(now - self._started, 0.1)
         left = f", {(total - done) / speed / 60:.0f} min left" if speed and done < total else ""
-        line = f"{self._what}: {_gb(done)} of {_gb(total)} GB ({100 * done // max(total, 1)} %{left})"
+        line = f"{self._what}: {gigabytes(done)} of {gigabytes(total)} GB ({100 * done // max(total, 1)} %{left})"
         print(f"\r{line:<70}" if terminal else line, end="" if terminal else "\n", flush=True)
 
     def close(self) -> None:
         """End the line."""
         if sys.stdout.isatty():
             print()
-
-
-def _gb(size: float) -> str:
-    return f"{size / 1e9:.1f}".removesuffix(".0")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from tasks.errors import SettingsError
-from tasks.processes import ROOT
+from tasks.local.processes import ROOT
 
 
 class LocalSettings(BaseSettings):

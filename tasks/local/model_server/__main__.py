@@ -18,7 +18,7 @@ from tasks.local.model_server.engine import Engine
 from tasks.local.model_server.messages import Options
 from tasks.local.models import MODELS, local_model, model_path
 from tasks.local.settings import load_local_settings
-from tasks.logs import set_up
+from tasks.startup import set_up_logging
 
 #: Seconds that open streams get when the server is asked to stop.
 GRACE = 2
@@ -27,7 +27,7 @@ GRACE = 2
 def main(arguments: Sequence[str] | None = None) -> None:
     """Serves until SIGTERM or SIGINT."""
     given = _parser().parse_args(arguments)
-    set_up()
+    set_up_logging()
     try:
         asyncio.run(_serve(given.model, given.host, given.port))
     except KeyboardInterrupt:

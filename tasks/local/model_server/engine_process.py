@@ -34,7 +34,7 @@ from tasks.local.model_server.messages import (
     to_engine,
 )
 from tasks.local.model_server.text import ReplyText
-from tasks.logs import set_up
+from tasks.startup import set_up_logging
 
 log = logging.getLogger("parley.engine")
 
@@ -239,7 +239,7 @@ class Lines:
 
 def main() -> None:
     """Serve until standard input ends, which it does when the server is gone, however it died."""
-    set_up()
+    set_up_logging()
     # Whatever the library prints must not come between the messages.
     with os.fdopen(os.dup(1), "wb") as out:
         os.dup2(2, 1)
