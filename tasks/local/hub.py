@@ -31,7 +31,7 @@ READ_TIMEOUT = 30.0
 #: Seconds before each new try that follows a connection which brought nothing; then the download gives up.
 PAUSES = (0.5, 1.0, 2.0)
 
-#: Bytes read and written at once.
+#: Bytes of a stored part that are read at once.
 PIECE = 1 << 20
 
 #: Told how many bytes of how many are there.
@@ -222,7 +222,7 @@ class _Download:
                 trouble = str(error)
             if part.size > before:
                 pauses = iter(PAUSES)
-            elif pause := next(pauses, None):
+            elif (pause := next(pauses, None)) is not None:
                 time.sleep(pause)
             else:
                 raise DownloadError(
@@ -238,7 +238,7 @@ class _Download:
             elif response.status_code != 206 and not _passing(response.status_code):
                 raise self._refused(response.status_code)
             if response.is_success:
-                for piece in response.iter_bytes(PIECE):
+                for piece in response.iter_bytes():
                     part.add(piece)
                     progress(part.size)
             return f"the hub answered with status {response.status_code}"
