@@ -13,6 +13,7 @@ from tasks.model.circuit_breaker import Attempt, Circuit
 from tasks.model.connection import Connection, NotHttp
 from tasks.model.decoder import FinishReason
 from tasks.model.errors import Reason, Trouble, from_exception, from_status, misfit
+from tasks.model.known_models import KnownModel, known_model
 from tasks.model.output_filter import ReplyText
 from tasks.model.prompt import SHORTENED, Prompt, Turn, build_prompt, least_budget
 from tasks.model.request import Endpoint
@@ -21,7 +22,7 @@ from tasks.model.retry import Patience
 from tasks.model.silence import Silence
 from tasks.model.tokens import count_bytes, count_tokens
 from tasks.model.upstream import Upstream
-from tasks.settings import Settings
+from tasks.settings import DEFAULT_PREAMBLE, Settings
 
 log = logging.getLogger("parley.model")
 
@@ -123,8 +124,11 @@ class Model:
         self._settings = settings
         self._endpoint = Endpoint(settings)
         self._circuit = Circuit()
-        self._count: Callable[[str], int] = count_tokens if _is_gpt_j(settings.model_name) else count_bytes
-        if least_budget(settings.preamble, self._count) > settings.model_context - settings.max_new_tokens:
+        known = known_model(settings.model_name)
+        self._style = known.style
+        self._preamble = _preamble(settings, known)
+        self._count: Callable[[str], int] = count_tokens if known.vocabulary == "gpt-2" else count_bytes
+        if least_budget(self._preamble, self._count, known.style) > settings.model_context - settings.max_new_tokens:
             raise SettingsError("PREAMBLE and MAX_NEW_TOKENS leave no room for a message in MODEL_CONTEXT")
         self.url = self._endpoint.url
         self._upstream = Upstream(self.url, self._endpoint.headers)
@@ -203,7 +207,9 @@ class Model:
 
     def _prompt(self, reply: _Reply) -> Prompt:
         budget = self._settings.model_context - reply.tokens_left
-        return build_prompt(self._settings.preamble, reply.person, reply.turns, reply.shown, budget, self._count)
+        return build_prompt(
+            self._preamble, reply.person, reply.turns, reply.shown, budget, self._count, style=self._style
+        )
 
     def _failed(self, reply: _Reply, text: ReplyText, trouble: Trouble) -> None:
         """Plans the next try.
@@ -284,6 +290,6 @@ async def _beginning(response: Connection) -> bytes:
     return bytes(body)
 
 
-def _is_gpt_j(name: str) -> bool:
-    """Whether a model of this name has GPT-J's vocabulary; of another, only the bytes are known."""
-    return "gpt-j" in name.lower()
+def _preamble(settings: Settings, known: KnownModel) -> str:
+    """The person's own, or else the one that the model was trained on, if any."""
+    return known.preamble if known.preamble and settings.preamble == DEFAULT_PREAMBLE else settings.preamble

@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from typing import Literal
 
+#: How a model reads a conversation: as a transcript, or as turns between marks.
+Style = Literal["transcript", "chatml"]
+
 
 @dataclass(frozen=True, slots=True)
 class KnownModel:
@@ -13,7 +16,7 @@ class KnownModel:
 
     window: int = 2048
     vocabulary: Literal["gpt-2", "bytes"] = "bytes"
-    style: Literal["transcript", "chatml"] = "transcript"
+    style: Style = "transcript"
     stop_tokens: tuple[str, ...] = ()
     preamble: str | None = None
 
