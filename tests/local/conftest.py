@@ -67,15 +67,15 @@ def server() -> Iterator[LocalServer]:
 def stack(server: LocalServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """Everything else that `make run MODEL=smollm2` starts, and one worker more."""
     redis = start_redis(tmp_path_factory.mktemp("redis"), port=own_port())
-    settings = {
-        "MODEL_URL": server.url,
-        "MODEL_PROTOCOL": "completions",
-        "MODEL_NAME": MODEL.name,
-        "MODEL_CONTEXT": str(MODEL.known.window),
-        "MAX_NEW_TOKENS": "160",
-        **MODEL.settings,
-    }
-    with Stack(redis, **settings) as stack:
+    with Stack(
+        redis,
+        MODEL_URL=server.url,
+        MODEL_PROTOCOL="completions",
+        MODEL_NAME=MODEL.name,
+        MODEL_CONTEXT=str(MODEL.known.window),
+        MAX_NEW_TOKENS="160",
+        TEMPERATURE=MODEL.settings["TEMPERATURE"],
+    ) as stack:
         stack.start_web()
         for _ in range(2):
             stack.start_worker()

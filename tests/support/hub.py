@@ -19,12 +19,14 @@ LARGE = 1000
 
 @dataclass
 class SmallHub:
-    """`files` of the repository at COMMIT, and what goes wrong: `cut_after`: bytes of an answer after which its
+    """`files` of `repository` at `commit`, and what goes wrong: `cut_after`: bytes of an answer after which its
     connection is closed, once for each in the list; `pace`: seconds between pieces of 64 KiB; `statuses`: answers
     instead of a file, one for each request; `damaged`: files that come with another byte; `ranges`: whether it knows
     them. `asked`: the paths and first bytes that were asked for."""
 
     files: Mapping[str, bytes]
+    repository: str = REPOSITORY
+    commit: str = COMMIT
     cut_after: list[int] = field(default_factory=list)
     pace: float = 0.0
     statuses: list[int] = field(default_factory=list)
@@ -53,12 +55,13 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         path = urlsplit(self.path).path
-        if path == f"/api/models/{REPOSITORY}/tree/{COMMIT}":
+        files = f"/{self.hub.repository}/resolve/{self.hub.commit}/"
+        if path == f"/api/models/{self.hub.repository}/tree/{self.hub.commit}":
             self._answer(200, json.dumps(self.hub.listing()).encode())
-        elif path.startswith(f"/{REPOSITORY}/resolve/{COMMIT}/"):
+        elif path.startswith(files):
             # As the hub does, it sends clients to where large files are kept.
             self.send_response(302)
-            self.send_header("Location", path.replace(f"/{REPOSITORY}/resolve/{COMMIT}/", "/store/"))
+            self.send_header("Location", path.replace(files, "/store/"))
             self.send_header("Content-Length", "0")
             self.end_headers()
         elif path.startswith("/store/"):
@@ -103,9 +106,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
 
 @contextmanager
-def small_hub(files: Mapping[str, bytes]) -> Iterator[SmallHub]:
+def small_hub(files: Mapping[str, bytes], repository: str = REPOSITORY, commit: str = COMMIT) -> Iterator[SmallHub]:
     """The hub, listening while the block lasts."""
-    hub = SmallHub(files)
+    hub = SmallHub(files, repository, commit)
     handler = type("Handler", (_Handler,), {"hub": hub})
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         hub.url = f"http://127.0.0.1:{server.server_address[1]}"
