@@ -66,19 +66,20 @@ def start_redis(
     data_dir: Path,
     *,
     port: int = 0,
-    kind: Literal["any", "redis", "fakeredis"] = "any",
+    kind: Literal["any", "redis"] | Kind = "any",
     options: Mapping[str, str] | None = None,
 ) -> "EmbeddedRedis":
-    """Start the best server there is; `redis` refuses fakeredis, `fakeredis` wants nothing else.
+    """Start the best server there is, or the best of a kind: `redis` is any but fakeredis.
 
     `data_dir` is made if missing and used by one server at a time; a port of 0 picks a free one. `options`
     are lines of redis.conf (`{"maxmemory": "10mb"}`); with `tls-cert-file` among them the server speaks only
     TLS. fakeredis takes no options. Raises StorageError if none starts.
     """
-    wanted = {"any": (*DURABLE, "fakeredis"), "redis": DURABLE, "fakeredis": ("fakeredis",)}
+    wanted: tuple[Kind, ...]
+    wanted = (*DURABLE, "fakeredis") if kind == "any" else DURABLE if kind == "redis" else (kind,)
     failures: list[str] = []
     for candidate in candidates():
-        if candidate.kind not in wanted[kind]:
+        if candidate.kind not in wanted:
             continue
         try:
             return EmbeddedRedis(candidate, data_dir, port or free_port(), options or {}, failures)

@@ -22,7 +22,7 @@ from tasks.local.processes import ROOT
 from tests.support.missing import missing
 from tests.support.processes import eventually, gone
 
-Wanted = Literal["any", "redis", "fakeredis"]
+Wanted = Literal["any", "redis"] | embedded_redis.Kind
 
 #: Starts a server in the folder given, and prints its process id.
 OWNER = """
@@ -42,15 +42,15 @@ def start(data_dir: Path, kind: Wanted, **options: str) -> EmbeddedRedis:
         missing(str(error))
 
 
-@pytest.fixture(params=["redis", "fakeredis"])
+@pytest.fixture(params=["valkey", "system", "fakeredis"])
 def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[EmbeddedRedis]:
     with start(tmp_path / "data", request.param) as server:
         yield server
 
 
-@pytest.fixture
-def real(tmp_path: Path) -> Iterator[EmbeddedRedis]:
-    with start(tmp_path / "data", "redis") as server:
+@pytest.fixture(params=["valkey", "system"])
+def real(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[EmbeddedRedis]:
+    with start(tmp_path / "data", request.param) as server:
         yield server
 
 
