@@ -132,19 +132,22 @@ class Engine:
 
     def __init__(self, options: Options) -> None:
         self._window = options.window
+        self._slots = options.slots
         self._pipeline = openvino_genai.ContinuousBatchingPipeline(options.path, _scheduler(options), "CPU")
         self._vocabulary = Vocabulary(self._pipeline.get_tokenizer(), options.stop_tokens)
+        self._waiting: dict[int, tuple[Begin, list[int]]] = {}
         self._replies: dict[int, Reply] = {}
-        self._warm_up(options.slots)
+        self._warm_up()
 
     @property
     def busy(self) -> bool:
         """Whether there is anything to compute, or to clear away."""
-        return bool(self._replies) or self._pipeline.has_non_finished_requests()
+        return bool(self._waiting or self._replies) or self._pipeline.has_non_finished_requests()
 
     def take(self, message: ToEngine) -> Event:
         """Begin or cancel a reply."""
         if isinstance(message, Cancel):
+            self._waiting.pop(message.id, None)
             # One that has just ended is not there any more.
             if reply := self._replies.pop(message.id, None):
                 reply.cancel()
@@ -153,6 +156,11 @@ class Engine:
 
     def step(self) -> Iterator[Event]:
         """Compute one token of every reply, or a part of a prompt."""
+        # The library would take any number at once, and when its cache is full drop some and compute them again.
+        while self._waiting and len(self._replies) < self._slots:
+            begin, tokens = self._waiting.pop(next(iter(self._waiting)))
+            handle = self._add(begin.id, tokens, begin.max_tokens, begin.sampling)
+            self._replies[begin.id] = Reply(begin, handle, self._vocabulary)
         self._pipeline.step()
         for number, reply in list(self._replies.items()):
             for event in reply.read():
@@ -171,8 +179,7 @@ class Engine:
                 detail=f"This model's maximum context length is {self._window} tokens; the prompt has {len(tokens)} "
                 f"and {begin.max_tokens} more were asked for.",
             )
-        handle = self._add(begin.id, tokens, begin.max_tokens, begin.sampling)
-        self._replies[begin.id] = Reply(begin, handle, self._vocabulary)
+        self._waiting[begin.id] = begin, tokens
         return Accepted(id=begin.id, prompt_tokens=len(tokens))
 
     def _add(self, number: int, tokens: list[int], max_tokens: int, sampling: Sampling) -> Handle:
@@ -180,10 +187,10 @@ class Engine:
         handle: Handle = self._pipeline.add_request(number, openvino.Tensor(numpy.array([tokens])), config)
         return handle
 
-    def _warm_up(self, slots: int) -> None:
+    def _warm_up(self) -> None:
         """The first steps compile code and read the whole model from the disk: nobody shall wait for that."""
         prompt = self._vocabulary.encode("Once upon a time")
-        handles = [self._add(number, prompt, 2, Sampling(temperature=0)) for number in range(slots)]
+        handles = [self._add(number, prompt, 2, Sampling(temperature=0)) for number in range(self._slots)]
         while self._pipeline.has_non_finished_requests():
             self._pipeline.step()
         del handles  # a request whose handle is gone is dropped
@@ -192,7 +199,6 @@ class Engine:
 def _scheduler(options: Options) -> openvino_genai.SchedulerConfig:
     scheduler = openvino_genai.SchedulerConfig()
     scheduler.cache_size = options.cache_gb
-    scheduler.max_num_seqs = options.slots
     scheduler.max_num_batched_tokens = PROMPT_TOKENS_PER_STEP
     # The next prompt of a conversation begins as the last one did: only what is new in it is computed.
     scheduler.enable_prefix_caching = True
