@@ -95,7 +95,7 @@ test-model-server: setup-dev frontend/dist/index.html ## Test the whole chat aga
 
 lock: .venv/lock.stamp ## Pin the newest allowed packages into requirements*.txt
 	@for name in "requirements.txt" "requirements-run.txt --extra embedded" \
-	  "requirements-durable.txt --extra durable" "requirements-local.txt --extra local" \
+	  "requirements-durable.txt --extra durable" "requirements-local.txt --extra embedded --extra local" \
 	  "requirements-dev.txt --extra embedded --extra test"; do \
 	  set -- $$name; file=$$1; shift; echo "$$file"; \
 	  .venv/lock/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \

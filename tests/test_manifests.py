@@ -13,6 +13,7 @@ import yaml
 from jsonschema import validate
 from packaging.markers import Marker
 
+from tasks.local.models import local_model
 from tasks.local.processes import ROOT, read_procfile
 from tasks.settings import Settings
 from tests.support.requirements import normal, pins
@@ -168,7 +169,7 @@ def test_each_lock_file_pins_and_hashes_all_that_the_project_asks_for() -> None:
         "requirements.txt": project["dependencies"],
         "requirements-run.txt": project["dependencies"] + extras["embedded"],
         "requirements-durable.txt": project["dependencies"] + extras["durable"],
-        "requirements-local.txt": project["dependencies"] + extras["local"],
+        "requirements-local.txt": project["dependencies"] + extras["embedded"] + extras["local"],
         "requirements-dev.txt": project["dependencies"] + extras["embedded"] + extras["test"],
     }.items():
         locked = pins(file)
@@ -231,6 +232,7 @@ def test_the_compose_file_follows_the_compose_specification() -> None:
     [
         ({}, "http://standin:8000", ""),
         ({"COMPOSE_PROFILES": "gptj"}, "http://gptj:8000", "completions"),
+        ({"COMPOSE_PROFILES": "local"}, "http://local:8000", "completions"),
         ({"MODEL_URL": "http://mine"}, "http://mine", ""),
         ({"MODEL_URL": "http://mine", "MODEL_PROTOCOL": "completions"}, "http://mine", "completions"),
     ],
@@ -271,7 +273,7 @@ def test_what_the_image_is_made_of_is_not_ignored() -> None:
     assert {Path(source).parts[0] for sources in copied for source in sources.split()} == kept
 
 
-@pytest.mark.parametrize("service", ["web", "worker", "standin", "redis"])
+@pytest.mark.parametrize("service", ["web", "worker", "standin", "local", "redis"])
 def test_every_container_is_confined_and_comes_back(service: str) -> None:
     container = compose()["services"][service]
     assert container["read_only"] is True
@@ -305,7 +307,16 @@ def test_gpt_j_needs_its_profile_and_a_gpu() -> None:
     assert state["gptj"]["profiles"] == ["gptj"]
     assert state["gptj"]["deploy"]["resources"]["reservations"]["devices"][0]["capabilities"] == ["gpu"]
     assert state["gptj"]["command"][0] == Settings.model_fields["model_name"].default
-    assert [name for name, service in state.items() if service.get("profiles")] == ["gptj"]
+    assert [name for name, service in state.items() if service.get("profiles")] == ["local", "gptj"]
+
+
+def test_the_local_model_answers_by_the_name_that_is_asked_for() -> None:
+    local = compose()["services"]["local"]
+    key = local["environment"]["MODEL"].removeprefix("${MODEL:-").removesuffix("}")
+    assert local_model(key).name == Settings.model_fields["model_name"].default
+    assert local["environment"]["LOCAL_MODEL_FOLDER"] in local["volumes"][0]
+    assert local["build"]["target"] == "model"
+    assert "AS model\n" in read("Dockerfile")
 
 
 def test_compose_gives_only_variables_that_somebody_reads() -> None:
