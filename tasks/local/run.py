@@ -306,9 +306,11 @@ def accepts(port: int) -> bool:
 
 def reachable(host: str) -> str:
     """The address to open in a browser for the address that was bound."""
-    if host in ("0.0.0.0", "::"):
+    if host == "0.0.0.0":
         return LOOPBACK
-    return f"[{host}]" if ":" in host else host
+    # A server on all of IPv6 does not listen on IPv4.
+    address = "::1" if host == "::" else host
+    return f"[{address}]" if ":" in address else address
 
 
 if __name__ == "__main__":

@@ -24,8 +24,8 @@ PACKAGES = ("torch==2.13.0", "transformers[serving]")
 #: Seconds that the server has to start.
 START = 120
 
-#: Arguments: the folder to fill, GPT-2's vocabulary and its merges, and the model's shape as JSON. GPT-J's vocabulary is
-#: GPT-2's and 143 special tokens.
+#: Arguments: the folder to fill, GPT-2's vocabulary and its merges, and the model's shape as JSON.
+#: GPT-J's vocabulary is GPT-2's and 143 special tokens.
 BUILD = """
 import json, sys
 import torch

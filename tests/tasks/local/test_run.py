@@ -205,7 +205,7 @@ def test_whoever_ends_right_after_its_start_is_not_started_again() -> None:
 
 
 @pytest.mark.parametrize(
-    ("host", "address"), [("127.0.0.1", "127.0.0.1"), ("0.0.0.0", "127.0.0.1"), ("::", "127.0.0.1"), ("::1", "[::1]")]
+    ("host", "address"), [("127.0.0.1", "127.0.0.1"), ("0.0.0.0", "127.0.0.1"), ("::", "[::1]"), ("::1", "[::1]")]
 )
 def test_the_address_printed_is_one_that_a_browser_can_open(host: str, address: str) -> None:
     assert run.reachable(host) == address
@@ -241,6 +241,15 @@ def test_everything_starts_without_any_redis_server(
     with whole.running(PATH=path) as child:
         assert says(child, "ready at"), text(child)
         assert expected in text(child)
+
+
+def test_it_starts_on_all_of_ipv6(whole: Tree) -> None:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError as error:
+        pytest.skip(f"no IPv6 here: {error}")
+    with whole.running(HOST="::") as child:
+        assert says(child, f"ready at http://[::1]:{whole.port}"), text(child)
 
 
 async def test_a_talk_outlives_a_kill_of_everything(whole: Tree, tmp_path: Path) -> None:
