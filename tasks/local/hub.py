@@ -204,6 +204,9 @@ class _Download:
         with _part(target).open("ab+") as stored:
             part = Part(file, stored)
             self._complete(file, part, progress)
+            # A power cut must not leave an empty file under a name that says it is whole.
+            stored.flush()
+            os.fsync(stored.fileno())
         if not part.right:
             _part(target).unlink()
             raise DownloadError(
@@ -218,7 +221,7 @@ class _Download:
             before = part.size
             try:
                 trouble = self._append(file, part, progress)
-            except httpx.TransportError as error:
+            except httpx.HTTPError as error:
                 trouble = str(error)
             if part.size > before:
                 pauses = iter(PAUSES)

@@ -186,7 +186,7 @@ class Run:
             self._wait(lambda: accepts(port), "The stand-in model", [model])
             # Both names, so that the page can say that this is not GPT-J.
             self._env["MODEL_URL"] = self._env["STAND_IN_URL"] = f"http://{LOOPBACK}:{port}"
-            say(f"Model: the stand-in, which is none.{suggestion()}")
+            say(f"Model: the stand-in, since neither MODEL nor MODEL_URL is set.{suggestion()}")
 
     def _start_local_model(self, model: LocalModel) -> None:
         with timed() as say:

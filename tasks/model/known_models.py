@@ -21,11 +21,10 @@ class KnownModel:
     preamble: str | None = None
 
 
-#: By a part of the model's name in lower case; the first that fits.
+#: By parts of the model's name in lower case; the first whose parts are all there.
 _KNOWN = {
-    "gpt-j": KnownModel(vocabulary="gpt-2"),
-    "pythia": KnownModel(),
-    "smollm2": KnownModel(
+    ("gpt-j",): KnownModel(vocabulary="gpt-2"),
+    ("smollm2", "instruct"): KnownModel(
         style="chatml",
         stop_tokens=("<|im_end|>",),
         # With any other one it is noticeably worse.
@@ -36,4 +35,5 @@ _KNOWN = {
 
 def known_model(name: str) -> KnownModel:
     """What the model called `name` wants; of an unknown one the safest is assumed."""
-    return next((known for part, known in _KNOWN.items() if part in name.lower()), KnownModel())
+    small = name.lower()
+    return next((known for parts, known in _KNOWN.items() if all(part in small for part in parts)), KnownModel())

@@ -64,7 +64,8 @@ class Vocabulary:
 
         The tokenizer's own `decode` drops the bytes of half a character, so it cannot be given token by token.
         """
-        return b"" if self._is_special(number) else self._bytes[number]
+        # A model may have more rows than its vocabulary has tokens.
+        return b"" if self._is_special(number) else self._bytes.get(number, b"")
 
     def _is_special(self, number: int) -> bool:
         if number not in self._special:
