@@ -13,6 +13,18 @@ COPY requirements.txt ./
 RUN python -m venv .venv \
     && .venv/bin/pip install --no-cache-dir --disable-pip-version-check --require-hashes -r requirements.txt
 
+# A model on the processor, for the profile `local` of docker-compose.yml.
+FROM python:3.11-slim AS model
+WORKDIR /app
+ENV PATH=/app/.venv/bin:$PATH \
+    PYTHONUNBUFFERED=1
+COPY requirements-local.txt ./
+RUN python -m venv .venv \
+    && .venv/bin/pip install --no-cache-dir --disable-pip-version-check --require-hashes -r requirements-local.txt \
+    && install -d -o 65534 -g 65534 /models
+COPY tasks/ tasks/
+USER 65534:65534
+
 FROM python:3.11-slim
 WORKDIR /app
 ENV PATH=/app/.venv/bin:$PATH \

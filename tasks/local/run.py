@@ -22,6 +22,7 @@ from urllib.request import ProxyHandler, build_opener
 
 from tasks.errors import ParleyError, SettingsError
 from tasks.local.embedded_redis import LOOPBACK, free_port, start_redis
+from tasks.local.models import LocalModel, fitting, gigabytes, local_model
 from tasks.local.processes import (
     ROOT,
     Child,
@@ -32,6 +33,7 @@ from tasks.local.processes import (
     stop_all,
     wait_until,
 )
+from tasks.local.settings import load_local_settings
 from tasks.settings import load_settings
 from tasks.storage.client import RedisClient, require_json
 
@@ -39,6 +41,9 @@ DATA = ROOT / ".data"
 
 #: Whoever ends sooner than this many seconds after its start would do so again; later, it is started again.
 STEADY = 10.0
+
+#: Seconds that a process may take to become ready, and that a model of several gigabytes may take to load.
+START_TIMEOUT, MODEL_TIMEOUT = 60.0, 300.0
 
 #: Everything that the processes printed, when a start fails.
 FAILURE_LOG = DATA / "last-start.log"
@@ -166,16 +171,36 @@ class Run:
             say(f"Redis: {redis.notice}")
 
     def _start_model(self) -> None:
-        if os.environ.get("MODEL_URL"):
-            return
+        key, given = os.environ.get("MODEL"), os.environ.get("MODEL_URL")
+        if key and given:
+            raise SettingsError("MODEL starts a model here and MODEL_URL names one elsewhere: leave one of them out.")
+        if key:
+            self._start_local_model(local_model(key))
+        elif not given:
+            self._start_stand_in()
+
+    def _start_stand_in(self) -> None:
         with timed() as say:
             port = free_port()
-            argv = [sys.executable, "-m", "tasks.local.standin", "--port", str(port)]
-            model = self._add(Child("model", argv, on_line=self._output))
+            model = self._add(self._model_server("tasks.local.standin", "--port", str(port)))
             self._wait(lambda: accepts(port), "The stand-in model", [model])
             # Both names, so that the page can say that this is not GPT-J.
             self._env["MODEL_URL"] = self._env["STAND_IN_URL"] = f"http://{LOOPBACK}:{port}"
-            say("Model: the stand-in, since MODEL_URL is not set")
+            say(f"Model: the stand-in, since neither MODEL nor MODEL_URL is set.{suggestion()}")
+
+    def _start_local_model(self, model: LocalModel) -> None:
+        with timed() as say:
+            port = free_port()
+            server = self._model_server("tasks.local.model_server", "--model", model.key, "--port", str(port))
+            self._wait(Health(f"http://{LOOPBACK}:{port}/health"), model.title, [self._add(server)], MODEL_TIMEOUT)
+            self._env |= {name: os.environ.get(name) or value for name, value in model.settings.items()}
+            self._env["MODEL_URL"] = f"http://{LOOPBACK}:{port}"
+            self._env["MODEL_PROTOCOL"] = "completions"
+            self._env["MODEL_NAME"] = model.name
+            say(f"Model: {model.title} on this computer")
+
+    def _model_server(self, module: str, *arguments: str) -> Child:
+        return Child("model", [sys.executable, "-m", module, *arguments], on_line=self._output)
 
     def _start_processes(self, address: str) -> None:
         with timed() as say:
@@ -194,13 +219,15 @@ class Run:
         self._parts.append(Part(lambda: child, child.start))
         return child
 
-    def _wait(self, ready: Callable[[], bool], what: str, children: list[Child]) -> None:
+    def _wait(
+        self, ready: Callable[[], bool], what: str, children: list[Child], timeout: float = START_TIMEOUT
+    ) -> None:
         def ready_or_stopped() -> bool:
             if self._stop.is_set():
                 raise Stopped
             return ready()
 
-        wait_until(ready_or_stopped, what, children)
+        wait_until(ready_or_stopped, what, children, timeout)
 
     def _watch(self) -> None:
         """Until Ctrl-C, start again whoever ends. Raises ProcessError if that happens right after a start."""
@@ -238,6 +265,16 @@ def timed() -> Iterator[Callable[[str], None]]:
     yield lambda what: print(f"{what} ({time.monotonic() - started:.1f} s)", flush=True)
 
 
+def suggestion() -> str:
+    """How this computer gets a real model, if it can."""
+    model = fitting(load_local_settings().local_model_folder)
+    if not model:
+        return " README says how to connect a real one."
+    return (
+        f" This computer can run {model.title}, {gigabytes(model.disk)} GB to download once: make run MODEL={model.key}"
+    )
+
+
 def check_port(host: str, port: int) -> None:
     """Raises SettingsError if nothing can be served there."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -269,9 +306,11 @@ def accepts(port: int) -> bool:
 
 def reachable(host: str) -> str:
     """The address to open in a browser for the address that was bound."""
-    if host in ("0.0.0.0", "::"):
+    if host == "0.0.0.0":
         return LOOPBACK
-    return f"[{host}]" if ":" in host else host
+    # A server on all of IPv6 does not listen on IPv4.
+    address = "::1" if host == "::" else host
+    return f"[{address}]" if ":" in address else address
 
 
 if __name__ == "__main__":

@@ -26,13 +26,14 @@ from tasks.model.errors import (
     from_status,
     is_disconnect,
 )
+from tasks.model.known_models import KnownModel, known_model
 from tasks.model.output_filter import OutputFilter
 from tasks.model.prompt import SHORTENED, Prompt, Turn, build_prompt, least_budget
 from tasks.model.request import Endpoint
 from tasks.model.response import ResponseReader
 from tasks.model.retry import RetryPolicy
 from tasks.model.tokens import count_bytes, count_tokens
-from tasks.settings import Settings
+from tasks.settings import DEFAULT_PREAMBLE, Settings
 
 log = logging.getLogger("parley.model")
 
@@ -142,8 +143,11 @@ class Model:
         self._settings = settings
         self._endpoint = Endpoint(settings)
         self._breaker = CircuitBreaker()
-        self._count: Callable[[str], int] = count_tokens if _is_gpt_j(settings.model_name) else count_bytes
-        if least_budget(settings.preamble, self._count) > settings.model_context - settings.max_new_tokens:
+        known = known_model(settings.model_name)
+        self._style = known.style
+        self._preamble = _preamble(settings, known)
+        self._count: Callable[[str], int] = count_tokens if known.vocabulary == "gpt-2" else count_bytes
+        if least_budget(self._preamble, self._count, known.style) > settings.model_context - settings.max_new_tokens:
             raise SettingsError("PREAMBLE and MAX_NEW_TOKENS leave no room for a message in MODEL_CONTEXT")
         #: The address that is asked, fit to be shown.
         self.url = self._endpoint.shown_url
@@ -276,7 +280,9 @@ class Model:
 
     def _prompt(self, reply: _Reply) -> Prompt:
         budget = self._settings.model_context - reply.tokens_left
-        return build_prompt(self._settings.preamble, reply.person, reply.turns, reply.shown, budget, self._count)
+        return build_prompt(
+            self._preamble, reply.person, reply.turns, reply.shown, budget, self._count, style=self._style
+        )
 
     def _on_error(self, reply: _Reply, output: OutputFilter, prompt: Prompt, error: ModelRequestError) -> None:
         """Decides how the reply goes on.
@@ -365,6 +371,6 @@ def _http_client(read_timeout: float) -> httpx.AsyncClient:
         raise SettingsError("HTTPS_PROXY, HTTP_PROXY, ALL_PROXY or NO_PROXY holds no valid address") from None
 
 
-def _is_gpt_j(name: str) -> bool:
-    """Whether a model of this name has GPT-J's vocabulary; of another, only the bytes are known."""
-    return "gpt-j" in name.lower()
+def _preamble(settings: Settings, known: KnownModel) -> str:
+    """The person's own, or else the one that the model was trained on, if any."""
+    return known.preamble if known.preamble and settings.preamble == DEFAULT_PREAMBLE else settings.preamble

@@ -1,4 +1,8 @@
-"""Words in, prompt out: the transcript that GPT-J continues, within a budget of tokens. Pure: no clock, no network."""
+"""Words in, prompt out: what the model continues, within a budget of tokens. Pure: no clock, no network.
+
+A base model such as GPT-J continues a transcript. A model that was trained to follow instructions reads turns between
+marks of its own (ChatML).
+"""
 
 import re
 import unicodedata
@@ -6,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from tasks.model.known_models import Style
 from tasks.model.tokens import count_tokens
 
 BOT_LABEL = "Bot:"
@@ -43,10 +48,45 @@ class Prompt:
     shortened: bool
 
 
+@dataclass(frozen=True, slots=True)
+class _Marks:
+    """What stands before and after each part of a prompt, between the bot's mark and its words, and where the model
+    must end."""
+
+    head: tuple[str, str]
+    human: tuple[str, str]
+    bot: tuple[str, str]
+    gap: str
+    stop: tuple[str, ...]
+
+
+#: Its end mark is a token of its own, at which the model's server ends by itself.
+_CHATML = _Marks(
+    head=("<|im_start|>system\n", "<|im_end|>\n"),
+    human=("<|im_start|>user\n", "<|im_end|>"),
+    bot=("<|im_start|>assistant\n", "<|im_end|>"),
+    gap="",
+    stop=(),
+)
+
+
+def _marks(style: Style, label: str) -> _Marks:
+    if style == "chatml":
+        return _CHATML
+    stop = (f"\n{label}:", f"\n{BOT_LABEL}")
+    return _Marks(head=("", "\n\n"), human=(f"{label}: ", ""), bot=(BOT_LABEL, ""), gap=" ", stop=stop)
+
+
 def build_prompt(
-    preamble: str, person: str, turns: Sequence[Turn], partial: str, budget: int, count: Count = count_tokens
+    preamble: str,
+    person: str,
+    turns: Sequence[Turn],
+    partial: str,
+    budget: int,
+    count: Count = count_tokens,
+    style: Style = "transcript",
 ) -> Prompt:
-    """The transcript of `turns` (oldest first, the last is the human message to answer) in at most `budget` tokens.
+    """The prompt of `turns` (oldest first, the last is the human message to answer) in at most `budget` tokens.
 
     `partial` are words of the reply that were shown already: the prompt ends in them. What does not fit is
     dropped turn by turn, oldest first. The preamble and the last message stay; the message, if it alone is
@@ -54,27 +94,30 @@ def build_prompt(
     counts too few tokens.
     """
     label = _label(person)
-    head = _head(preamble, label)
+    marks = _marks(style, label)
+    head = _head(preamble, label, marks)
     left = budget - count(head)
     said = _said(partial)
-    tail = _end_of(said, f"\n{BOT_LABEL} ", left // 2, count) if said else f"\n{BOT_LABEL}"
-    left -= count(tail)
-    *earlier, last = [_line(turn, label) for turn in turns]
-    question = _end_of(last.removeprefix(f"{label}: "), f"{label}: ", left, count)
-    left -= count(question)
+    opening, closing = f"\n{marks.bot[0]}", marks.human[1]
+    tail = _end_of(said, opening + marks.gap, left // 2, count) if said else opening
+    left -= count(tail) + count(closing)
+    *earlier, last = [_line(turn, marks) for turn in turns]
+    words = last.removeprefix(marks.human[0]).removesuffix(closing)
+    question = _end_of(words, marks.human[0], left, count) + closing
+    left -= count(question) - count(closing)
     history = _latest(earlier, left, count)
-    stop = (f"\n{label}:", f"\n{BOT_LABEL}")
-    return Prompt(head + history + question + tail, stop, shortened=question != last)
+    return Prompt(head + history + question + tail, marks.stop, shortened=question != last)
 
 
-def least_budget(preamble: str, count: Count = count_tokens) -> int:
+def least_budget(preamble: str, count: Count = count_tokens, style: Style = "transcript") -> int:
     """Tokens that a prompt with this preamble takes at least, if it is to hold a few words of a message."""
     longest = "n" * LABEL_BYTES
-    return count(_head(preamble, longest)) + 2 * count(f"\n{longest}: ") + 64
+    marks = _marks(style, longest)
+    return count(_head(preamble, longest, marks)) + 2 * count("\n" + "".join(marks.human)) + 64
 
 
-def _head(preamble: str, label: str) -> str:
-    return f"{_clean(preamble.replace('{person}', label)).strip()}\n\n"
+def _head(preamble: str, label: str, marks: _Marks) -> str:
+    return _clean(preamble.replace("{person}", label)).strip().join(marks.head)
 
 
 def _label(person: str) -> str:
@@ -88,14 +131,15 @@ def _label(person: str) -> str:
     return NAMELESS if name.casefold() in ("", "bot") else name
 
 
-def _line(turn: Turn, label: str) -> str:
-    """A turn under its label. A reply keeps its lines, but no label opens one of them."""
+def _line(turn: Turn, marks: _Marks) -> str:
+    """A turn between its marks. A reply keeps its lines, but no label opens one of them."""
     if turn.role == "human":
-        return f"{label}: {_indented(_clean(turn.text).strip())}"
-    text = f" {_said(turn.text)}"
-    for forged in (f"\n{label}:", f"\n{BOT_LABEL}"):
+        words = _clean(turn.text).strip()
+        return (_indented(words) if marks.stop else words).join(marks.human)
+    text = marks.gap + _said(turn.text)
+    for forged in marks.stop:
         text = text.replace(forged, f"\n  {forged[1:]}")
-    return BOT_LABEL + text
+    return text.join(marks.bot)
 
 
 def _indented(text: str) -> str:

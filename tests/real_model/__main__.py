@@ -1,6 +1,7 @@
 """`python -m tests.real_model`: every check in turn, its result on a line, and exit code 1 if one failed.
 
-It installs torch and transformers into a virtual environment of their own (a minute); `--venv` keeps that.
+It installs torch and transformers into a virtual environment of their own, and for our own server, optimum-intel into
+another (two minutes); `--venv` keeps both.
 """
 
 import argparse
@@ -14,7 +15,8 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TypeVar
 
-from tests.real_model import budget, chat, client
+from tests.real_model import budget, chat, client, exported
+from tests.real_model.exported import Exported, exported_server
 from tests.real_model.server import RealServer, real_server
 
 T = TypeVar("T")
@@ -29,15 +31,22 @@ def main() -> int:
         scratch = Path(folder)
         venv = parser.parse_args().venv or scratch / "venv"
         with real_server(venv, scratch) as server:
-            return asyncio.run(_check_all(server, scratch))
+            good = asyncio.run(_check_all(server, scratch))
+        with exported_server(venv.with_name(f"{venv.name}-export"), scratch) as ours:
+            good += asyncio.run(_check_exported(ours))
+    print(f"{sum(good)} of {len(good)} passed", flush=True)
+    return 0 if all(good) else 1
 
 
-async def _check_all(server: RealServer, scratch: Path) -> int:
+async def _check_all(server: RealServer, scratch: Path) -> list[bool]:
     good = [await _passes(check, server) for check in (*budget.TOKENIZER_CHECKS, *client.CHECKS)]
     async with chat.whole(server, scratch) as everything:
         good += [await _passes(check, everything) for check in (*chat.CHECKS, *budget.CHAT_CHECKS)]
-    print(f"{sum(good)} of {len(good)} passed", flush=True)
-    return 0 if all(good) else 1
+    return good
+
+
+async def _check_exported(server: Exported) -> list[bool]:
+    return [await _passes(check, server) for check in exported.CHECKS]
 
 
 async def _passes(check: Callable[[T], Awaitable[str]], subject: T) -> bool:

