@@ -1,4 +1,4 @@
-// Which page stands at which address.
+// Maps the address to a page.
 import { routeOf } from './browser/navigation';
 import { ChatPage } from './pages/ChatPage';
 import { HomePage } from './pages/HomePage';

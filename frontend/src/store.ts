@@ -1,22 +1,22 @@
-// One open conversation: its connection, its state and its outbox, put together. Knows no React.
+// One open conversation: connection, state and outbox together. Knows nothing of React.
 import { Connection, type Socket } from './connection/connection';
 import type { Status } from './connection/status';
-import type { AskedRetry } from './conversation/exchanges';
+import type { PendingRetry } from './conversation/exchanges';
 import { reduce, type ConversationFrame } from './conversation/reduce';
-import { nothingYet, type ConversationState, type View } from './conversation/state';
+import { initialState, type ConversationState, type View } from './conversation/state';
 import { Outbox, type OutboxView } from './outbox/outbox';
 import type { Cursor, ErrorFrame, ServerFrame } from './protocol/frames';
 import type { Storage } from './browser/storage';
 
-export interface Shown {
+export interface UiState {
   view: View;
   outbox: OutboxView;
   link: Status;
-  /** The message whose reply was asked to stop, until it has. */
+  /** The message whose reply was asked to stop and has not stopped yet. */
   stopping: string | null;
-  /** A retry of which the server has said nothing yet. */
-  asked: AskedRetry | null;
-  /** A refusal that belongs to no message, in the server's words. */
+  /** A retry that the server has not confirmed yet. */
+  pendingRetry: PendingRetry | null;
+  /** The server's text about a refused frame that belongs to no message. */
   notice: string | null;
 }
 
@@ -26,46 +26,46 @@ export interface StoreOptions {
   newId: () => string;
   makeSocket: (after: Cursor | null) => Socket;
   isUp: () => Promise<boolean>;
-  /** Makes of a drawing function one that may be called often. */
-  paced: (draw: () => void) => () => void;
+  /** Wraps a function so that frequent calls run it only now and then. */
+  throttle: (publish: () => void) => () => void;
 }
 
 export class ConversationStore {
   readonly connection: Connection;
   private readonly outbox: Outbox;
   private readonly listeners = new Set<() => void>();
-  private readonly drawSoon: () => void;
-  private state: ConversationState = nothingYet;
-  private shown: Shown;
-  /** What the listeners were told of last. */
-  private drawn: { shown: Shown; words: string };
+  private readonly publishSoon: () => void;
+  private state: ConversationState = initialState;
+  private uiState: UiState;
+  /** What the listeners saw last. */
+  private published: { uiState: UiState; streamingText: string };
 
   constructor(private readonly options: StoreOptions) {
-    this.drawSoon = options.paced(() => this.draw());
+    this.publishSoon = options.throttle(() => this.publish());
     this.connection = new Connection({
       makeSocket: options.makeSocket,
       isUp: options.isUp,
       cursor: () => this.state.cursor,
-      onFrame: (frame) => this.received(frame),
-      onStatus: (link) => this.linkChanged(link),
-      onOpen: (resumed) => resumed && this.resumed(),
+      onFrame: (frame) => this.onFrame(frame),
+      onStatus: (link) => this.onStatus(link),
+      onOpen: (resumed) => resumed && this.onResumed(),
     });
     this.outbox = new Outbox({
       token: options.token,
       storage: options.storage,
       send: (frame) => this.connection.send(frame),
-      onChange: (outbox) => this.show({ outbox }),
-      onSilence: () => this.connection.connectNow(),
+      onChange: (outbox) => this.update({ outbox }),
+      onAckTimeout: () => this.connection.connectNow(),
     });
-    this.shown = {
-      view: nothingYet.view,
+    this.uiState = {
+      view: initialState.view,
       outbox: this.outbox.view,
       link: { state: 'idle' },
       stopping: null,
-      asked: null,
+      pendingRetry: null,
       notice: null,
     };
-    this.drawn = { shown: this.shown, words: '' };
+    this.published = { uiState: this.uiState, streamingText: '' };
   }
 
   start(): void {
@@ -82,123 +82,123 @@ export class ConversationStore {
     return () => this.listeners.delete(listener);
   };
 
-  readonly getShown = (): Shown => this.drawn.shown;
+  readonly getUiState = (): UiState => this.published.uiState;
 
-  /** The words so far of the reply in progress. */
-  readonly getWords = (): string => this.drawn.words;
+  /** The text so far of the reply in progress. */
+  readonly getStreamingText = (): string => this.published.streamingText;
 
-  /** Returns the id that the message goes by. */
+  /** Returns the id of the message. */
   send(text: string): string {
     const id = this.options.newId();
-    this.show({ notice: null });
+    this.update({ notice: null });
     this.outbox.add(id, text);
     return id;
   }
 
-  sendAgain(id: string): void {
-    this.outbox.again(id);
+  resend(id: string): void {
+    this.outbox.resend(id);
   }
 
-  takeBack(id: string): void {
+  withdraw(id: string): void {
     this.outbox.remove(id);
   }
 
   stopReply(to: string): void {
-    if (this.shown.asked?.to === to && !this.connection.isOpen) return this.show({ asked: null });
-    this.show({ stopping: to });
+    if (this.uiState.pendingRetry?.to === to && !this.connection.isOpen) return this.update({ pendingRetry: null });
+    this.update({ stopping: to });
     this.connection.send({ type: 'reply.stop', to });
   }
 
   retryReply(to: string): void {
-    const asked = { to, id: this.options.newId() };
-    this.show({ asked, notice: null });
-    this.connection.send({ type: 'reply.retry', ...asked });
+    const pendingRetry = { to, id: this.options.newId() };
+    this.update({ pendingRetry, notice: null });
+    this.connection.send({ type: 'reply.retry', ...pendingRetry });
   }
 
-  private received(frame: ServerFrame): void {
-    if (frame.type === 'error') return this.refused(frame);
+  private onFrame(frame: ServerFrame): void {
+    if (frame.type === 'error') return this.onError(frame);
     this.apply(frame);
-    if (frame.type === 'message.accepted') this.outbox.accepted([frame.message.id]);
-    if (frame.type === 'snapshot') this.caughtUp();
+    if (frame.type === 'message.accepted') this.outbox.onAccepted([frame.message.id]);
+    if (frame.type === 'snapshot') this.resendPending();
   }
 
   private apply(frame: ConversationFrame): void {
     this.state = reduce(this.state, frame, Date.now());
     const { view } = this.state;
-    if (view !== this.shown.view) this.shown = { ...this.shown, view, ...this.settled(frame) };
-    this.drawSoon();
+    if (view !== this.uiState.view) this.uiState = { ...this.uiState, view, ...this.clearFulfilled(frame) };
+    this.publishSoon();
   }
 
-  /** Which of the person's wishes a frame has fulfilled, or made pointless. */
-  private settled(frame: ConversationFrame): Partial<Shown> {
-    const { asked, stopping } = this.shown;
+  /** Which pending requests a frame has fulfilled or made pointless. */
+  private clearFulfilled(frame: ConversationFrame): Partial<UiState> {
+    const { pendingRetry, stopping } = this.uiState;
     switch (frame.type) {
       case 'reply.started':
-        return asked?.to === frame.to ? { asked: null } : {};
+        return pendingRetry?.to === frame.to ? { pendingRetry: null } : {};
       case 'reply.waiting':
-        return asked?.id === frame.id ? { asked: null } : {};
+        return pendingRetry?.id === frame.id ? { pendingRetry: null } : {};
       case 'reply.finished':
       case 'reply.failed': {
         const to = frame.type === 'reply.failed' ? frame.to : frame.message.to;
-        return { stopping: stopping === to ? null : stopping, asked: asked?.to === to ? null : asked };
+        return { stopping: stopping === to ? null : stopping, pendingRetry: pendingRetry?.to === to ? null : pendingRetry };
       }
       case 'snapshot':
-        return this.settledBySnapshot();
+        return this.clearAfterSnapshot();
       default:
         return {};
     }
   }
 
-  private settledBySnapshot(): Partial<Shown> {
-    const { asked, stopping } = this.shown;
+  private clearAfterSnapshot(): Partial<UiState> {
+    const { pendingRetry, stopping } = this.uiState;
     const { messages, reply } = this.state.view;
     const last = messages.findLast((message) => message.role === 'human')?.id;
-    const known = messages.some(({ id }) => id === asked?.id) || reply?.id === asked?.id;
+    const known = messages.some(({ id }) => id === pendingRetry?.id) || reply?.id === pendingRetry?.id;
     const unanswered = messages.at(-1)?.role === 'human' || reply?.to === stopping;
     return {
-      asked: asked && !known && asked.to === last ? asked : null,
+      pendingRetry: pendingRetry && !known && pendingRetry.to === last ? pendingRetry : null,
       stopping: unanswered ? stopping : null,
     };
   }
 
-  /** Gone on from a cursor: the server says what is amiss with its service, but not that all is well. */
-  private resumed(): void {
+  /** Resumed from a cursor. The server reports problems of the service after this, but not that all is well. */
+  private onResumed(): void {
     this.apply({ type: 'service', state: 'ok' });
-    this.caughtUp();
+    this.resendPending();
   }
 
-  /** The page knows what the server has: now go out the wishes that did not reach it. */
-  private caughtUp(): void {
-    const { asked, stopping } = this.shown;
-    this.outbox.accepted(this.state.view.messages.map(({ id }) => id));
-    if (asked) this.connection.send({ type: 'reply.retry', ...asked });
+  /** The page now knows what the server has, so it sends the requests that did not arrive. */
+  private resendPending(): void {
+    const { pendingRetry, stopping } = this.uiState;
+    this.outbox.onAccepted(this.state.view.messages.map(({ id }) => id));
+    if (pendingRetry) this.connection.send({ type: 'reply.retry', ...pendingRetry });
     if (stopping !== null) this.connection.send({ type: 'reply.stop', to: stopping });
-    this.outbox.opened();
+    this.outbox.onReady();
   }
 
-  private refused(error: ErrorFrame): void {
-    if (this.outbox.refused(error)) return;
-    const ofRetry = error.id !== undefined && error.id === this.shown.asked?.id;
-    this.show({ notice: error.detail, asked: ofRetry ? null : this.shown.asked });
+  private onError(error: ErrorFrame): void {
+    if (this.outbox.onRefused(error)) return;
+    const isRetry = error.id !== undefined && error.id === this.uiState.pendingRetry?.id;
+    this.update({ notice: error.detail, pendingRetry: isRetry ? null : this.uiState.pendingRetry });
   }
 
-  private linkChanged(link: Status): void {
+  private onStatus(link: Status): void {
     if (link.state === 'waiting' && link.cause === 'too_big') {
-      this.outbox.refuseAwaited('The server refused this message because it is too big.');
+      this.outbox.refuseInFlight('The server refused this message because it is too big.');
     }
-    if (link.state !== 'open') this.outbox.closed();
-    this.show({ link });
+    if (link.state !== 'open') this.outbox.onClosed();
+    this.update({ link });
   }
 
-  /** For what the person did or must see now; the words of a reply are paced. */
-  private show(changed: Partial<Shown>): void {
-    this.shown = { ...this.shown, ...changed };
-    this.draw();
+  /** Publishes at once. Only the growing text of a reply is throttled. */
+  private update(changed: Partial<UiState>): void {
+    this.uiState = { ...this.uiState, ...changed };
+    this.publish();
   }
 
-  private draw(): void {
-    if (this.drawn.shown === this.shown && this.drawn.words === this.state.words) return;
-    this.drawn = { shown: this.shown, words: this.state.words };
+  private publish(): void {
+    if (this.published.uiState === this.uiState && this.published.streamingText === this.state.streamingText) return;
+    this.published = { uiState: this.uiState, streamingText: this.state.streamingText };
     for (const listener of [...this.listeners]) listener();
   }
 }

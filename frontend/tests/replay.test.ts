@@ -1,7 +1,7 @@
 // From every cursor, the snapshot there and the later events give the final document.
 import { describe, expect, it } from 'vitest';
 import { reduce, type ConversationFrame } from '../src/conversation/reduce';
-import { nothingYet, type ConversationState } from '../src/conversation/state';
+import { initialState, type ConversationState } from '../src/conversation/state';
 import type { BotMessage, Snapshot } from '../src/protocol/frames';
 import { FakeServer, human, type NewEvent } from './fakeServer';
 
@@ -52,12 +52,12 @@ function record(): { server: FakeServer; start: Snapshot; snapshots: Snapshot[] 
 }
 
 const replay = (frames: ConversationFrame[]): ConversationState =>
-  frames.reduce((state, frame) => reduce(state, frame, 0), nothingYet);
+  frames.reduce((state, frame) => reduce(state, frame, 0), initialState);
 
 /** What must be equal however one came here. */
-const seen = ({ cursor, view, words }: ConversationState) => ({
+const seen = ({ cursor, view, streamingText }: ConversationState) => ({
   cursor,
-  words,
+  streamingText,
   messages: view.messages,
   reply: view.reply && { id: view.reply.id, to: view.reply.to, phase: view.reply.phase },
 });
@@ -95,7 +95,7 @@ describe('replay', () => {
       const event = server.events[at];
       if (!event) throw new Error('no event');
       const { cursor: _, ...changed } = reduce(before, event, 0);
-      expect(changed).not.toEqual({ view: before.view, words: before.words, startingOver: before.startingOver });
+      expect(changed).not.toEqual({ view: before.view, streamingText: before.streamingText, startingOver: before.startingOver });
     },
   );
 });

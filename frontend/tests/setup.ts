@@ -25,7 +25,7 @@ afterEach(() => {
 
 // On a busy machine the page would rest for long after each frame, and no test of a component could say when it has
 // drawn. The rests have their own test.
-vi.mock('../src/browser/frames', () => ({
+vi.mock('../src/browser/animationFrame', () => ({
   oncePerFrame: (draw: () => void) => {
     let asked = false;
     const run = () => {

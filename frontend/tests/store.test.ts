@@ -18,12 +18,12 @@ const open = (): ConversationStore =>
     newId: () => `id${(ids += 1)}`,
     makeSocket: server.makeSocket,
     isUp: () => Promise.resolve(true),
-    paced: (draw) => draw,
+    throttle: (draw) => draw,
   });
 
-const shown = () => store.getShown();
-const unsent = () => shown().outbox.entries.map(({ text }) => text);
-const said = () => shown().view.messages.map(({ text }) => text);
+const uiState = () => store.getUiState();
+const unsent = () => uiState().outbox.entries.map(({ text }) => text);
+const said = () => uiState().view.messages.map(({ text }) => text);
 const sent = (type: ClientFrame['type']) =>
   server.sockets.flatMap((socket) => socket.sent).filter((frame) => frame.type === type);
 
@@ -37,7 +37,7 @@ beforeEach(() => {
 });
 
 describe('a message', () => {
-  it('is shown at once, and is the server’s once accepted', () => {
+  it('is uiState at once, and is the server’s once accepted', () => {
     server.onSend = 'ignore';
     server.accepts();
     store.send('Hello');
@@ -110,26 +110,26 @@ describe('a message', () => {
     server.onSend = 'rate_limit';
     store.send('Fast');
     store.send('Faster');
-    expect(shown().outbox.hold).toEqual({ reason: 'rate_limited', until: Date.now() + 5000 });
+    expect(uiState().outbox.hold).toEqual({ reason: 'rate_limited', until: Date.now() + 5000 });
     server.onSend = 'accept';
     vi.advanceTimersByTime(4999);
     expect(said()).toEqual([]);
     vi.advanceTimersByTime(1);
     expect(said()).toEqual(['Fast', 'Faster']);
-    expect(shown().outbox.hold).toBeNull();
+    expect(uiState().outbox.hold).toBeNull();
   });
 
   it('is kept while the storage is away, and tried again', () => {
     server.accepts();
     server.onSend = 'unavailable';
     store.send('Patient');
-    expect(shown().outbox.hold?.reason).toBe('unavailable');
+    expect(uiState().outbox.hold?.reason).toBe('unavailable');
     vi.advanceTimersByTime(3000);
     expect(sent('message.send')).toHaveLength(2);
     server.onSend = 'accept';
     vi.advanceTimersByTime(3000);
     expect(said()).toEqual(['Patient']);
-    expect(shown().outbox.hold).toBeNull();
+    expect(uiState().outbox.hold).toBeNull();
   });
 
   it('that was held back says so until the next try has its answer', () => {
@@ -139,9 +139,9 @@ describe('a message', () => {
     server.onSend = 'ignore';
     vi.advanceTimersByTime(4000);
     expect(sent('message.send')).toHaveLength(2);
-    expect(shown().outbox.hold?.reason).toBe('unavailable');
-    store.takeBack('id1');
-    expect(shown().outbox.hold).toBeNull();
+    expect(uiState().outbox.hold?.reason).toBe('unavailable');
+    store.withdraw('id1');
+    expect(uiState().outbox.hold).toBeNull();
   });
 
   it('that the server refuses stays, with the reason, and holds up no other', () => {
@@ -150,9 +150,9 @@ describe('a message', () => {
     store.send('Too long');
     server.onSend = 'accept';
     store.send('Short');
-    expect(shown().outbox.entries).toMatchObject([{ text: 'Too long', refused: 'It is too_long.' }]);
+    expect(uiState().outbox.entries).toMatchObject([{ text: 'Too long', refused: 'It is too_long.' }]);
     expect(said()).toEqual(['Short']);
-    store.takeBack('id1');
+    store.withdraw('id1');
     expect(unsent()).toEqual([]);
   });
 
@@ -161,7 +161,7 @@ describe('a message', () => {
     server.onSend = 'too_long';
     store.send('Again');
     server.onSend = 'accept';
-    store.sendAgain('id1');
+    store.resend('id1');
     expect(said()).toEqual(['Again']);
   });
 
@@ -173,7 +173,7 @@ describe('a message', () => {
     vi.advanceTimersByTime(5000);
     server.accepts();
     expect(sent('message.send')).toHaveLength(1);
-    expect(shown().outbox.entries[0]?.refused).toMatch(/too big/);
+    expect(uiState().outbox.entries[0]?.refused).toMatch(/too big/);
   });
 
   it('to which nothing comes back for ten seconds gets a new socket', () => {
@@ -273,24 +273,24 @@ describe('a reply', () => {
     vi.advanceTimersByTime(1000);
     expect(server.socket.after).toBe('1002-0');
     server.accepts();
-    expect(store.getWords()).toBe('An answer');
+    expect(store.getStreamingText()).toBe('An answer');
   });
 
   it('tells only those who look at the words when a word comes', () => {
     begun();
-    const before = shown();
+    const before = uiState();
     server.happens({ type: 'reply.delta', id: 'r', text: 'wer' });
-    expect(shown()).toBe(before);
-    expect(store.getWords()).toBe('An answer');
+    expect(uiState()).toBe(before);
+    expect(store.getStreamingText()).toBe('An answer');
   });
 
   it('is stopping from the press of the button until it has stopped', () => {
     begun();
     store.stopReply('id1');
     expect(sent('reply.stop')).toEqual([{ type: 'reply.stop', to: 'id1' }]);
-    expect(shown().stopping).toBe('id1');
+    expect(uiState().stopping).toBe('id1');
     finishes('stopped');
-    expect(shown().stopping).toBeNull();
+    expect(uiState().stopping).toBeNull();
   });
 
   it('stopped while offline is stopped on return', () => {
@@ -306,13 +306,13 @@ describe('a reply', () => {
     begun();
     finishes();
     store.retryReply('id1');
-    expect(shown().asked).toEqual({ to: 'id1', id: 'id2' });
+    expect(uiState().pendingRetry).toEqual({ to: 'id1', id: 'id2' });
     server.closes(1006);
     vi.advanceTimersByTime(1000);
     server.accepts();
     expect(sent('reply.retry')).toHaveLength(2);
     server.happens({ type: 'reply.started', id: 'id2', to: 'id1' });
-    expect(shown().asked).toBeNull();
+    expect(uiState().pendingRetry).toBeNull();
   });
 
   it('asked for while another is written says why not', () => {
@@ -320,15 +320,15 @@ describe('a reply', () => {
     finishes();
     store.retryReply('id1');
     server.socket.says({ type: 'error', code: 'busy', detail: 'A reply is still being written.', id: 'id2' });
-    expect(shown()).toMatchObject({ asked: null, notice: 'A reply is still being written.' });
+    expect(uiState()).toMatchObject({ pendingRetry: null, notice: 'A reply is still being written.' });
   });
 
   it('that waits for a worker says so until one comes', () => {
     begun();
     server.socket.says({ type: 'service', state: 'no_worker' });
-    expect(shown().view.service).toBe('no_worker');
+    expect(uiState().view.service).toBe('no_worker');
     server.socket.says({ type: 'service', state: 'ok' });
-    expect(shown().view.service).toBe('ok');
+    expect(uiState().view.service).toBe('ok');
   });
 
   it('does not wait for a worker any more if on return the server says nothing of it', () => {
@@ -337,7 +337,7 @@ describe('a reply', () => {
     server.closes(1006);
     vi.advanceTimersByTime(1000);
     server.accepts();
-    expect(shown().view.service).toBe('ok');
+    expect(uiState().view.service).toBe('ok');
   });
 });
 

@@ -202,7 +202,7 @@ async def test_who_reads_large_text_on_a_phone_sees_the_reply_and_the_composer_t
     await comes_true(page, "scrollY > 0")
     top = await page.evaluate(
         "Math.max(0, document.querySelector('.by-model').getBoundingClientRect().top, "
-        "document.querySelector('.head').getBoundingClientRect().bottom)"
+        "document.querySelector('.header').getBoundingClientRect().bottom)"
     )
     field = await person.composer.bounding_box()
     assert field
@@ -317,7 +317,7 @@ async def test_in_forced_colours_what_was_said_by_a_background_is_said_by_a_line
     await reply.says("Good")
     await person.sees_reply("Good")
     assert await border(person.reply, "::before") > 0
-    square = await person.stop.locator(".square").evaluate("(square) => getComputedStyle(square).backgroundColor")
+    square = await person.stop.locator(".stop-icon").evaluate("(square) => getComputedStyle(square).backgroundColor")
     assert square != await person.page.locator("body").evaluate("(body) => getComputedStyle(body).backgroundColor")
 
 

@@ -1,4 +1,4 @@
-// What a person is still writing, kept for each conversation until it is sent.
+// The unsent text of each conversation.
 import type { Storage } from './storage';
 
 const keyOf = (token: string) => `parley:draft:${token}`;

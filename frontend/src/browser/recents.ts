@@ -1,13 +1,13 @@
-// The conversations opened in this browser, newest first. They are listed nowhere else.
+// The conversations opened in this browser, newest first. No other list of them exists.
 import { list, shape, text } from '../protocol/shape';
 import type { Storage } from './storage';
 
 export interface Recent {
   token: string;
   name: string;
-  /** The first thing the person said in it, or nothing yet. */
+  /** The first message of the person, or empty. */
   about: string;
-  /** When it was last opened or written in, ISO 8601. */
+  /** When it was last opened or written to, ISO 8601. */
   at: string;
 }
 

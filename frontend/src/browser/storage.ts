@@ -1,7 +1,7 @@
-// The browser's own store. Where it is closed (private windows, full disks), what is written lives as long as the page.
+// The browser's localStorage. If it is not writable (private window, full disk), values live as long as the page.
 
 export interface Storage {
-  /** All keys that begin so, in no order. */
+  /** All keys with this prefix, in no order. */
   keys(prefix: string): string[];
   read(key: string): unknown;
   write(key: string, value: unknown): void;
@@ -35,7 +35,7 @@ export const browserStorage: Storage = {
     try {
       localStorage.removeItem(key);
     } catch {
-      // It was not kept there in the first place.
+      // If the storage is not writable, the value was never in it.
     }
   },
 };

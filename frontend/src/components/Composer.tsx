@@ -1,11 +1,11 @@
-// Where the person writes. Typing is never disabled; the page's owner decides what becomes of what is sent.
+// The text box for messages. Typing is never disabled.
 import { useEffect, useRef, type FormEvent, type KeyboardEvent, type RefObject } from 'react';
 import { isTouch } from '../browser/touch';
 
 interface Props {
   draft: string;
   limit: number;
-  /** A reply is being written or waited for. */
+  /** A reply is being written or is waiting. */
   busy: boolean;
   stopping: boolean;
   field: RefObject<HTMLTextAreaElement>;
@@ -16,10 +16,10 @@ interface Props {
 
 const NAME = 'Send a Message';
 
-/** Some browsers report keys that an input method is still composing only by this code. */
+/** Some browsers report keys of an active input method only by this key code. */
 const COMPOSING_KEY = 229;
 
-/** The counter shows when this many characters or fewer are left. */
+/** The counter is shown when this many characters or fewer are left. */
 const NEAR_LIMIT = 200;
 
 export function Composer({ draft, limit, busy, stopping, field, onDraft, onSend, onStop }: Props) {
@@ -42,7 +42,7 @@ export function Composer({ draft, limit, busy, stopping, field, onDraft, onSend,
 
   return (
     <form className="composer" ref={form} onSubmit={send}>
-      <label className="offscreen" htmlFor="message">{NAME}</label>
+      <label className="visually-hidden" htmlFor="message">{NAME}</label>
       {/* The same text lies unseen behind the field and gives it its height. */}
       <div className="field" data-text={draft === '' ? NAME : draft}>
         <textarea
@@ -62,7 +62,7 @@ export function Composer({ draft, limit, busy, stopping, field, onDraft, onSend,
       <div className="buttons">
         {busy && (
           <button type="button" className="stop" aria-disabled={stopping} onClick={onStop}>
-            <span aria-hidden="true" className="square" />
+            <span aria-hidden="true" className="stop-icon" />
             <span className="word">Stop</span>
           </button>
         )}
@@ -79,7 +79,7 @@ export function Composer({ draft, limit, busy, stopping, field, onDraft, onSend,
 
 const characters = (count: number) => `${count} ${count === 1 ? 'character' : 'characters'}`;
 
-/** Characters as the server counts them: code points. */
+/** Counts code points, as the server does. */
 const lengthOf = (text: string) => (text.length < 1000 ? text.length : Array.from(text).length);
 
 const isComposing = ({ nativeEvent }: KeyboardEvent) =>

@@ -1,4 +1,4 @@
-// The seconds until a moment, counted down; nothing once it is past.
+// Counts down the seconds until a moment. Empty when the moment has passed.
 import { useEffect, useState } from 'react';
 
 const secondsTo = (until: number) => Math.max(0, Math.ceil((until - Date.now()) / 1000));

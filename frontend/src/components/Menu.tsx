@@ -1,14 +1,14 @@
-// What can be done with the conversation as a whole.
+// The menu of the conversation.
 import { useEffect, useRef, useState } from 'react';
 import { copyText } from '../browser/copy';
 
-export interface ConversationActions {
+export interface MenuActions {
   onNew: () => void;
   onExport: (format: 'markdown' | 'json') => void;
   onDelete: () => void;
 }
 
-export function Menu({ onNew, onExport, onDelete }: ConversationActions) {
+export function Menu({ onNew, onExport, onDelete }: MenuActions) {
   const [open, setOpen] = useState(false);
   const place = useRef<HTMLDivElement>(null);
   const opener = useRef<HTMLButtonElement>(null);
@@ -35,10 +35,10 @@ export function Menu({ onNew, onExport, onDelete }: ConversationActions) {
   };
   return (
     <div className="menu" ref={place}>
-      <button type="button" ref={opener} className="slim" aria-expanded={open} aria-controls="conversation-menu" onClick={() => setOpen(!open)}>
+      <button type="button" ref={opener} className="compact" aria-expanded={open} aria-controls="conversation-menu" onClick={() => setOpen(!open)}>
         Menu
       </button>
-      <div id="conversation-menu" className="sheet" hidden={!open}>
+      <div id="conversation-menu" className="menu-items" hidden={!open}>
         <button type="button" onClick={closing(onNew)}>New conversation</button>
         <LinkCopier />
         <button type="button" onClick={closing(() => onExport('markdown'))}>Export as Markdown</button>

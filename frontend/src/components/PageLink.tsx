@@ -1,4 +1,4 @@
-// A link to another address of this page, followed without loading anything.
+// A link to another page of this app, without loading the document again.
 import type { MouseEvent, ReactNode } from 'react';
 import { navigate } from '../browser/navigation';
 

@@ -1,19 +1,19 @@
-// What the person said: plain text, at the right.
+// A message of the person: plain text, aligned right.
 import type { ReactNode } from 'react';
-import { Ago } from './Ago';
+import { TimeAgo } from './TimeAgo';
 
 interface Props {
   text: string;
   timestamp: string;
-  /** Why it is not accepted yet; takes the time's place, so that nothing moves once it is. */
+  /** Why the message is not accepted yet. It replaces the time, so that nothing moves when the server accepts. */
   unsent: ReactNode;
 }
 
 export function PersonMessage({ text, timestamp, unsent }: Props) {
   return (
-    <article className="said by-person" aria-label="You" data-unsent={unsent !== null || undefined}>
+    <article className="by-person" aria-label="You" data-unsent={unsent !== null || undefined}>
       <p className="plain" dir="auto">{text}</p>
-      <footer>{unsent ?? <Ago timestamp={timestamp} />}</footer>
+      <footer>{unsent ?? <TimeAgo timestamp={timestamp} />}</footer>
     </article>
   );
 }

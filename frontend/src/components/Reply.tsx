@@ -1,11 +1,11 @@
-// The model's answer to one message: whole, growing, waited for, stopped or failed. The line at its side says which.
+// The reply to one message: complete, growing, waiting, stopped or failed. The line at its side shows which.
 import type { LiveReply } from '../conversation/state';
 import type { BotMessage, Failure, ServiceState } from '../protocol/frames';
-import { useWords } from '../useConversation';
-import { Ago } from './Ago';
+import { useStreamingText } from '../useConversation';
+import { TimeAgo } from './TimeAgo';
 import { CopyButton } from './CopyButton';
 import { Markdown } from './markdown/Markdown';
-import { WaitNote } from './WaitNote';
+import { ReplyStatus } from './ReplyStatus';
 
 interface Props {
   reply: BotMessage | null;
@@ -13,38 +13,38 @@ interface Props {
   failed: Failure | null;
   service: ServiceState;
   stopping: boolean;
-  /** Whether another answer may be asked for: only to the last message, and not while one is written. */
+  /** Only the last message can be answered again, and only while no reply is being written. */
   canRetry: boolean;
-  /** The message that it answers. */
+  /** Id of the message that this reply answers. */
   to: string;
   onRetry: (to: string) => void;
 }
 
-type Looks = 'whole' | 'growing' | 'waiting' | 'stopped' | 'failed';
+type ReplyAppearance = 'whole' | 'growing' | 'waiting' | 'stopped' | 'failed';
 
-function looksOf({ reply, live, failed }: Props, words: string): Looks {
-  if (live) return live.phase === 'writing' && words !== '' ? 'growing' : 'waiting';
+function appearanceOf({ reply, live, failed }: Props, streamingText: string): ReplyAppearance {
+  if (live) return live.phase === 'writing' && streamingText !== '' ? 'growing' : 'waiting';
   if (failed) return 'failed';
   return reply?.finish_reason === 'stopped' ? 'stopped' : 'whole';
 }
 
 export function Reply(props: Props) {
   const { reply, live, failed, service, stopping } = props;
-  const words = useWords(live !== null && live.phase !== 'queued');
+  const streamingText = useStreamingText(live !== null && live.phase !== 'queued');
   const before = reply?.text ?? failed?.text ?? '';
-  // While a second answer has no words yet, the first one stays in sight.
-  const old = live !== null && words === '' && before !== '';
-  const text = live && !old ? words : before;
+  // The earlier reply stays visible until the new one has text.
+  const old = live !== null && streamingText === '' && before !== '';
+  const text = live && !old ? streamingText : before;
   return (
-    <article className="said by-model" aria-label="Reply" aria-busy={live !== null} data-looks={looksOf(props, words)} data-old={old || undefined}>
+    <article className="by-model" aria-label="Reply" aria-busy={live !== null} data-appearance={appearanceOf(props, streamingText)} data-old={old || undefined}>
       {text !== '' && <Markdown text={text} />}
-      {live && <WaitNote live={live} service={service} stopping={stopping} begun={words !== ''} />}
+      {live && <ReplyStatus live={live} service={service} stopping={stopping} begun={streamingText !== ''} />}
       {!live && <Ending {...props} />}
     </article>
   );
 }
 
-/** What stands under a reply that is no longer being written. */
+/** The footer of a reply that is no longer being written. */
 function Ending({ reply, failed, canRetry, to, onRetry }: Props) {
   const stopped = reply?.finish_reason === 'stopped';
   const again = failed !== null || stopped;
@@ -52,13 +52,13 @@ function Ending({ reply, failed, canRetry, to, onRetry }: Props) {
   return (
     <footer>
       {failed && <span className="failure">{failed.detail}</span>}
-      {!failed && stopped && <span className="ended">{reply.text ? 'Stopped.' : 'Stopped before its first word.'}</span>}
-      {!failed && reply?.finish_reason === 'length' && <span className="ended">Reached its length limit.</span>}
-      {reply && !failed && <Ago timestamp={reply.timestamp} />}
+      {!failed && stopped && <span className="end-note">{reply.text ? 'Stopped.' : 'Stopped before its first word.'}</span>}
+      {!failed && reply?.finish_reason === 'length' && <span className="end-note">Reached its length limit.</span>}
+      {reply && !failed && <TimeAgo timestamp={reply.timestamp} />}
       <span className="actions">
         {reply?.text && <CopyButton text={reply.text} label="Copy reply" />}
         {retry && (
-          <button type="button" className={again ? 'slim' : 'quiet'} onClick={() => onRetry(to)}>
+          <button type="button" className={again ? 'compact' : 'quiet'} onClick={() => onRetry(to)}>
             {again ? 'Retry' : 'Regenerate'}
           </button>
         )}

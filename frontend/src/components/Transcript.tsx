@@ -1,11 +1,11 @@
-// All that was said, oldest first. A long one is filled in from its end, so that it opens at once.
+// All messages and replies, oldest first. A long list is rendered from its end, so that it opens at once.
 import { memo } from 'react';
 import type { Exchange } from '../conversation/exchanges';
 import type { OutboxView } from '../outbox/outbox';
-import { standingOf } from '../outbox/standing';
+import { deliveryStatusOf } from '../outbox/deliveryStatus';
 import type { ServiceState } from '../protocol/frames';
 import { ExchangeView, type ExchangeActions } from './ExchangeView';
-import { useFilling } from './useFilling';
+import { useProgressiveRender } from './useProgressiveRender';
 
 interface Props {
   all: readonly Exchange[];
@@ -18,7 +18,7 @@ interface Props {
 }
 
 export const Transcript = memo(function Transcript({ all, outbox, open, service, stopping, anchor, actions }: Props) {
-  const hidden = useFilling(all.length);
+  const hidden = useProgressiveRender(all.length);
   const lastSent = all.findLast(({ unsent }) => !unsent);
   const idle = all.every(({ live }) => !live);
   return (
@@ -30,7 +30,7 @@ export const Transcript = memo(function Transcript({ all, outbox, open, service,
           reply={exchange.reply}
           live={exchange.live}
           unsent={exchange.unsent}
-          standing={exchange.unsent && standingOf(exchange.unsent, outbox, open)}
+          delivery={exchange.unsent && deliveryStatusOf(exchange.unsent, outbox, open)}
           service={exchange.live ? service : 'ok'}
           stopping={stopping === exchange.human.id}
           canRetry={open && idle && exchange === lastSent}

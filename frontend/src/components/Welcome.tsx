@@ -1,4 +1,4 @@
-// What stands in a conversation before its first word.
+// Shown in a conversation without messages.
 import { useEffect } from 'react';
 import { warmUp } from './markdown/blocks';
 

@@ -1,17 +1,17 @@
-// What each frame does to a conversation. Pure: the clock is handed in.
+// What each frame does to the state of a conversation. Pure: the time is a parameter.
 import { isAfter } from '../protocol/cursor';
 import type { EventFrame, ReplyInFlight, ServiceFrame, Snapshot } from '../protocol/frames';
-import { nothingYet, type ConversationState, type LiveReply, type View } from './state';
+import { initialState, type ConversationState, type LiveReply, type View } from './state';
 import { firstUnanswered, withEveryTo, withFailure, withHuman, withReply } from './transcript';
 
-/** Frames that say something about the conversation (an `error` only speaks of one's own frame). */
+/** Frames about the conversation. (An `error` is about a frame of this page.) */
 export type ConversationFrame = Snapshot | EventFrame | ServiceFrame;
 
 /**
- * The state after a frame. An event at or before the last cursor is one seen before and changes nothing;
- * a snapshot always counts, since the server sends it when the cursor cannot be gone on from.
+ * The state after a frame. An event at or before the last cursor was seen before and changes nothing.
+ * A snapshot always replaces the state: the server sends one when it cannot resume from the cursor.
  *
- * `now`: ms of the clock.
+ * `now`: ms since the epoch.
  */
 export function reduce(state: ConversationState, frame: ConversationFrame, now: number): ConversationState {
   if (frame.type === 'snapshot') return fromSnapshot(frame, now);
@@ -24,7 +24,7 @@ function fromSnapshot({ cursor, conversation, reply, model, limits }: Snapshot, 
   return {
     cursor,
     view: {
-      ...nothingYet.view,
+      ...initialState.view,
       phase: 'ready',
       name: conversation.name,
       sessionStart: conversation.session_start,
@@ -33,7 +33,7 @@ function fromSnapshot({ cursor, conversation, reply, model, limits }: Snapshot, 
       messages: withEveryTo(conversation.messages),
       reply: reply && liveReply(reply, now),
     },
-    words: reply?.text ?? '',
+    streamingText: reply?.text ?? '',
     startingOver: false,
   };
 }
@@ -75,10 +75,10 @@ function applied(state: ConversationState, event: EventFrame, now: number): Conv
 const writing = (id: string, to: string): LiveReply => ({ id, to, phase: 'writing', reason: null, retryAt: null });
 
 function started(state: ConversationState, id: string, to: string): ConversationState {
-  const again = state.view.reply?.id === id && state.words !== '';
+  const again = state.view.reply?.id === id && state.streamingText !== '';
   return {
     ...withView(state, { reply: writing(id, to), messages: withFailure(state.view.messages, to, undefined) }),
-    words: again ? state.words : '',
+    streamingText: again ? state.streamingText : '',
     startingOver: again,
   };
 }
@@ -96,12 +96,12 @@ function waiting(
 
 function grown(state: ConversationState, reply: LiveReply, text: string): ConversationState {
   const next = reply.phase === 'writing' ? state : withView(state, { reply: writing(reply.id, reply.to) });
-  return { ...next, words: state.startingOver ? text : state.words + text, startingOver: false };
+  return { ...next, streamingText: state.startingOver ? text : state.streamingText + text, startingOver: false };
 }
 
 function ended(state: ConversationState, to: string, messages: View['messages']): ConversationState {
   if (state.view.reply && state.view.reply.to !== to) return withView(state, { messages });
-  return { ...withView(state, { messages, reply: null }), words: '', startingOver: false };
+  return { ...withView(state, { messages, reply: null }), streamingText: '', startingOver: false };
 }
 
 const withView = (state: ConversationState, changed: Partial<View>): ConversationState => ({

@@ -1,47 +1,47 @@
-// Sends what is not accepted yet, one after the other, for as long as it takes.
+// Sends messages one after the other until the server has accepted each.
 import type { Storage } from '../browser/storage';
-import type { Entry } from '../conversation/exchanges';
+import type { OutboxEntry } from '../conversation/exchanges';
 import type { ClientFrame, ErrorFrame } from '../protocol/frames';
 import { dropEntry, nextMoment, putEntry, readEntries } from './entries';
 
-/** Nothing is sent before `until` (ms of the clock); then it goes on by itself. It is shown until that try has its answer. */
+/** Sending pauses until `until` (ms since the epoch). The reason is shown until the next attempt has its answer. */
 export interface Hold {
   reason: 'rate_limited' | 'busy' | 'unavailable';
   until: number;
 }
 
 export interface OutboxView {
-  entries: readonly Entry[];
+  entries: readonly OutboxEntry[];
   hold: Hold | null;
 }
 
 export interface OutboxOptions {
   token: string;
   storage: Storage;
-  /** False when the frame could not go out. */
+  /** Returns false if the frame could not be sent. */
   send: (frame: ClientFrame) => boolean;
   onChange: (view: OutboxView) => void;
-  /** A message went out and nothing came back for too long: the line may be dead without saying so. */
-  onSilence: () => void;
+  /** No answer to a sent message came in time. The connection may be dead. */
+  onAckTimeout: () => void;
 }
 
-/** The server accepts a message in milliseconds; after this long the socket is not believed any more. */
-const SILENCE_MS = 10_000;
+/** The server accepts a message within milliseconds. After this time without an answer, the socket is replaced. */
+const ACK_TIMEOUT_MS = 10_000;
 
-/** Until the next try after `unavailable` or `busy`, which name no time. */
-const HOLD_S = 3;
+/** Pause after `unavailable` or `busy`, which name no time. */
+const DEFAULT_HOLD_S = 3;
 
 const isHold = (code: string): code is Hold['reason'] =>
   code === 'rate_limited' || code === 'busy' || code === 'unavailable';
 
 export class Outbox {
-  private entries: Entry[];
+  private entries: OutboxEntry[];
   private hold: Hold | null = null;
-  private holding = false;
-  private ready = false;
-  private awaited: string | null = null;
+  private isHolding = false;
+  private isReady = false;
+  private inFlight: string | null = null;
   private holdTimer: ReturnType<typeof setTimeout> | undefined;
-  private silenceTimer: ReturnType<typeof setTimeout> | undefined;
+  private ackTimer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(private readonly options: OutboxOptions) {
     this.entries = readEntries(options.storage, options.token);
@@ -56,102 +56,102 @@ export class Outbox {
     this.pump();
   }
 
-  /** The line is open and the page knows what the server has. */
-  opened(): void {
-    this.ready = true;
-    this.stopAwaiting();
+  /** The connection is open and the page knows what the server has. */
+  onReady(): void {
+    this.isReady = true;
+    this.clearInFlight();
     this.pump();
   }
 
-  closed(): void {
-    this.ready = false;
-    this.stopAwaiting();
+  onClosed(): void {
+    this.isReady = false;
+    this.clearInFlight();
   }
 
-  /** The server has it: it is no more of the outbox's business. */
-  accepted(ids: readonly string[]): void {
+  /** The server has these messages. */
+  onAccepted(ids: readonly string[]): void {
     const mine = ids.filter((id) => this.has(id));
     if (mine.length === 0) return;
-    this.showNoHold();
+    this.clearShownHold();
     for (const id of mine) dropEntry(this.options.storage, this.options.token, id);
-    if (this.awaited !== null && mine.includes(this.awaited)) this.stopAwaiting();
+    if (this.inFlight !== null && mine.includes(this.inFlight)) this.clearInFlight();
     this.pump();
   }
 
-  /** Says whether the refusal was of a message from here. */
-  refused({ id, code, detail, retry_in }: ErrorFrame): boolean {
+  /** Returns whether the refused frame was a message of this outbox. */
+  onRefused({ id, code, detail, retry_in }: ErrorFrame): boolean {
     if (id === undefined || !this.has(id)) return false;
-    this.stopAwaiting();
+    this.clearInFlight();
     if (isHold(code)) {
-      this.holdFor(code, retry_in ?? HOLD_S);
+      this.holdFor(code, retry_in ?? DEFAULT_HOLD_S);
       return true;
     }
-    this.showNoHold();
+    this.clearShownHold();
     this.mark(id, detail);
     this.pump();
     return true;
   }
 
-  /** The socket was closed because of the frame that was sent last. */
-  refuseAwaited(detail: string): void {
-    if (this.awaited !== null) this.refused({ type: 'error', code: 'too_long', detail, id: this.awaited });
+  /** The server closed the socket because of the frame that was sent last. */
+  refuseInFlight(detail: string): void {
+    if (this.inFlight !== null) this.onRefused({ type: 'error', code: 'too_long', detail, id: this.inFlight });
   }
 
-  again(id: string): void {
+  resend(id: string): void {
     this.mark(id, undefined);
     this.pump();
   }
 
   remove(id: string): void {
-    this.showNoHold();
+    this.clearShownHold();
     dropEntry(this.options.storage, this.options.token, id);
-    if (this.awaited === id) this.stopAwaiting();
+    if (this.inFlight === id) this.clearInFlight();
     this.pump();
   }
 
   stop(): void {
-    this.closed();
+    this.onClosed();
     clearTimeout(this.holdTimer);
-    this.holding = false;
+    this.isHolding = false;
     this.hold = null;
   }
 
   private pump(): void {
-    // Another tab may have put something in, sent or taken back a message since.
+    // Another tab may have added, sent or removed a message.
     this.entries = readEntries(this.options.storage, this.options.token);
     this.options.onChange(this.view);
     const next = this.entries.find((entry) => entry.refused === undefined);
-    if (!this.ready || this.holding || this.awaited !== null || !next) return;
-    this.awaited = next.id;
-    this.silenceTimer = setTimeout(() => this.options.onSilence(), SILENCE_MS);
-    if (!this.options.send({ type: 'message.send', id: next.id, text: next.text })) this.stopAwaiting();
+    if (!this.isReady || this.isHolding || this.inFlight !== null || !next) return;
+    this.inFlight = next.id;
+    this.ackTimer = setTimeout(() => this.options.onAckTimeout(), ACK_TIMEOUT_MS);
+    if (!this.options.send({ type: 'message.send', id: next.id, text: next.text })) this.clearInFlight();
   }
 
   private holdFor(reason: Hold['reason'], seconds: number): void {
     clearTimeout(this.holdTimer);
-    this.holding = true;
+    this.isHolding = true;
     this.hold = { reason, until: Date.now() + seconds * 1000 };
     this.holdTimer = setTimeout(() => this.release(), seconds * 1000);
     this.options.onChange(this.view);
   }
 
   private release(): void {
-    this.holding = false;
+    this.isHolding = false;
     this.pump();
   }
 
-  private showNoHold(): void {
-    if (!this.holding) this.hold = null;
+  private clearShownHold(): void {
+    if (!this.isHolding) this.hold = null;
   }
 
-  private stopAwaiting(): void {
-    clearTimeout(this.silenceTimer);
-    this.awaited = null;
+  private clearInFlight(): void {
+    clearTimeout(this.ackTimer);
+    this.inFlight = null;
   }
 
-  /** Another tab may have taken what was sent last off the list. */
+  /** The message in flight counts too, because another tab may have removed its entry. */
   private has(id: string): boolean {
-    return id === this.awaited || this.entries.some((entry) => entry.id === id);
+    return id === this.inFlight || this.entries.some((entry) => entry.id === id);
   }
 
   private mark(id: string, refused: string | undefined): void {

@@ -1,46 +1,46 @@
-// The conversation: what was said, and where to say more.
+// The chat: transcript and composer.
 import { useMemo, useRef, useState } from 'react';
 import { Announcer } from '../components/Announcer';
 import { Banner } from '../components/Banner';
-import { Caution } from '../components/Caution';
+import { Disclaimer } from '../components/Disclaimer';
 import { ChatHeader } from '../components/ChatHeader';
 import { Composer } from '../components/Composer';
-import { JumpToEnd } from '../components/JumpToEnd';
-import { Line } from '../components/Line';
+import { ScrollToEnd } from '../components/ScrollToEnd';
+import { ConnectionBar } from '../components/ConnectionBar';
 import { Transcript } from '../components/Transcript';
-import { useFollow } from '../components/useFollow';
+import { useStickToBottom } from '../components/useStickToBottom';
 import { Welcome } from '../components/Welcome';
 import { exchanges, inProgress } from '../conversation/exchanges';
-import type { ConversationStore, Shown } from '../store';
-import { WordsContext } from '../useConversation';
+import type { ConversationStore, UiState } from '../store';
+import { StreamingTextContext } from '../useConversation';
 import { useDraft } from './useDraft';
-import { useHeight } from './useHeight';
-import { useLine } from './useLine';
+import { useHeightVariable } from './useHeightVariable';
+import { useConnectionBar } from './useConnectionBar';
 import { useOnline } from './useOnline';
 import { useTitle } from './useTitle';
-import { useUnseen } from './useUnseen';
-import { useWholeActions } from './useWholeActions';
+import { useUnseenCount } from './useUnseenCount';
+import { useConversationActions } from './useConversationActions';
 
 interface Props {
   token: string;
-  shown: Shown;
+  uiState: UiState;
   store: ConversationStore;
 }
 
-export function ChatScreen({ token, shown, store }: Props) {
-  const { view, outbox, link, stopping, asked } = shown;
-  const all = useMemo(() => exchanges(view, asked, outbox.entries), [view, asked, outbox.entries]);
+export function ChatScreen({ token, uiState, store }: Props) {
+  const { view, outbox, link, stopping, pendingRetry } = uiState;
+  const all = useMemo(() => exchanges(view, pendingRetry, outbox.entries), [view, pendingRetry, outbox.entries]);
   const running = inProgress(all);
   const { draft, setDraft, giveBack } = useDraft(token);
-  const { atEnd, toEnd } = useFollow(all.length > 0);
-  const unseen = useUnseen(view.messages.length, atEnd);
+  const { atEnd, toEnd } = useStickToBottom(all.length > 0);
+  const unseen = useUnseenCount(view.messages.length, atEnd);
   const [anchor, setAnchor] = useState<string | null>(null);
-  const whole = useWholeActions(token, store);
+  const menu = useConversationActions(token, store);
   const field = useRef<HTMLTextAreaElement>(null);
   const head = useRef<HTMLElement>(null);
   const dock = useRef<HTMLDivElement>(null);
-  useHeight(head, '--head');
-  useHeight(dock, '--dock');
+  useHeightVariable(head, '--header-height');
+  useHeightVariable(dock, '--dock-height');
   useTitle(view);
 
   const actions = useMemo(
@@ -50,9 +50,9 @@ export function ChatScreen({ token, shown, store }: Props) {
         setAnchor(to);
         toEnd(false);
       },
-      onAgain: (id: string) => store.sendAgain(id),
-      onTakeBack: ({ id, text }: { id: string; text: string }) => {
-        store.takeBack(id);
+      onResend: (id: string) => store.resend(id),
+      onEdit: ({ id, text }: { id: string; text: string }) => {
+        store.withdraw(id);
         giveBack(text);
         field.current?.focus();
       },
@@ -62,23 +62,23 @@ export function ChatScreen({ token, shown, store }: Props) {
 
   const send = (text: string) => {
     const id = store.send(text);
-    // With a reply in progress its words stay in sight; otherwise the message goes up and its reply grows below.
+    // A reply in progress stays visible. Otherwise the new message moves to the top and its reply grows below it.
     setAnchor(running ? null : id);
     setDraft('');
     toEnd(false);
   };
-  const notice = whole.trouble ?? shown.notice;
+  const notice = menu.error ?? uiState.notice;
 
   return (
-    <WordsContext.Provider value={store}>
-      <header className="head" ref={head}>
-        <Line state={useLine(link)} />
-        <ChatHeader name={view.name} sessionStart={view.sessionStart} model={view.model} {...whole.actions} />
+    <StreamingTextContext.Provider value={store}>
+      <header className="header" ref={head}>
+        <ConnectionBar state={useConnectionBar(link)} />
+        <ChatHeader name={view.name} sessionStart={view.sessionStart} model={view.model} {...menu.actions} />
         <Banner link={link} online={useOnline()} onConnect={() => store.connection.connectNow()} />
       </header>
       <main>
         <div className="chat">
-          {view.phase === 'loading' && all.length === 0 && <p className="opening patient">Opening the conversation…</p>}
+          {view.phase === 'loading' && all.length === 0 && <p className="opening delayed">Opening the conversation…</p>}
           {view.phase === 'ready' && all.length === 0 && <Welcome />}
           <Transcript
             all={all}
@@ -91,7 +91,7 @@ export function ChatScreen({ token, shown, store }: Props) {
           />
         </div>
         <div className="dock" ref={dock}>
-          {!atEnd && <JumpToEnd unseen={unseen} onJump={() => toEnd(true)} />}
+          {!atEnd && <ScrollToEnd unseen={unseen} onJump={() => toEnd(true)} />}
           {notice !== null && <p role="alert" className="notice">{notice}</p>}
           <Composer
             draft={draft}
@@ -103,10 +103,10 @@ export function ChatScreen({ token, shown, store }: Props) {
             onSend={send}
             onStop={() => running && store.stopReply(running.to)}
           />
-          <Caution />
+          <Disclaimer />
         </div>
       </main>
       <Announcer view={view} />
-    </WordsContext.Provider>
+    </StreamingTextContext.Provider>
   );
 }

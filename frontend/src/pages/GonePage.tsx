@@ -1,4 +1,4 @@
-// A conversation that is no more: expired, deleted, or never there. What was not sent yet is kept.
+// Shown for a conversation that does not exist: expired, deleted, or never created. Unsent text is kept.
 import { useEffect, useRef, useState } from 'react';
 import { keepDraft, readDraft } from '../browser/drafts';
 import { startSession } from '../browser/http';
@@ -6,10 +6,10 @@ import { navigate, pathOfChat } from '../browser/navigation';
 import { forget, readRecents } from '../browser/recents';
 import { browserStorage } from '../browser/storage';
 import { CopyButton } from '../components/CopyButton';
-import { Line } from '../components/Line';
+import { ConnectionBar } from '../components/ConnectionBar';
 import { NameForm } from '../components/NameForm';
 import { PageLink } from '../components/PageLink';
-import type { Entry } from '../conversation/exchanges';
+import type { OutboxEntry } from '../conversation/exchanges';
 import { dropEntry, readEntries } from '../outbox/entries';
 
 export function GonePage({ token }: { token: string }) {
@@ -18,7 +18,7 @@ export function GonePage({ token }: { token: string }) {
   const [kept] = useState(() => wordsOf(unsent, readDraft(browserStorage, token)));
   const heading = useRef<HTMLHeadingElement>(null);
   useEffect(() => {
-    // The chat went from under the person's hands: they are told by being led here.
+    // The chat disappears without an action of the person, so the focus moves to the explanation.
     heading.current?.focus();
     document.title = 'This conversation is over – Parley';
   }, []);
@@ -32,12 +32,12 @@ export function GonePage({ token }: { token: string }) {
   };
   return (
     <>
-      <Line state="cut" />
+      <ConnectionBar state="cut" />
       <main className="home gone">
         <h1 ref={heading} tabIndex={-1}>This conversation is over.</h1>
         <p className="lead">It has expired, was deleted, or was never here. Nobody can read it any more.</p>
         {kept !== '' && (
-          <section className="kept" aria-label="What you had not sent">
+          <section className="unsent-text" aria-label="What you had not sent">
             <p className="hint">What you had not sent goes along into the new one:</p>
             <blockquote dir="auto">{kept}</blockquote>
             <CopyButton text={kept} label="Copy what was not sent" />
@@ -50,5 +50,5 @@ export function GonePage({ token }: { token: string }) {
   );
 }
 
-const wordsOf = (unsent: readonly Entry[], draft: string): string =>
+const wordsOf = (unsent: readonly OutboxEntry[], draft: string): string =>
   [...unsent.map(({ text }) => text), draft].filter((text) => text !== '').join('\n\n');

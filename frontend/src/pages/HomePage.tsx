@@ -1,11 +1,11 @@
-// Where a person says who they are.
+// The first page: asks for a name and lists recent conversations.
 import { useEffect, useState } from 'react';
 import { startSession } from '../browser/http';
 import { navigate, pathOfChat } from '../browser/navigation';
 import { forget, readRecents } from '../browser/recents';
 import { browserStorage } from '../browser/storage';
-import { Caution } from '../components/Caution';
-import { Line } from '../components/Line';
+import { Disclaimer } from '../components/Disclaimer';
+import { ConnectionBar } from '../components/ConnectionBar';
 import { NameForm } from '../components/NameForm';
 import { RecentList } from '../components/RecentList';
 import { deleteConversation } from './deleteConversation';
@@ -23,7 +23,7 @@ export function HomePage() {
   };
   return (
     <>
-      <Line state="rest" />
+      <ConnectionBar state="rest" />
       <main className="home">
         <h1 className="wordmark">Parley</h1>
         <p className="lead">
@@ -31,7 +31,7 @@ export function HomePage() {
           dropped connection costs a word.
         </p>
         <NameForm button="Start chat" onStart={start} />
-        <Caution />
+        <Disclaimer />
         <RecentList recents={recents} onForget={drop} onDelete={remove} />
       </main>
     </>

@@ -1,4 +1,4 @@
-// The draft of one conversation, which outlives a reload.
+// The draft of one conversation. It survives a reload.
 import { useCallback, useState } from 'react';
 import { keepDraft, readDraft } from '../browser/drafts';
 import { browserStorage } from '../browser/storage';
@@ -6,7 +6,7 @@ import { browserStorage } from '../browser/storage';
 interface Draft {
   draft: string;
   setDraft: (draft: string) => void;
-  /** Puts words before what is being written. */
+  /** Puts text before the current draft. */
   giveBack: (words: string) => void;
 }
 

@@ -1,4 +1,4 @@
-// The tab's title, which says that a reply finished while the person looked elsewhere.
+// The title of the tab. It tells that a reply finished while the tab was in the background.
 import { useEffect, useRef } from 'react';
 import type { View } from '../conversation/state';
 

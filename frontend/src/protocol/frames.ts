@@ -1,17 +1,17 @@
-// The words of the wire: every frame of the subprotocol chat.stream.v1, as types.
+// Types of all frames of the subprotocol chat.stream.v1.
 
 export const SUBPROTOCOL = 'chat.stream.v1';
 
-/** Place of an event in its conversation's stream: two integers, `ms-seq`. */
+/** Position of an event in the stream of its conversation: two integers, `ms-seq`. */
 export type Cursor = string;
 
-/** Why the last try to answer a message ended without a reply; `detail` is for a person to read. */
+/** Why the last attempt to answer a message failed; `detail` is shown to the person. */
 export interface Failure {
   id: string;
   code: string;
   detail: string;
   retryable: boolean;
-  /** The words that were shown before it failed. */
+  /** The text that was shown before the failure. */
   text?: string | undefined;
 }
 
@@ -29,7 +29,7 @@ export interface BotMessage {
   text: string;
   timestamp: string;
   finish_reason: 'stop' | 'length' | 'stopped';
-  /** The human message it answers. */
+  /** Id of the human message that this answers. */
   to?: string | undefined;
 }
 
@@ -63,7 +63,7 @@ export interface Snapshot {
   limits: { text: number };
 }
 
-/** Frames that are events of the stream: in order, each with its cursor. */
+/** Frames that are events of the stream, in order, each with its cursor. */
 export type EventFrame =
   | { type: 'message.accepted'; cursor: Cursor; message: HumanMessage }
   | { type: 'reply.started'; cursor: Cursor; id: string; to: string }
@@ -73,7 +73,7 @@ export type EventFrame =
   | ({ type: 'reply.failed'; cursor: Cursor; to: string } & Failure)
   | { type: 'conversation.deleted'; cursor: Cursor };
 
-/** The codes stay open: of one that is not known here, the detail is shown as it is. */
+/** New codes may be added. The detail of an unknown code is shown as it is. */
 export interface ErrorFrame {
   type: 'error';
   code: string;

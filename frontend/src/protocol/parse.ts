@@ -1,4 +1,4 @@
-// From the text of a frame to one of the types in `frames`, or to null: the only place that doubts input.
+// Validates the text of a frame. All other code may trust the types in `frames`.
 import { cursor } from './cursor';
 import type { BotMessage, Failure, HumanMessage, ReplyInFlight, ServerFrame } from './frames';
 import { either, flag, list, nullable, number, oneOf, optional, shape, text, type Guard } from './shape';
@@ -96,7 +96,7 @@ const SHAPES: { [Type in ServerFrame['type']]: Guard<FrameOf<Type>> } = {
 const isKnown = (type: unknown): type is ServerFrame['type'] =>
   typeof type === 'string' && Object.hasOwn(SHAPES, type);
 
-/** The frame, or null for what is no JSON, of a type not known here, or not of its type's shape. */
+/** The frame, or null if it is not JSON, has an unknown type, or does not match its type. */
 export function parseFrame(data: unknown): ServerFrame | null {
   const value = fromJson(data);
   if (typeof value !== 'object' || value === null || !('type' in value) || !isKnown(value.type)) return null;

@@ -1,4 +1,4 @@
-// One Markdown block as React elements; drawn again only when its own text changed.
+// One Markdown block as React elements. It renders again only when its own text changed.
 import type { MarkedToken, Token, Tokens } from 'marked';
 import { memo, type ReactNode } from 'react';
 import { CodeBlock } from './CodeBlock';
@@ -9,7 +9,7 @@ const sameText = (before: { token: Token }, after: { token: Token }) =>
 
 interface Props {
   token: Token;
-  /** Stands in a list or a quotation: these have one direction as a whole, and find it only in text that has none of its own. */
+  /** Inside a list or a quotation, the outermost block sets the text direction. */
   within?: boolean;
 }
 
@@ -29,7 +29,7 @@ function block(token: MarkedToken, dir: 'auto' | undefined): ReactNode {
     case 'paragraph':
       return <p dir={dir}>{inline(token.tokens)}</p>;
     case 'heading':
-      // The page has its own headings: a reply's stand below them and all look alike.
+      // The page has headings of its own. Those of a reply are one level below and all look alike.
       return <p dir={dir} className="heading" role="heading" aria-level={Math.min(6, token.depth + 1)}>{inline(token.tokens)}</p>;
     case 'code':
       return <CodeBlock code={token.text} language={token.lang ?? ''} />;
@@ -52,7 +52,7 @@ function block(token: MarkedToken, dir: 'auto' | undefined): ReactNode {
 
 function List({ token, dir }: { token: Tokens.List; dir: 'auto' | undefined }) {
   const items = token.items.map((item, at) => <Item key={at} token={item} />);
-  // The list as a whole has one direction: an item's own would put its mark outside, past the page's edge.
+  // One direction for the whole list: an item with its own direction would put its marker outside the page.
   if (!token.ordered) return <ul dir={dir}>{items}</ul>;
   return <ol dir={dir} start={token.start === '' ? 1 : token.start}>{items}</ol>;
 }

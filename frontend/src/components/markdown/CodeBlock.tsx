@@ -1,4 +1,4 @@
-// Code as the model wrote it, with a button to take it away.
+// A block of code with a copy button.
 import { CopyButton } from '../CopyButton';
 
 export function CodeBlock({ code, language }: { code: string; language: string }) {

@@ -1,12 +1,12 @@
-// Tokens within a line as React elements. No HTML string is ever made: what a model writes as HTML is shown as text.
+// Inline tokens as React elements. No HTML string is ever made, so HTML in a reply is shown as text.
 import type { MarkedToken, Token } from 'marked';
 import type { ReactNode } from 'react';
 import { withoutEntities } from './entities';
 import { safeAddress } from './links';
 
 /**
- * The tokens as React's nodes. A function and not a component: what React keeps for each component of a long
- * reply is many times the reply's text.
+ * The tokens as React nodes. This is a function and not a component, because React's memory for one component is
+ * many times that of a token's text.
  */
 export function inline(tokens: readonly Token[] | undefined): ReactNode {
   const nodes = tokens?.map((token, at) => node(token as MarkedToken, at));
@@ -32,16 +32,16 @@ function node(token: MarkedToken, key: number): ReactNode {
     case 'checkbox':
       return token.checked ? '☑ ' : '☐ ';
     case 'link':
-      return <Outward key={key} href={token.href}>{inline(token.tokens)}</Outward>;
+      return <ExternalLink key={key} href={token.href}>{inline(token.tokens)}</ExternalLink>;
     case 'image':
-      return <Outward key={key} href={token.href}>{token.text || 'image'}</Outward>;
+      return <ExternalLink key={key} href={token.href}>{token.text || 'image'}</ExternalLink>;
     default:
       return token.raw;
   }
 }
 
-/** A link out of the page; an image is one too, since nothing is fetched from elsewhere unasked. */
-function Outward({ href, children }: { href: string; children: ReactNode }) {
+/** A link to another site. Images are links too, because the page loads nothing from other sites by itself. */
+function ExternalLink({ href, children }: { href: string; children: ReactNode }) {
   const address = safeAddress(href);
   if (address === null) return children;
   return (

@@ -1,4 +1,4 @@
-// A reply's text as Markdown, whole or while it grows.
+// The text of a reply as Markdown, complete or still growing.
 import { memo, useState } from 'react';
 import { Block } from './Block';
 import { BlockReader } from './blocks';

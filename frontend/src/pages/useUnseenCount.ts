@@ -1,7 +1,7 @@
-// How many messages came while the person was not at the end.
+// How many messages arrived while the page was not scrolled to its end.
 import { useState } from 'react';
 
-export function useUnseen(count: number, atEnd: boolean): number {
+export function useUnseenCount(count: number, atEnd: boolean): number {
   const [seen, setSeen] = useState(count);
   if (atEnd && seen !== count) setSeen(count);
   return Math.max(0, count - seen);

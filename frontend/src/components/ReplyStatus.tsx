@@ -1,4 +1,4 @@
-// Why there are no new words yet: one sentence, gone when the wait is over.
+// Why a reply has no new text yet. Empty when text arrives.
 import type { LiveReply } from '../conversation/state';
 import type { ServiceState, WaitReason } from '../protocol/frames';
 import { Countdown } from './Countdown';
@@ -21,17 +21,17 @@ const SERVICE: Record<Exclude<ServiceState, 'ok'>, string> = {
   storage_away: 'The server cannot reach its storage right now. It goes on by itself.',
 };
 
-export function WaitNote({ live, service, stopping, begun }: Props) {
-  if (stopping) return <p className="wait">Stopping…</p>;
-  if (service !== 'ok') return <p className="wait">{SERVICE[service]}</p>;
+export function ReplyStatus({ live, service, stopping, begun }: Props) {
+  if (stopping) return <p className="reply-status">Stopping…</p>;
+  if (service !== 'ok') return <p className="reply-status">{SERVICE[service]}</p>;
   if (live.phase === 'waiting' && live.reason) {
     return (
-      <p className="wait">
+      <p className="reply-status">
         {REASONS[live.reason]}
         {live.retryAt !== null && <Countdown until={live.retryAt} />}
       </p>
     );
   }
   if (begun) return null;
-  return <p className="wait patient">{live.phase === 'writing' ? 'Writing…' : 'Waiting for its turn…'}</p>;
+  return <p className="reply-status delayed">{live.phase === 'writing' ? 'Writing…' : 'Waiting for its turn…'}</p>;
 }

@@ -1,38 +1,38 @@
-// What the menu does with the conversation as a whole.
+// The actions of the menu.
 import { useMemo, useState } from 'react';
 import { download } from '../browser/download';
 import { sentenceOf, startSession } from '../browser/http';
 import { navigate, pathOfChat } from '../browser/navigation';
-import type { ConversationActions } from '../components/Menu';
+import type { MenuActions } from '../components/Menu';
 import { asJson, asMarkdown } from '../conversation/exports';
 import type { ConversationStore } from '../store';
 import { deleteConversation } from './deleteConversation';
 
-export interface WholeActions {
-  actions: ConversationActions;
-  /** A sentence about what did not work. */
-  trouble: string | null;
+export interface ConversationActions {
+  actions: MenuActions;
+  /** Why the last action failed. */
+  error: string | null;
 }
 
-export function useWholeActions(token: string, store: ConversationStore): WholeActions {
-  const [trouble, setTrouble] = useState<string | null>(null);
+export function useConversationActions(token: string, store: ConversationStore): ConversationActions {
+  const [error, setError] = useState<string | null>(null);
   const actions = useMemo(() => {
     const trying = (act: () => Promise<void>) => () => {
-      setTrouble(null);
-      act().catch((error: unknown) => setTrouble(sentenceOf(error)));
+      setError(null);
+      act().catch((reason: unknown) => setError(sentenceOf(reason)));
     };
     return {
-      onNew: trying(async () => navigate(pathOfChat((await startSession(store.getShown().view.name)).token))),
+      onNew: trying(async () => navigate(pathOfChat((await startSession(store.getUiState().view.name)).token))),
       onDelete: trying(async () => {
         await deleteConversation(token);
         navigate('/');
       }),
       onExport: (format: 'markdown' | 'json') => {
-        const { view } = store.getShown();
+        const { view } = store.getUiState();
         if (format === 'json') download('parley.json', 'application/json', asJson(view));
         else download('parley.md', 'text/markdown', asMarkdown(view));
       },
     };
   }, [token, store]);
-  return { actions, trouble };
+  return { actions, error };
 }
