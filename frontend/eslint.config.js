@@ -26,6 +26,12 @@ const REACT = {
   message: 'The core must not import React.',
 };
 
+/** React keeps such text in a node of its own. A browser's translator replaces that node, and React then fails. */
+const TEXT_BESIDE_EXPRESSION = {
+  selector: 'JSXElement:has(> JSXText[value=/\\S/]):has(> JSXExpressionContainer)',
+  message: 'Give text beside an expression an element of its own, or use one template string.',
+};
+
 const importRules = MODULES.map((module, at) => {
   const below = MODULES.slice(at + 1).flatMap((later) => [`**/${later}`, `**/${later}/**`]);
   const order = { group: below, message: `Only modules below \`${module}\` in eslint.config.js may import this.` };
@@ -49,6 +55,7 @@ export default tseslint.config(
       '@typescript-eslint/restrict-template-expressions': ['error', { allowNumber: true }],
       // Allows `() => act()` for callbacks that return nothing.
       '@typescript-eslint/no-confusing-void-expression': 'off',
+      'no-restricted-syntax': ['error', TEXT_BESIDE_EXPRESSION],
       '@typescript-eslint/no-unused-vars': ['error', { varsIgnorePattern: '^_' }],
     },
   },

@@ -11,5 +11,5 @@ export function Countdown({ until }: { until: number }) {
     const timer = setInterval(tick, 250);
     return () => clearInterval(timer);
   }, [until]);
-  return seconds > 0 ? <span className="countdown"> {seconds} s</span> : null;
+  return seconds > 0 ? <span className="countdown">{` ${seconds} s`}</span> : null;
 }

@@ -30,7 +30,7 @@ function Sentence({ delivery }: { delivery: DeliveryStatus }) {
     case 'refused':
       return `Not sent. ${delivery.detail}`;
     case 'held':
-      return <>{HELD[delivery.reason]} It goes out by itself.<Countdown until={delivery.until} /></>;
+      return <><span>{`${HELD[delivery.reason]} It goes out by itself.`}</span><Countdown until={delivery.until} /></>;
   }
 }
 

@@ -37,7 +37,7 @@ function RecentItem({ recent, onForget, onDelete }: Omit<Props, 'recents'> & { r
     <li>
       <PageLink to={pathOfChat(recent.token)} className="recent">
         <span className="about" dir="auto">{title}</span>
-        <span className="when">{recent.name}, <TimeAgo timestamp={recent.at} /></span>
+        <span className="when"><span>{`${recent.name}, `}</span><TimeAgo timestamp={recent.at} /></span>
       </PageLink>
       {asking ? (
         <div className="choices" role="group" aria-label={`Remove “${title}”`}>

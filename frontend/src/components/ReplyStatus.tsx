@@ -27,7 +27,7 @@ export function ReplyStatus({ live, service, stopping, begun }: Props) {
   if (live.phase === 'waiting' && live.reason) {
     return (
       <p className="reply-status">
-        {REASONS[live.reason]}
+        <span>{REASONS[live.reason]}</span>
         {live.retryAt !== null && <Countdown until={live.retryAt} />}
       </p>
     );
