@@ -1,5 +1,7 @@
 """A page that the browser translates: every word of every kind of Markdown stays, and nothing throws."""
 
+import re
+
 import pytest
 from playwright.async_api import expect
 
@@ -51,6 +53,10 @@ Over."""
 PROSE = "(prose) => prose.innerText.replaceAll(/\\s+/g, ' ').toUpperCase()"
 
 
+#: The reply as it stands in the page.
+MARKUP = "(document.querySelector('.prose')?.innerHTML ?? '')"
+
+
 @pytest.mark.parametrize("translated", ["before the first word", "after a reload"])
 async def test_a_translated_page_misses_no_word(person: Person, url: str, model: Dictation, translated: str) -> None:
     await person.comes(url)
@@ -59,10 +65,11 @@ async def test_a_translated_page_misses_no_word(person: Person, url: str, model:
     await person.composer.fill("Tell me all")
     await person.composer.press("Enter")
     reply = await model.asked()
-    for start in range(0, len(EVERY_KIND), 7):
-        await reply.says(EVERY_KIND[start : start + 7])
-        if start % 70 == 0:
-            await person.page.evaluate("() => new Promise(requestAnimationFrame)")
+    for piece in re.findall(r"[^a-zA-Z]*[a-zA-Z]+|[^a-zA-Z]+$", EVERY_KIND):
+        before = await person.page.evaluate(MARKUP)
+        await reply.says(piece)
+        # Each piece is drawn, and translated, before the next one comes.
+        await comes_true(person.page, f"(before) => {MARKUP} !== before", before)
     await reply.ends(" End.")
     prose = person.page.locator(".by-model[aria-busy=false] .prose")
     await expect(prose).to_contain_text("end.", ignore_case=True)
@@ -76,7 +83,10 @@ async def test_a_translated_page_misses_no_word(person: Person, url: str, model:
         seen = await prose.evaluate(PROSE)
         await person.composer.fill("And on")
         await person.composer.press("Enter")
-        await (await model.asked()).ends("More **to** say.")
+        reply = await model.asked()
+        await reply.says("- more **to")
+        await expect(person.reply).to_contain_text("MORE")
+        await reply.ends("** say.")
         await expect(prose.last).to_contain_text("MORE TO SAY.")
     assert seen == wanted
     await expect(person.page.get_by_text("Something went wrong")).to_have_count(0)
