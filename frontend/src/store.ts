@@ -1,11 +1,12 @@
 // One open conversation: connection, state and outbox together. Knows nothing of React.
-import { Connection, type Socket } from './connection/connection';
+import { Connection, type ConversationServerFrame, type Socket } from './connection/connection';
 import type { Status } from './connection/status';
-import type { PendingRetry } from './conversation/exchanges';
+import type { OutboxEntry, PendingRetry } from './conversation/exchanges';
 import { reduce, type ConversationFrame } from './conversation/reduce';
+import { hasMessage } from './conversation/transcript';
 import { initialState, type ConversationState, type View } from './conversation/state';
 import { Outbox, type OutboxView } from './outbox/outbox';
-import type { Cursor, ErrorFrame, ServerFrame } from './protocol/frames';
+import type { Cursor, ErrorFrame } from './protocol/frames';
 import type { Storage } from './browser/storage';
 
 export interface UiState {
@@ -46,6 +47,7 @@ export class ConversationStore {
       makeSocket: options.makeSocket,
       isUp: options.isUp,
       cursor: () => this.state.cursor,
+      isBusy: () => this.state.view.reply !== null,
       onFrame: (frame) => this.onFrame(frame),
       onStatus: (link) => this.onStatus(link),
       onOpen: (resumed) => resumed && this.onResumed(),
@@ -75,6 +77,11 @@ export class ConversationStore {
   stop(): void {
     this.connection.stop();
     this.outbox.stop();
+  }
+
+  /** Every message that the server never accepted. */
+  get unsent(): OutboxEntry[] {
+    return this.outbox.unsent;
   }
 
   readonly subscribe = (listener: () => void): (() => void) => {
@@ -115,11 +122,30 @@ export class ConversationStore {
     this.connection.send({ type: 'reply.retry', ...pendingRetry });
   }
 
-  private onFrame(frame: ServerFrame): void {
+  private onFrame(frame: ConversationServerFrame): void {
     if (frame.type === 'error') return this.onError(frame);
     this.apply(frame);
-    if (frame.type === 'message.accepted') this.outbox.onAccepted([frame.message.id]);
+    this.tellOutbox(frame);
     if (frame.type === 'snapshot') this.resendPending();
+  }
+
+  private tellOutbox(frame: ConversationFrame): void {
+    const { messages } = this.state.view;
+    switch (frame.type) {
+      case 'snapshot':
+        return this.outbox.onSnapshot(messages);
+      case 'message.accepted':
+        return this.outbox.onAccepted(frame.message.id, !hasMessage(messages, frame.message.id));
+      case 'message.edited':
+        this.outbox.onEnded(frame.to);
+        return this.outbox.onAccepted(frame.message.id);
+      case 'reply.finished':
+        return frame.message.to === undefined ? undefined : this.outbox.onEnded(frame.message.to);
+      case 'reply.failed':
+        return this.outbox.onEnded(frame.to);
+      default:
+        return;
+    }
   }
 
   private apply(frame: ConversationFrame): void {
@@ -170,7 +196,6 @@ export class ConversationStore {
   /** The page now knows what the server has, so it sends the requests that did not arrive. */
   private resendPending(): void {
     const { pendingRetry, stopping } = this.uiState;
-    this.outbox.onAccepted(this.state.view.messages.map(({ id }) => id));
     if (pendingRetry) this.connection.send({ type: 'reply.retry', ...pendingRetry });
     if (stopping !== null) this.connection.send({ type: 'reply.stop', to: stopping });
     this.outbox.onReady();

@@ -1,6 +1,7 @@
 // The chat page as a person uses it.
 import { fireEvent, screen, within } from '@testing-library/react';
 import { describe, expect, it, vi } from 'vitest';
+import { browserStorage } from '../src/browser/storage';
 import type { BotMessage } from '../src/protocol/frames';
 import { human } from './fakeServer';
 import { openChat, openPage, type OpenPage } from './page';
@@ -117,6 +118,21 @@ describe('the chat page', () => {
     expect(field()).toHaveProperty('value', 'Half a thou');
   });
 
+  it('keeps the draft of each tab over a reload', async () => {
+    const { user } = await openChat();
+    await user.type(field(), 'Mine');
+    browserStorage.write('parley:draft:t', 'From another tab');
+    document.body.innerHTML = '';
+    openPage('/chat/t');
+    expect(field()).toHaveProperty('value', 'Mine');
+  });
+
+  it('begins in a new tab with the draft that was written last', async () => {
+    browserStorage.write('parley:draft:t', 'From another tab');
+    await openChat();
+    expect(field()).toHaveProperty('value', 'From another tab');
+  });
+
   it('shows a message of the person’s as plain text', async () => {
     const page = await openChat();
     await page.does(() => page.server.happens({ type: 'message.accepted', message: human('a', '**not** <b>bold</b>') }));
@@ -200,7 +216,7 @@ describe('the chat page', () => {
       page.server.happens({ type: 'reply.started', id: 'r', to });
       page.server.happens({ type: 'reply.waiting', id: 'r', reason, retry_in: 9 });
     });
-    expect(within(log()).getByText(sentence).textContent).toMatch(/9 s/);
+    expect(within(log()).getByText(sentence).closest('p')?.textContent).toMatch(/9 s/);
     await page.does(() => page.server.happens({ type: 'reply.delta', id: 'r', text: 'Now' }));
     expect(within(log()).queryByText(sentence)).toBeNull();
   });
@@ -239,7 +255,7 @@ describe('the chat page', () => {
     const page = await openChat();
     page.server.onSend = 'rate_limit';
     await says(page, 'Fast');
-    expect(within(log()).getByText(/That was a lot in a short time/).textContent).toMatch(/5 s/);
+    expect(within(log()).getByText(/That was a lot in a short time/).closest('.delivery-note')?.textContent).toMatch(/5 s/);
   });
 
   it('is quiet about a lost connection at first, then says so', async () => {

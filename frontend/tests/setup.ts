@@ -16,7 +16,10 @@ window.matchMedia = (media) => Object.assign(new EventTarget(), { media, matches
 // What is waited for may take its time on a busy machine.
 configure({ asyncUtilTimeout: 30_000 });
 
-beforeEach(() => localStorage.clear());
+beforeEach(() => {
+  localStorage.clear();
+  sessionStorage.clear();
+});
 
 afterEach(() => {
   cleanup();

@@ -22,7 +22,7 @@ const open = (): ConversationStore =>
   });
 
 const uiState = () => store.getUiState();
-const unsent = () => uiState().outbox.entries.map(({ text }) => text);
+const unsent = () => uiState().outbox.entries.filter(({ accepted }) => !accepted).map(({ text }) => text);
 const said = () => uiState().view.messages.map(({ text }) => text);
 const sent = (type: ClientFrame['type']) =>
   server.sockets.flatMap((socket) => socket.sent).filter((frame) => frame.type === type);
@@ -37,7 +37,7 @@ beforeEach(() => {
 });
 
 describe('a message', () => {
-  it('is uiState at once, and is the server’s once accepted', () => {
+  it('is shown at once, and is the server’s once accepted', () => {
     server.onSend = 'ignore';
     server.accepts();
     store.send('Hello');
@@ -150,7 +150,7 @@ describe('a message', () => {
     store.send('Too long');
     server.onSend = 'accept';
     store.send('Short');
-    expect(uiState().outbox.entries).toMatchObject([{ text: 'Too long', refused: 'It is too_long.' }]);
+    expect(store.unsent).toMatchObject([{ text: 'Too long', refused: 'It is too_long.' }]);
     expect(said()).toEqual(['Short']);
     store.withdraw('id1');
     expect(unsent()).toEqual([]);
@@ -242,7 +242,7 @@ describe('a message', () => {
     store.start();
     server.accepts();
     expect(said()).toEqual(['One', 'Two']);
-    expect(storage.keys('parley:outbox:')).toEqual([]);
+    expect(storage.read('parley:outbox:t')).toBeNull();
   });
 
   it('keeps its place when the clock is set back', () => {
@@ -250,6 +250,121 @@ describe('a message', () => {
     vi.setSystemTime(Date.now() - 60_000);
     store.send('Two');
     expect(unsent()).toEqual(['One', 'Two']);
+  });
+});
+
+describe('an accepted message', () => {
+  const replies = (to: string) =>
+    server.happens({
+      type: 'reply.finished',
+      message: { id: `r-${to}`, to, role: 'bot', text: 'Yes.', finish_reason: 'stop', timestamp: '2026-11-22T20:00:01Z' },
+    });
+  const reconnects = (code = 1012) => {
+    server.closes(code);
+    vi.advanceTimersByTime(3000);
+    server.accepts();
+  };
+  /** The server comes back without what happened since the last save of its storage. */
+  const forgets = () => {
+    server.messages = [];
+    server.events.length = 0;
+  };
+
+  it('that the server lost before its reply is sent again with the same id', () => {
+    server.accepts();
+    store.send('Precious');
+    server.happens({ type: 'reply.started', id: 'r', to: 'id1' });
+    forgets();
+    reconnects();
+    expect(sent('message.send').map((frame) => 'id' in frame && frame.id)).toEqual(['id1', 'id1']);
+    expect(said()).toEqual(['Precious']);
+  });
+
+  it('that the server lost while the page was closed is sent again too', () => {
+    server.accepts();
+    store.send('Precious');
+    store.stop();
+    forgets();
+    store = open();
+    store.start();
+    server.accepts();
+    expect(said()).toEqual(['Precious']);
+    expect(sent('message.send')).toHaveLength(2);
+  });
+
+  it('is not sent again once its reply has ended', () => {
+    server.accepts();
+    store.send('Answered');
+    replies('id1');
+    expect(storage.keys('parley:outbox:')).toEqual([]);
+    forgets();
+    reconnects();
+    expect(sent('message.send')).toHaveLength(1);
+  });
+
+  it('is not sent again once its reply has failed', () => {
+    server.accepts();
+    store.send('In vain');
+    server.happens({ type: 'reply.failed', id: 'r', to: 'id1', code: 'x', detail: 'No.', retryable: false });
+    expect(storage.keys('parley:outbox:')).toEqual([]);
+  });
+
+  it('is not sent again while the server has it', () => {
+    server.accepts();
+    store.send('Waiting');
+    reconnects(1006);
+    store.stop();
+    store = open();
+    store.start();
+    server.accepts();
+    expect(sent('message.send')).toHaveLength(1);
+    expect(unsent()).toEqual([]);
+  });
+
+  it('whose reply ended so long ago that the snapshot begins later is asked for once and then left alone', () => {
+    storage.write('parley:outbox:t:old', { id: 'old', text: 'Old', at: '', accepted: true });
+    server.happens({ type: 'message.accepted', message: human('old', 'Old') });
+    server.happens({ type: 'message.accepted', message: human('later', 'Later') });
+    server.messages = server.messages.slice(1);
+    store = open();
+    store.start();
+    server.accepts();
+    expect(said()).toEqual(['Later']);
+    expect(storage.keys('parley:outbox:t:old')).toEqual([]);
+  });
+});
+
+describe('a message that no server can read', () => {
+  it('is refused before it is sent, and those behind it go out', () => {
+    server.accepts();
+    store.send('A half: \ud83d');
+    store.send('Next');
+    expect(store.unsent).toMatchObject([{ text: 'A half: \ud83d', refused: expect.stringMatching('broken character') as string }]);
+    expect(said()).toEqual(['Next']);
+  });
+
+  it('is refused too if the server cannot even tell its id', () => {
+    server.accepts();
+    server.onSend = 'ignore';
+    store.send('Odd');
+    store.send('Next');
+    server.onSend = 'accept';
+    server.socket.says({ type: 'error', code: 'bad_frame', detail: 'This frame is not JSON.' });
+    expect(store.unsent).toMatchObject([{ text: 'Odd', refused: 'This frame is not JSON.' }]);
+    expect(said()).toEqual(['Next']);
+  });
+});
+
+describe('a conversation that another tab deletes', () => {
+  it.each([0, 1, 2])('leaves all unsent messages to this tab, also if the storage was emptied before message %i', (when) => {
+    server.onSend = 'ignore';
+    server.accepts();
+    ['One', 'Two', 'Three'].forEach((text, at) => {
+      if (at === when) storage.keys('parley:outbox:').forEach((key) => storage.remove(key));
+      store.send(text);
+    });
+    server.happens({ type: 'conversation.deleted' });
+    expect(store.unsent.map(({ text }) => text)).toEqual(['One', 'Two', 'Three']);
   });
 });
 
@@ -350,6 +465,6 @@ describe('a return', () => {
     server.messages = [human('other', 'From elsewhere')];
     vi.advanceTimersByTime(3000);
     server.accepts();
-    expect(said()).toEqual(['From elsewhere']);
+    expect(said()).toEqual(['From elsewhere', 'Hello']);
   });
 });

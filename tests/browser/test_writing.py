@@ -99,6 +99,33 @@ async def test_the_draft_survives_a_reload_in_its_own_conversation_and_goes_once
     await expect(person.composer).to_have_value("")
 
 
+async def test_two_tabs_keep_their_own_drafts(person: Person, url: str) -> None:
+    await person.comes(url)
+    other = await Person(await person.page.context.new_page()).returns(url, person.token)
+    await person.composer.fill("Mine")
+    await other.composer.fill("Another")
+    for tab, draft in ((person, "Mine"), (other, "Another")):
+        await tab.page.reload()
+        await expect(tab.composer).to_have_value(draft)
+
+
+async def test_a_message_that_no_server_can_read_comes_back_and_holds_up_no_other(
+    person: Person, url: str, model: Dictation
+) -> None:
+    await person.comes(url)
+    await person.composer.fill("A half: ")
+    await person.composer.evaluate("(field) => field.setRangeText('\\ud83d', 8, 8, 'end')")
+    await person.composer.press("!")
+    await person.composer.press("Enter")
+    await expect(person.messages.first).to_contain_text("Not sent. It contains a broken character.")
+    await person.says("Whole")
+    await (await model.asked()).ends("Yes.")
+    await person.sees_reply("Yes.")
+    await person.button("Edit").click()
+    await expect(person.messages).to_have_count(1)
+    await person.sees_document()
+
+
 async def test_one_can_write_and_send_while_a_reply_runs(person: Person, url: str, model: Dictation) -> None:
     await person.comes(url)
     await person.says("First")

@@ -1,7 +1,7 @@
 // Keeps one socket to one conversation and reconnects when it closes. Knows nothing of React or of what frames mean.
 import { delayBefore } from '../backoff';
 import { meaningOf } from '../protocol/closeCodes';
-import type { ClientFrame, Cursor, ServerFrame } from '../protocol/frames';
+import type { AliveFrame, ClientFrame, Cursor, ServerFrame } from '../protocol/frames';
 import { parseFrame } from '../protocol/parse';
 import type { Status, Problem } from './status';
 
@@ -14,15 +14,20 @@ export interface Socket {
   onclose: ((event: { code: number }) => void) | null;
 }
 
+/** All frames but the sign of life, which only the connection needs. */
+export type ConversationServerFrame = Exclude<ServerFrame, AliveFrame>;
+
 export interface ConnectionOptions {
   /** Makes a socket that resumes after the cursor, or starts with a snapshot for null. */
   makeSocket: (after: Cursor | null) => Socket;
   /** The cursor of the last event that the page has seen. */
   cursor: () => Cursor | null;
-  onFrame: (frame: ServerFrame) => void;
+  onFrame: (frame: ConversationServerFrame) => void;
   onStatus: (status: Status) => void;
   /** `resumed`: the socket resumes from a cursor, so perhaps no snapshot comes. */
   onOpen: (resumed: boolean) => void;
+  /** Whether a reply is being written or waited for. Then silence is noticed sooner. */
+  isBusy: () => boolean;
   /** Whether the server answers HTTP requests. */
   isUp: () => Promise<boolean>;
   random?: () => number;
@@ -34,12 +39,21 @@ const HANDSHAKE_TIMEOUT_MS = 10_000;
 /** A socket that stayed open this long counts as good, even if no frame came. */
 const STABLE_AFTER_MS = 5_000;
 
+/** The server sends something at least every 15 seconds. Twice that without a frame means a dead socket. */
+const SILENCE_LIMIT_MS = 30_000;
+
+/** The same while a reply is under way: one interval and a second for the network. */
+const BUSY_SILENCE_LIMIT_MS = 16_000;
+
 /** After this many failed handshakes in a row, the page checks whether a proxy blocks WebSockets. */
 const FAILURES_BEFORE_PROXY_CHECK = 3;
 
 export class Connection {
   private socket: Socket | null = null;
   private timer: ReturnType<typeof setTimeout> | undefined;
+  private silenceTimer: ReturnType<typeof setTimeout> | undefined;
+  /** When the last frame came, in ms since the epoch. */
+  private lastFrameAt = 0;
   private failures = 0;
   private downSince = 0;
   private problem: Problem | null = null;
@@ -98,8 +112,23 @@ export class Connection {
   private onSocketMessage(data: unknown): void {
     // A frame shows that the server works again. A handshake alone does not.
     this.failures = 0;
+    this.lastFrameAt = Date.now();
     const frame = parseFrame(data);
-    if (frame) this.options.onFrame(frame);
+    // Older servers send no sign of life, so their silence means nothing.
+    if (frame?.type !== 'alive') {
+      if (frame) this.options.onFrame(frame);
+    } else if (this.silenceTimer === undefined) {
+      this.checkSilence();
+    }
+  }
+
+  /** A network may swallow what is sent without closing the socket. */
+  private checkSilence(): void {
+    const limit = this.options.isBusy() ? BUSY_SILENCE_LIMIT_MS : SILENCE_LIMIT_MS;
+    const left = this.lastFrameAt + limit - Date.now();
+    if (left <= 0) return this.connectNow();
+    // A reply may begin meanwhile, so the shorter limit is checked in any case.
+    this.silenceTimer = setTimeout(() => this.checkSilence(), Math.min(left, BUSY_SILENCE_LIMIT_MS));
   }
 
   private onSocketClose(code: number): void {
@@ -139,6 +168,8 @@ export class Connection {
 
   private closeSocket(): void {
     clearTimeout(this.timer);
+    clearTimeout(this.silenceTimer);
+    this.silenceTimer = undefined;
     const socket = this.socket;
     this.socket = null;
     if (!socket) return;

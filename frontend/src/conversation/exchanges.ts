@@ -11,7 +11,7 @@ export interface Exchange {
   unsent: OutboxEntry | null;
 }
 
-/** A message that is being sent to the server. */
+/** A message in the outbox. */
 export interface OutboxEntry {
   id: string;
   text: string;
@@ -19,6 +19,10 @@ export interface OutboxEntry {
   at: string;
   /** Why the server refused the message. It stays until the person decides. */
   refused?: string | undefined;
+  /** The server accepted it, and its reply has not ended. */
+  accepted?: boolean | undefined;
+  /** Id of the message that this one replaces. */
+  replaces?: string | undefined;
 }
 
 /** A retry that the server has not confirmed yet. */

@@ -1,11 +1,11 @@
 // What each frame does to the state of a conversation. Pure: the time is a parameter.
 import { isAfter } from '../protocol/cursor';
-import type { EventFrame, ReplyInFlight, ServiceFrame, Snapshot } from '../protocol/frames';
+import type { EventFrame, HistoryFrame, HumanMessage, Message, ReplyInFlight, ServiceFrame, Snapshot } from '../protocol/frames';
 import { initialState, type ConversationState, type LiveReply, type View } from './state';
 import { firstUnanswered, withEveryTo, withFailure, withHuman, withReply } from './transcript';
 
 /** Frames about the conversation. (An `error` is about a frame of this page.) */
-export type ConversationFrame = Snapshot | EventFrame | ServiceFrame;
+export type ConversationFrame = Snapshot | EventFrame | ServiceFrame | HistoryFrame;
 
 /**
  * The state after a frame. An event at or before the last cursor was seen before and changes nothing.
@@ -14,13 +14,15 @@ export type ConversationFrame = Snapshot | EventFrame | ServiceFrame;
  * `now`: ms since the epoch.
  */
 export function reduce(state: ConversationState, frame: ConversationFrame, now: number): ConversationState {
-  if (frame.type === 'snapshot') return fromSnapshot(frame, now);
+  if (frame.type === 'snapshot') return fromSnapshot(state, frame, now);
+  if (frame.type === 'history') return withHistory(state, frame);
   if (frame.type === 'service') return withView(state, { service: frame.state });
   if (state.cursor !== null && !isAfter(frame.cursor, state.cursor)) return state;
   return { ...applied(state, frame, now), cursor: frame.cursor };
 }
 
-function fromSnapshot({ cursor, conversation, reply, model, limits }: Snapshot, now: number): ConversationState {
+function fromSnapshot(state: ConversationState, snapshot: Snapshot, now: number): ConversationState {
+  const { cursor, conversation, reply, model, limits } = snapshot;
   return {
     cursor,
     view: {
@@ -30,12 +32,25 @@ function fromSnapshot({ cursor, conversation, reply, model, limits }: Snapshot, 
       sessionStart: conversation.session_start,
       model,
       limit: limits.text,
-      messages: withEveryTo(conversation.messages),
+      ...withLoadedHistory(state.view, withEveryTo(conversation.messages), conversation.earlier ?? 0),
       reply: reply && liveReply(reply, now),
     },
     streamingText: reply?.text ?? '',
     startingOver: false,
   };
+}
+
+/** Messages that were loaded from before the snapshot's first one stay. */
+function withLoadedHistory(view: View, messages: readonly Message[], earlier: number): Pick<View, 'messages' | 'earlier'> {
+  const overlap = earlier === 0 ? -1 : view.messages.findIndex(({ id }) => id === messages[0]?.id);
+  if (overlap <= 0) return { messages, earlier };
+  return { messages: [...view.messages.slice(0, overlap), ...messages], earlier: view.earlier };
+}
+
+function withHistory(state: ConversationState, { before, messages, earlier }: HistoryFrame): ConversationState {
+  const { view } = state;
+  if (view.messages[0]?.id !== before) return state;
+  return withView(state, { messages: [...withEveryTo(messages), ...view.messages], earlier });
 }
 
 const liveReply = ({ id, to, state, reason, retry_in }: ReplyInFlight, now: number): LiveReply => ({
@@ -51,6 +66,8 @@ function applied(state: ConversationState, event: EventFrame, now: number): Conv
   switch (event.type) {
     case 'message.accepted':
       return withView(state, { messages: withHuman(messages, event.message) });
+    case 'message.edited':
+      return edited(state, event.to, event.message);
     case 'reply.started':
       return started(state, event.id, event.to);
     case 'reply.waiting':
@@ -70,6 +87,12 @@ function applied(state: ConversationState, event: EventFrame, now: number): Conv
     default:
       return assertNever(event);
   }
+}
+
+function edited(state: ConversationState, to: string, message: HumanMessage): ConversationState {
+  const at = state.view.messages.findIndex(({ id }) => id === to);
+  const kept = at < 0 ? state.view.messages : state.view.messages.slice(0, at);
+  return { ...withView(state, { messages: withHuman(kept, message), reply: null }), streamingText: '', startingOver: false };
 }
 
 const writing = (id: string, to: string): LiveReply => ({ id, to, phase: 'writing', reason: null, retryAt: null });

@@ -20,6 +20,8 @@ export interface View {
   limit: number;
   /** In transcript order: a reply directly follows the message that it answers. Unanswered messages are at the end. */
   messages: readonly Message[];
+  /** How many messages come before `messages`. */
+  earlier: number;
   reply: LiveReply | null;
   service: ServiceState;
 }
@@ -42,6 +44,7 @@ export const initialState: ConversationState = {
     model: { name: '', stand_in: false },
     limit: 4000,
     messages: [],
+    earlier: 0,
     reply: null,
     service: 'ok',
   },

@@ -1,10 +1,10 @@
-// Messages that the server has not accepted yet, kept in the browser. Each has a key of its own, because tabs see each
+// Messages whose reply has not ended yet, kept in the browser. Each has a key of its own, because tabs see each
 // other's writes late: with one shared list, a tab would overwrite what another tab has just added.
 import type { Storage } from '../browser/storage';
 import type { OutboxEntry } from '../conversation/exchanges';
-import { list, optional, shape, text } from '../protocol/shape';
+import { flag, list, optional, shape, text } from '../protocol/shape';
 
-const isEntry = shape<OutboxEntry>({ id: text, text, at: text, refused: optional(text) });
+const isEntry = shape<OutboxEntry>({ id: text, text, at: text, refused: optional(text), accepted: optional(flag), replaces: optional(text) });
 
 const isList = list(isEntry);
 

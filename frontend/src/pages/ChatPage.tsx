@@ -10,5 +10,5 @@ export function ChatPage({ token }: { token: string }) {
   useRecordRecent(token, uiState.view);
   const { link, view } = uiState;
   const gone = view.phase === 'deleted' || (link.state === 'refused' && link.why === 'gone');
-  return gone ? <GonePage token={token} /> : <ChatScreen token={token} uiState={uiState} store={store} />;
+  return gone ? <GonePage token={token} unsent={store.unsent} /> : <ChatScreen token={token} uiState={uiState} store={store} />;
 }

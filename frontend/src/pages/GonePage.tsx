@@ -3,19 +3,25 @@ import { useEffect, useRef, useState } from 'react';
 import { keepDraft, readDraft } from '../browser/drafts';
 import { startSession } from '../browser/http';
 import { navigate, pathOfChat } from '../browser/navigation';
-import { forget, readRecents } from '../browser/recents';
+import { readRecents } from '../browser/recents';
 import { browserStorage } from '../browser/storage';
 import { CopyButton } from '../components/CopyButton';
 import { ConnectionBar } from '../components/ConnectionBar';
 import { NameForm } from '../components/NameForm';
 import { PageLink } from '../components/PageLink';
 import type { OutboxEntry } from '../conversation/exchanges';
-import { dropEntry, readEntries } from '../outbox/entries';
+import { forgetConversation } from './forgetConversation';
 
-export function GonePage({ token }: { token: string }) {
+interface Props {
+  token: string;
+  /** What the person sent and the server never accepted. */
+  unsent: readonly OutboxEntry[];
+}
+
+export function GonePage({ token, unsent: given }: Props) {
   const [name] = useState(() => readRecents(browserStorage).find((recent) => recent.token === token)?.name ?? '');
-  const [unsent] = useState(() => readEntries(browserStorage, token));
-  const [kept] = useState(() => wordsOf(unsent, readDraft(browserStorage, token)));
+  const [unsent] = useState(given);
+  const [kept] = useState(() => wordsOf(unsent, readDraft(token)));
   const heading = useRef<HTMLHeadingElement>(null);
   useEffect(() => {
     // The chat disappears without an action of the person, so the focus moves to the explanation.
@@ -24,10 +30,8 @@ export function GonePage({ token }: { token: string }) {
   }, []);
   const start = async (newName: string) => {
     const session = await startSession(newName);
-    keepDraft(browserStorage, session.token, kept);
-    keepDraft(browserStorage, token, '');
-    for (const { id } of unsent) dropEntry(browserStorage, token, id);
-    forget(browserStorage, token);
+    keepDraft(session.token, kept);
+    forgetConversation(token);
     navigate(pathOfChat(session.token));
   };
   return (

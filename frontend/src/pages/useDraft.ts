@@ -1,7 +1,6 @@
 // The draft of one conversation. It survives a reload.
 import { useCallback, useState } from 'react';
 import { keepDraft, readDraft } from '../browser/drafts';
-import { browserStorage } from '../browser/storage';
 
 interface Draft {
   draft: string;
@@ -11,16 +10,16 @@ interface Draft {
 }
 
 export function useDraft(token: string): Draft {
-  const [draft, show] = useState(() => readDraft(browserStorage, token));
+  const [draft, show] = useState(() => readDraft(token));
   const setDraft = useCallback(
     (next: string) => {
       show(next);
-      keepDraft(browserStorage, token, next);
+      keepDraft(token, next);
     },
     [token],
   );
   const giveBack = useCallback(
-    (words: string) => setDraft([words, readDraft(browserStorage, token)].filter(Boolean).join('\n')),
+    (words: string) => setDraft([words, readDraft(token)].filter(Boolean).join('\n')),
     [token, setDraft],
   );
   return { draft, setDraft, giveBack };

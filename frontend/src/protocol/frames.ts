@@ -57,7 +57,14 @@ export type ServiceState = 'ok' | 'no_worker' | 'storage_away';
 export interface Snapshot {
   type: 'snapshot';
   cursor: Cursor;
-  conversation: { token: string; name: string; session_start: string; messages: Message[] };
+  conversation: {
+    token: string;
+    name: string;
+    session_start: string;
+    messages: Message[];
+    /** How many messages come before these. */
+    earlier?: number | undefined;
+  };
   reply: ReplyInFlight | null;
   model: ModelInfo;
   limits: { text: number };
@@ -66,6 +73,8 @@ export interface Snapshot {
 /** Frames that are events of the stream, in order, each with its cursor. */
 export type EventFrame =
   | { type: 'message.accepted'; cursor: Cursor; message: HumanMessage }
+  /** `to` and everything after it is gone, and `message` stands in its place. */
+  | { type: 'message.edited'; cursor: Cursor; to: string; message: HumanMessage }
   | { type: 'reply.started'; cursor: Cursor; id: string; to: string }
   | { type: 'reply.waiting'; cursor: Cursor; id: string; reason: WaitReason; retry_in: number }
   | { type: 'reply.delta'; cursor: Cursor; id: string; text: string }
@@ -88,9 +97,25 @@ export interface ServiceFrame {
   state: ServiceState;
 }
 
-export type ServerFrame = Snapshot | EventFrame | ErrorFrame | ServiceFrame;
+/** Sign of life, at least every 15 seconds when nothing else was sent. */
+export interface AliveFrame {
+  type: 'alive';
+}
+
+/** The messages before the one with the id `before`. `earlier`: how many are still before these. */
+export interface HistoryFrame {
+  type: 'history';
+  before: string;
+  messages: Message[];
+  earlier: number;
+}
+
+export type ServerFrame = Snapshot | EventFrame | ErrorFrame | ServiceFrame | AliveFrame | HistoryFrame;
 
 export type ClientFrame =
   | { type: 'message.send'; id: string; text: string }
   | { type: 'reply.stop'; to: string }
-  | { type: 'reply.retry'; to: string; id: string };
+  | { type: 'reply.retry'; to: string; id: string }
+  | { type: 'reply.continue'; to: string; id: string }
+  | { type: 'message.edit'; to: string; id: string; text: string }
+  | { type: 'history.before'; before: string };

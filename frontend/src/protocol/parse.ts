@@ -33,7 +33,9 @@ const replyInFlight = shape<ReplyInFlight>({
   retry_in: optional(number),
 });
 
-const conversation = { token: text, name: text, session_start: text, messages: list(either(human, bot)) };
+const messages = list(either(human, bot));
+
+const conversation = { token: text, name: text, session_start: text, messages, earlier: optional(number) };
 
 type FrameOf<Type extends ServerFrame['type']> = Extract<ServerFrame, { type: Type }>;
 
@@ -49,6 +51,12 @@ const SHAPES: { [Type in ServerFrame['type']]: Guard<FrameOf<Type>> } = {
   'message.accepted': shape<FrameOf<'message.accepted'>>({
     type: oneOf('message.accepted'),
     cursor,
+    message: human,
+  }),
+  'message.edited': shape<FrameOf<'message.edited'>>({
+    type: oneOf('message.edited'),
+    cursor,
+    to: text,
     message: human,
   }),
   'reply.started': shape<FrameOf<'reply.started'>>({
@@ -91,6 +99,8 @@ const SHAPES: { [Type in ServerFrame['type']]: Guard<FrameOf<Type>> } = {
     type: oneOf('service'),
     state: oneOf('ok', 'no_worker', 'storage_away'),
   }),
+  alive: shape<FrameOf<'alive'>>({ type: oneOf('alive') }),
+  history: shape<FrameOf<'history'>>({ type: oneOf('history'), before: text, messages, earlier: number }),
 };
 
 const isKnown = (type: unknown): type is ServerFrame['type'] =>
