@@ -17,8 +17,10 @@ export interface UiState {
   stopping: string | null;
   /** A retry that the server has not confirmed yet. */
   pendingRetry: PendingRetry | null;
-  /** The server's text about a refused frame that belongs to no message. */
+  /** A sentence about something that did not work. It leaves by itself. */
   notice: string | null;
+  /** Earlier messages were asked for. */
+  loadingEarlier: boolean;
 }
 
 export interface StoreOptions {
@@ -31,12 +33,18 @@ export interface StoreOptions {
   throttle: (publish: () => void) => () => void;
 }
 
+/** How long a notice stays. */
+const NOTICE_MS = 10_000;
+
+const CANNOT_CONTINUE = 'This reply cannot be continued.';
+
 export class ConversationStore {
   readonly connection: Connection;
   private readonly outbox: Outbox;
   private readonly listeners = new Set<() => void>();
   private readonly publishSoon: () => void;
   private state: ConversationState = initialState;
+  private noticeTimer: ReturnType<typeof setTimeout> | undefined;
   private uiState: UiState;
   /** What the listeners saw last. */
   private published: { uiState: UiState; streamingText: string };
@@ -66,6 +74,7 @@ export class ConversationStore {
       stopping: null,
       pendingRetry: null,
       notice: null,
+      loadingEarlier: false,
     };
     this.published = { uiState: this.uiState, streamingText: '' };
   }
@@ -75,6 +84,7 @@ export class ConversationStore {
   }
 
   stop(): void {
+    clearTimeout(this.noticeTimer);
     this.connection.stop();
     this.outbox.stop();
   }
@@ -96,11 +106,30 @@ export class ConversationStore {
 
   /** Returns the id of the message. */
   send(text: string): string {
-    const id = this.options.newId();
-    this.update({ notice: null });
-    this.outbox.add(id, text);
-    return id;
+    return this.add(text);
   }
+
+  /** Replaces the message `to`, the last one, and its reply. Returns the id of the new message. */
+  edit(to: string, text: string): string {
+    return this.add(text, to);
+  }
+
+  notify(notice: string): void {
+    this.update({ notice });
+    clearTimeout(this.noticeTimer);
+    this.noticeTimer = setTimeout(() => this.dismissNotice(), NOTICE_MS);
+  }
+
+  readonly dismissNotice = (): void => this.update({ notice: null });
+
+  /** Asks for the messages before the first one. */
+  readonly loadEarlier = (): void => {
+    const { messages, earlier } = this.uiState.view;
+    const before = messages[0]?.id;
+    if (earlier === 0 || before === undefined || this.uiState.loadingEarlier) return;
+    this.update({ loadingEarlier: this.connection.isOpen });
+    this.connection.send({ type: 'history.before', before });
+  };
 
   resend(id: string): void {
     this.outbox.resend(id);
@@ -116,14 +145,22 @@ export class ConversationStore {
     this.connection.send({ type: 'reply.stop', to });
   }
 
-  retryReply(to: string): void {
-    const pendingRetry = { to, id: this.options.newId() };
+  retryReply(to: string, type: PendingRetry['type'] = 'reply.retry'): void {
+    const pendingRetry = { type, to, id: this.options.newId() };
     this.update({ pendingRetry, notice: null });
-    this.connection.send({ type: 'reply.retry', ...pendingRetry });
+    this.connection.send(pendingRetry);
+  }
+
+  private add(text: string, replaces?: string): string {
+    const id = this.options.newId();
+    this.update({ notice: null });
+    this.outbox.add(id, text, replaces);
+    return id;
   }
 
   private onFrame(frame: ConversationServerFrame): void {
     if (frame.type === 'error') return this.onError(frame);
+    if (frame.type === 'history') this.update({ loadingEarlier: false });
     this.apply(frame);
     this.tellOutbox(frame);
     if (frame.type === 'snapshot') this.resendPending();
@@ -196,15 +233,27 @@ export class ConversationStore {
   /** The page now knows what the server has, so it sends the requests that did not arrive. */
   private resendPending(): void {
     const { pendingRetry, stopping } = this.uiState;
-    if (pendingRetry) this.connection.send({ type: 'reply.retry', ...pendingRetry });
+    if (pendingRetry) this.connection.send(pendingRetry);
     if (stopping !== null) this.connection.send({ type: 'reply.stop', to: stopping });
     this.outbox.onReady();
   }
 
   private onError(error: ErrorFrame): void {
+    if (error.id === undefined && this.uiState.loadingEarlier) return this.onHistoryRefused(error);
     if (this.outbox.onRefused(error)) return;
-    const isRetry = error.id !== undefined && error.id === this.uiState.pendingRetry?.id;
-    this.update({ notice: error.detail, pendingRetry: isRetry ? null : this.uiState.pendingRetry });
+    const { pendingRetry } = this.uiState;
+    const isRetry = error.id !== undefined && error.id === pendingRetry?.id;
+    const isUnknown = isRetry && pendingRetry.type === 'reply.continue' && error.code === 'bad_frame';
+    if (isRetry) this.update({ pendingRetry: null });
+    this.notify(isUnknown ? CANNOT_CONTINUE : error.detail);
+  }
+
+  /** A server that does not know this frame has sent the whole conversation, or will never send more of it. */
+  private onHistoryRefused({ code }: ErrorFrame): void {
+    this.update({ loadingEarlier: false });
+    if (code !== 'bad_frame') return;
+    const first = this.uiState.view.messages[0]?.id ?? '';
+    this.apply({ type: 'history', before: first, messages: [], earlier: 0 });
   }
 
   private onStatus(link: Status): void {
@@ -212,7 +261,7 @@ export class ConversationStore {
       this.outbox.refuseInFlight('The server refused this message because it is too big.');
     }
     if (link.state !== 'open') this.outbox.onClosed();
-    this.update({ link });
+    this.update(link.state === 'open' ? { link } : { link, loadingEarlier: false });
   }
 
   /** Publishes at once. Only the growing text of a reply is throttled. */

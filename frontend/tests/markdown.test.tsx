@@ -51,6 +51,11 @@ describe('Markdown', () => {
     expect(screen.getByRole('heading', { level: 2, name: 'Top' })).toBeTruthy();
   });
 
+  it('aligns the columns of a table as it says', () => {
+    render(<Markdown text={'| a | b | c |\n|:--|:-:|--:|\n| 1 | 2 | 3 |'} />);
+    expect(screen.getAllByRole('cell').map((cell) => cell.dataset.align)).toEqual(['left', 'center', 'right']);
+  });
+
   it('draws tables that can be scrolled by keyboard', () => {
     render(<Markdown text={'| a |\n|---|\n| b |'} />);
     expect(screen.getByRole('group', { name: 'Table' }).tabIndex).toBe(0);

@@ -95,7 +95,7 @@ describe('exchanges', () => {
 
   it('show a retry that was asked for at once', () => {
     const { view } = after(accepted('a'), started, { type: 'reply.finished', message: bot('r', 'a') });
-    expect(exchanges(view, { to: 'a', id: 'r2' }, [])).toMatchObject([{ live: { id: 'r2', phase: 'queued' } }]);
+    expect(exchanges(view, { type: 'reply.retry', to: 'a', id: 'r2' }, [])).toMatchObject([{ live: { id: 'r2', phase: 'queued' } }]);
   });
 
   it('show what is not sent yet at the end, and nothing twice', () => {

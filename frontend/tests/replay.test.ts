@@ -14,7 +14,7 @@ const reply = (id: string, to: string, text: string, finish_reason: BotMessage['
   timestamp: '2026-11-22T20:00:01Z',
 });
 
-/** A message, another sent while the first is answered, a takeover, a stop, a failure, and two retries. */
+/** A message, another sent while the first is answered, a takeover, a stop, an edit, a failure, and two retries. */
 const RECORDED: NewEvent[] = [
   { type: 'message.accepted', message: human('a') },
   { type: 'reply.started', id: 'ra', to: 'a' },
@@ -32,6 +32,9 @@ const RECORDED: NewEvent[] = [
   { type: 'reply.started', id: 'rb2', to: 'b' },
   { type: 'reply.delta', id: 'rb2', text: 'Four' },
   { type: 'reply.finished', message: reply('rb2', 'b', 'Four') },
+  { type: 'message.edited', to: 'b', message: human('b2') },
+  { type: 'reply.started', id: 'rb3', to: 'b2' },
+  { type: 'reply.finished', message: reply('rb3', 'b2', 'Four again', 'length') },
   { type: 'message.accepted', message: human('c') },
   { type: 'reply.started', id: 'rc', to: 'c' },
   { type: 'reply.delta', id: 'rc', text: 'Fi' },

@@ -10,6 +10,7 @@ class NoLayout {
   disconnect = nothing;
 }
 globalThis.ResizeObserver = NoLayout;
+globalThis.IntersectionObserver = NoLayout as unknown as typeof IntersectionObserver;
 window.scrollTo = nothing;
 window.matchMedia = (media) => Object.assign(new EventTarget(), { media, matches: false }) as MediaQueryList;
 

@@ -421,7 +421,7 @@ describe('a reply', () => {
     begun();
     finishes();
     store.retryReply('id1');
-    expect(uiState().pendingRetry).toEqual({ to: 'id1', id: 'id2' });
+    expect(uiState().pendingRetry).toEqual({ type: 'reply.retry', to: 'id1', id: 'id2' });
     server.closes(1006);
     vi.advanceTimersByTime(1000);
     server.accepts();
@@ -453,6 +453,108 @@ describe('a reply', () => {
     vi.advanceTimersByTime(1000);
     server.accepts();
     expect(uiState().view.service).toBe('ok');
+  });
+});
+
+describe('an edited message', () => {
+  const answered = () => {
+    server.accepts();
+    store.send('First');
+    server.happens({
+      type: 'reply.finished',
+      message: { id: 'r', to: 'id1', role: 'bot', text: 'Yes.', finish_reason: 'stop', timestamp: '2026-11-22T20:00:01Z' },
+    });
+  };
+
+  it('takes the place of the old one and its reply', () => {
+    answered();
+    store.edit('id1', 'Better');
+    expect(sent('message.edit')).toEqual([{ type: 'message.edit', to: 'id1', id: 'id2', text: 'Better' }]);
+    expect(said()).toEqual(['Better']);
+    expect(unsent()).toEqual([]);
+  });
+
+  it('is sent again with the same id when the line broke before an answer, also after a reload', () => {
+    answered();
+    server.closes(1006);
+    store.edit('id1', 'Better');
+    store.stop();
+    store = open();
+    store.start();
+    server.accepts();
+    expect(sent('message.edit')).toEqual([{ type: 'message.edit', to: 'id1', id: 'id2', text: 'Better' }]);
+    expect(said()).toEqual(['Better']);
+  });
+
+  it('comes back with the reason from a server that cannot replace messages', () => {
+    server.isOld = true;
+    answered();
+    store.edit('id1', 'Better');
+    expect(store.unsent).toMatchObject([{ text: 'Better', replaces: 'id1', refused: 'Not known here.' }]);
+    store.withdraw('id2');
+    expect(said()).toEqual(['First', 'Yes.']);
+  });
+});
+
+describe('a reply that was cut off', () => {
+  it('is asked to go on, once more after a break', () => {
+    server.accepts();
+    store.send('Tell me');
+    store.retryReply('id1', 'reply.continue');
+    server.closes(1006);
+    vi.advanceTimersByTime(1000);
+    server.accepts();
+    expect(sent('reply.continue')).toEqual(Array(2).fill({ type: 'reply.continue', to: 'id1', id: 'id2' }));
+    server.happens({ type: 'reply.started', id: 'id2', to: 'id1' });
+    expect(uiState().pendingRetry).toBeNull();
+  });
+
+  it('says so when the server cannot continue it, and the sentence leaves by itself', () => {
+    server.isOld = true;
+    server.accepts();
+    store.send('Tell me');
+    store.retryReply('id1', 'reply.continue');
+    expect(uiState()).toMatchObject({ pendingRetry: null, notice: 'This reply cannot be continued.' });
+    vi.advanceTimersByTime(10_000);
+    expect(uiState().notice).toBeNull();
+  });
+});
+
+describe('earlier messages', () => {
+  beforeEach(() => {
+    server.earlier = ['e1', 'e2', 'e3'].map((id) => human(id));
+    server.messages = [human('a')];
+  });
+
+  it('come before those that are there, until none is left', () => {
+    server.accepts();
+    expect(uiState().view.earlier).toBe(3);
+    store.loadEarlier();
+    expect(uiState().view.messages.map(({ id }) => id)).toEqual(['e2', 'e3', 'a']);
+    expect(uiState()).toMatchObject({ loadingEarlier: false, view: { earlier: 1 } });
+    store.loadEarlier();
+    store.loadEarlier();
+    expect(uiState().view.messages.map(({ id }) => id)).toEqual(['e1', 'e2', 'e3', 'a']);
+    expect(sent('history.before')).toEqual(['a', 'e2'].map((before) => ({ type: 'history.before', before })));
+  });
+
+  it('stay when a later snapshot begins after them', () => {
+    server.accepts();
+    store.loadEarlier();
+    server.closes(1012);
+    server.events.length = 0;
+    vi.advanceTimersByTime(3000);
+    server.socket.onopen?.();
+    server.socket.says({ ...server.snapshot(), cursor: '5000-0' });
+    expect(uiState().view.messages.map(({ id }) => id)).toEqual(['e2', 'e3', 'a']);
+    expect(uiState().view.earlier).toBe(1);
+  });
+
+  it('are not asked for again when the server does not know the question', () => {
+    server.isOld = true;
+    server.accepts();
+    store.loadEarlier();
+    expect(uiState()).toMatchObject({ loadingEarlier: false, view: { earlier: 0 }, notice: null });
   });
 });
 

@@ -13,7 +13,7 @@ from tests.browser.network import Network
 from tests.browser.person import Person, halt
 from tests.support.stack import Stack
 
-LOST = "The connection is lost. Trying again by itself; what you write is kept."
+LOST = "Connection lost. Reconnecting… What you write is saved."
 
 
 async def test_a_short_break_is_not_worth_a_word_and_a_longer_one_is(
@@ -136,6 +136,7 @@ async def test_a_network_that_swallows_everything_is_noticed_and_the_conversatio
     await other.sees_end()
     await expect(person.page.get_by_role("img", name="Connected", exact=True)).to_be_visible()
     await person.page.clock.run_for(seconds * 1000)
+    await expect(person.messages).to_have_count(1 if under_way else 2)
     await person.sees_end()
     await person.sees_document()
 
@@ -251,7 +252,7 @@ async def test_a_conversation_that_expires_in_mid_use_offers_to_start_anew_with_
         "Are you still there?"
     )
     await expect(person.page.get_by_label("Enter your name to start chat")).to_have_value("Ada")
-    await person.button("Start anew").click()
+    await person.button("Start a new chat").click()
     await person.is_connected()
     await expect(person.composer).to_have_value("Are you still there?")
     assert person.token != old

@@ -23,7 +23,15 @@ export async function startSession(name: string): Promise<Session> {
   const response = await call(`/token?${new URLSearchParams({ name })}`, 'POST');
   const answer = await bodyOf(response);
   if (response.ok && session(answer)) return answer;
+  if (response.status === 429) throw new CallFailed(tooMany(response.headers.get('Retry-After')));
   throw new CallFailed(refusal(answer) ? answer.detail : 'The server could not start a chat. Try again in a moment.');
+}
+
+/** `seconds`: the value of Retry-After. */
+function tooMany(seconds: string | null): string {
+  const minutes = Math.ceil(Number(seconds ?? 0) / 60);
+  const wait = minutes > 45 ? 'about an hour' : minutes > 1 ? `${minutes} minutes` : 'a minute';
+  return `Too many new chats from here. Try again in ${wait}.`;
 }
 
 /** Deletes the conversation for everyone. A missing conversation is no error. @throws CallFailed */

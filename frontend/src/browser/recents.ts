@@ -23,7 +23,8 @@ export function readRecents(storage: Storage): Recent[] {
 }
 
 export function remember(storage: Storage, recent: Recent): void {
-  const others = readRecents(storage).filter(({ token }) => token !== recent.token);
+  // Of conversations in which nothing was said, only the newest is worth a line.
+  const others = readRecents(storage).filter(({ token, about }) => token !== recent.token && about !== '');
   storage.write(KEY, [{ ...recent, about: beginningOf(recent.about) }, ...others].slice(0, MOST));
 }
 

@@ -13,20 +13,20 @@ interface Props {
 export const QUIET_MS = 1_500;
 
 const PROBLEMS: Record<Problem, string> = {
-  lost: 'The connection is lost. Trying again by itself; what you write is kept.',
-  restarting: 'The server is restarting. The page comes back by itself; what you write is kept.',
-  behind: 'The page fell behind and is catching up.',
+  lost: 'Connection lost. Reconnecting… What you write is saved.',
+  restarting: 'The server is restarting. Reconnecting… What you write is saved.',
+  behind: 'Catching up…',
   too_big: 'The server refused a message that was too big.',
-  crowded: 'Too many connections are open. Close other tabs with this conversation; this one then connects by itself.',
-  blocked:
-    'The server answers, but live connections to it do not come through. A proxy or firewall in between may refuse them (it must let WebSockets pass).',
+  crowded: 'Too many tabs are open. Close another tab with this conversation, and this one connects by itself.',
+  blocked: 
+    'The server answers, but a proxy or firewall blocks live connections to it. It must let WebSockets pass.',
 };
 
 const REFUSED: Record<Exclude<Refusal, 'gone'>, string> = {
-  forbidden: 'The server does not accept connections from this page’s address. Open it from the server’s own address.',
+  forbidden: 'The server does not accept connections from this address. Open the page at the server’s own address.',
 };
 
-const OFFLINE = 'You are offline. What you write is kept and goes out by itself.';
+const OFFLINE = 'You are offline. What you write is saved and sent later.';
 
 export function Banner({ link, online, onConnect }: Props) {
   const down = link.state === 'connecting' || link.state === 'waiting' ? link.downSince : null;

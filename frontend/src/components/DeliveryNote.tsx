@@ -9,14 +9,11 @@ interface Props {
 }
 
 export function DeliveryNote({ delivery, onResend, onEdit }: Props) {
-  const refused = delivery.kind === 'refused';
   return (
     <div className="delivery-note" data-kind={delivery.kind}>
       <span><Sentence delivery={delivery} /></span>
-      {refused && <button type="button" className="quiet" onClick={onResend}>Send again</button>}
-      {delivery.kind !== 'sending' && (
-        <button type="button" className="quiet" onClick={onEdit}>{refused ? 'Edit' : 'Take back'}</button>
-      )}
+      {delivery.kind === 'refused' && <button type="button" className="quiet" onClick={onResend}>Send again</button>}
+      {delivery.kind !== 'sending' && <button type="button" className="quiet" onClick={onEdit}>Edit</button>}
     </div>
   );
 }
@@ -26,16 +23,16 @@ function Sentence({ delivery }: { delivery: DeliveryStatus }) {
     case 'sending':
       return 'Sending…';
     case 'offline':
-      return 'Kept here. It goes out by itself once connected.';
+      return 'Saved. Will be sent when you are back online.';
     case 'refused':
       return `Not sent. ${delivery.detail}`;
     case 'held':
-      return <><span>{`${HELD[delivery.reason]} It goes out by itself.`}</span><Countdown until={delivery.until} /></>;
+      return <><span>{HELD[delivery.reason]}</span><Countdown action="Sending again" until={delivery.until} /></>;
   }
 }
 
 const HELD = {
-  rate_limited: 'That was a lot in a short time.',
+  rate_limited: 'Too many messages in a short time.',
   busy: 'The server is busy.',
-  unavailable: 'The server cannot store messages just now.',
+  unavailable: 'The server cannot save messages just now.',
 };

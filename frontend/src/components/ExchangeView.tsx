@@ -4,14 +4,18 @@ import type { OutboxEntry } from '../conversation/exchanges';
 import type { LiveReply } from '../conversation/state';
 import type { DeliveryStatus } from '../outbox/deliveryStatus';
 import type { BotMessage, HumanMessage, ServiceState } from '../protocol/frames';
+import { DeliveryNote } from './DeliveryNote';
 import { PersonMessage } from './PersonMessage';
 import { Reply } from './Reply';
-import { DeliveryNote } from './DeliveryNote';
 
 export interface ExchangeActions {
   onRetry: (to: string) => void;
+  onContinue: (to: string) => void;
+  /** Replaces a message that the server has. */
+  onEdit: (message: HumanMessage) => void;
   onResend: (id: string) => void;
-  onEdit: (entry: OutboxEntry) => void;
+  /** Takes an unsent message back into the composer. */
+  onEditUnsent: (entry: OutboxEntry) => void;
 }
 
 interface Props {
@@ -21,7 +25,9 @@ interface Props {
   unsent: OutboxEntry | null;
   delivery: DeliveryStatus | null;
   service: ServiceState;
+  open: boolean;
   stopping: boolean;
+  /** The last message, and no reply is being written: it can be answered again or edited. */
   canRetry: boolean;
   /** At least as high as the window, so that the message is at the top and the reply grows below it. */
   anchored: boolean;
@@ -29,27 +35,34 @@ interface Props {
 }
 
 export const ExchangeView = memo(function ExchangeView(props: Props) {
-  const { human, reply, live, unsent, delivery, actions, anchored } = props;
+  const { human, reply, live, unsent, delivery, canRetry, actions, anchored } = props;
   const note = unsent && delivery && (
     <DeliveryNote
       delivery={delivery}
       onResend={() => actions.onResend(unsent.id)}
-      onEdit={() => actions.onEdit(unsent)}
+      onEdit={() => actions.onEditUnsent(unsent)}
     />
   );
   return (
     <div className="exchange" data-anchored={anchored || undefined}>
-      <PersonMessage text={human.text} timestamp={human.timestamp} unsent={note} />
+      <PersonMessage
+        text={human.text}
+        timestamp={human.timestamp}
+        unsent={note}
+        onEdit={canRetry ? () => actions.onEdit(human) : null}
+      />
       {(reply ?? live ?? human.failed) && (
         <Reply
           reply={reply}
           live={live}
           failed={human.failed ?? null}
           service={props.service}
+          open={props.open}
           stopping={props.stopping}
-          canRetry={props.canRetry}
+          canRetry={canRetry}
           to={human.id}
           onRetry={actions.onRetry}
+          onContinue={actions.onContinue}
         />
       )}
     </div>

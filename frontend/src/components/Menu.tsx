@@ -49,14 +49,24 @@ export function Menu({ onNew, onExport, onDelete }: MenuActions) {
   );
 }
 
+/** How long the answer to "Copy link" stays. */
+const SHOWN_MS = 2_000;
+
 function LinkCopier() {
   const [said, setSaid] = useState('');
-  const copy = async () => setSaid((await copyText(location.href)) ? 'Copied. ' : 'The browser did not allow copying. ');
+  useEffect(() => {
+    const timer = setTimeout(() => setSaid(''), SHOWN_MS);
+    return () => clearTimeout(timer);
+  }, [said]);
+  const copy = async () => {
+    setSaid((await copyText(location.href)) ? 'Copied. ' : 'The browser did not allow copying. ');
+  };
   return (
     <>
       <button type="button" aria-describedby="link-means" onClick={() => void copy()}>Copy link</button>
       <p id="link-means" className="hint">
-        <strong role="status">{said}</strong>Whoever has this link can read and write here.
+        <strong role="status">{said}</strong>
+        <span>Whoever has this link can read and write here.</span>
       </p>
     </>
   );
@@ -64,12 +74,14 @@ function LinkCopier() {
 
 function Deleter({ onDelete }: { onDelete: () => void }) {
   const [asking, setAsking] = useState(false);
-  if (!asking) return <button type="button" className="danger" onClick={() => setAsking(true)}>Delete conversation</button>;
+  if (!asking) {
+    return <button type="button" className="danger" onClick={() => setAsking(true)}>Delete conversation</button>;
+  }
   return (
     <div className="confirm" role="group" aria-label="Delete for everyone?">
-      <p>Delete it for everyone, for good?</p>
-      <button type="button" className="danger" autoFocus onClick={onDelete}>Delete</button>
-      <button type="button" onClick={() => setAsking(false)}>Keep</button>
+      <p>Delete for everyone? This cannot be undone.</p>
+      <button type="button" autoFocus onClick={() => setAsking(false)}>Cancel</button>
+      <button type="button" className="danger" onClick={onDelete}>Delete</button>
     </div>
   );
 }

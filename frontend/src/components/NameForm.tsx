@@ -1,17 +1,20 @@
 // Asks for a name and starts a chat.
 import { useId, useState, type FormEvent } from 'react';
 import { sentenceOf } from '../browser/http';
+import { isTouch } from '../browser/touch';
 
 interface Props {
   name?: string;
   button: string;
+  /** The field takes the focus when the page opens, but not on touch, where a keyboard would cover the page. */
+  focused?: boolean;
   /** Rejects with an error whose message is shown to the person. */
   onStart: (name: string) => Promise<void>;
 }
 
 const MISSING = 'Please enter a name first.';
 
-export function NameForm({ name: given = '', button, onStart }: Props) {
+export function NameForm({ name: given = '', button, focused = false, onStart }: Props) {
   const id = useId();
   const [name, setName] = useState(given);
   const [problem, setProblem] = useState('');
@@ -40,6 +43,7 @@ export function NameForm({ name: given = '', button, onStart }: Props) {
           name="name"
           autoComplete="given-name"
           dir="auto"
+          autoFocus={focused && !isTouch()}
           value={name}
           aria-invalid={problem !== '' || undefined}
           aria-describedby={`${id}-error`}

@@ -41,9 +41,11 @@ function RecentItem({ recent, onForget, onDelete }: Omit<Props, 'recents'> & { r
       </PageLink>
       {asking ? (
         <div className="choices" role="group" aria-label={`Remove “${title}”`}>
-          <button type="button" className="quiet" autoFocus onClick={() => onForget(recent.token)}>Only from this list</button>
+          <button type="button" className="quiet" onClick={() => onForget(recent.token)}>
+            Remove from this list
+          </button>
           <button type="button" className="quiet danger" onClick={() => void remove()}>Delete for everyone</button>
-          <button type="button" className="quiet" onClick={() => setAsking(false)}>Keep</button>
+          <button type="button" className="quiet" autoFocus onClick={() => setAsking(false)}>Cancel</button>
         </div>
       ) : (
         <button type="button" className="quiet" aria-label={`Remove “${title}”`} onClick={() => setAsking(true)}>Remove</button>

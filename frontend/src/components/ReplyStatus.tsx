@@ -2,36 +2,45 @@
 import type { LiveReply } from '../conversation/state';
 import type { ServiceState, WaitReason } from '../protocol/frames';
 import { Countdown } from './Countdown';
+import type { Silence } from './useSilence';
 
 interface Props {
   live: LiveReply;
   service: ServiceState;
+  /** Whether the page is connected. */
+  open: boolean;
   stopping: boolean;
+  /** Whether the reply has text. */
   begun: boolean;
+  /** How long no new text came. */
+  silence: Silence;
 }
 
 const REASONS: Record<WaitReason, string> = {
-  model_loading: 'The model is loading; this can take a while.',
-  rate_limited: 'The model’s host asks for a pause.',
-  retrying: 'The model did not answer; trying again.',
+  model_loading: 'The model is loading. This can take a while.',
+  rate_limited: 'The model is busy.',
+  retrying: 'No answer from the model.',
 };
 
 const SERVICE: Record<Exclude<ServiceState, 'ok'>, string> = {
-  no_worker: 'No worker is running right now. Your message is kept and will be answered when one is.',
-  storage_away: 'The server cannot reach its storage right now. It goes on by itself.',
+  no_worker: 'Nobody can answer just now. Your message is kept and will be answered soon.',
+  storage_away: 'The server cannot reach its storage just now. The reply continues by itself.',
 };
 
-export function ReplyStatus({ live, service, stopping, begun }: Props) {
+export function ReplyStatus({ live, service, open, stopping, begun, silence }: Props) {
   if (stopping) return <p className="reply-status">Stopping…</p>;
+  if (!open) return <p className="reply-status delayed">Waiting for the connection…</p>;
   if (service !== 'ok') return <p className="reply-status">{SERVICE[service]}</p>;
   if (live.phase === 'waiting' && live.reason) {
     return (
       <p className="reply-status">
         <span>{REASONS[live.reason]}</span>
-        {live.retryAt !== null && <Countdown until={live.retryAt} />}
+        {live.retryAt !== null && <Countdown action="Trying again" until={live.retryAt} />}
       </p>
     );
   }
-  if (begun) return null;
-  return <p className="reply-status delayed">{live.phase === 'writing' ? 'Writing…' : 'Waiting for its turn…'}</p>;
+  if (live.phase !== 'writing') return <p className="reply-status delayed">Waiting for a free slot…</p>;
+  if (silence === 'long') return <p className="reply-status">This takes longer than usual.</p>;
+  if (begun) return silence === 'short' ? <p className="reply-status">Still writing…</p> : null;
+  return <p className="reply-status delayed">Writing…</p>;
 }

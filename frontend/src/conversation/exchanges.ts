@@ -27,15 +27,23 @@ export interface OutboxEntry {
 
 /** A retry that the server has not confirmed yet. */
 export interface PendingRetry {
+  /** For another reply, or for more of the same. */
+  type: 'reply.retry' | 'reply.continue';
   to: string;
   id: string;
 }
 
 /** All exchanges, unsent ones last. A message keeps its id when the server accepts it. */
 export function exchanges(view: View, pendingRetry: PendingRetry | null, unsent: readonly OutboxEntry[]): Exchange[] {
-  const sent = sentExchanges(view, pendingRetry);
+  const sent = withoutReplaced(sentExchanges(view, pendingRetry), unsent);
   const waiting = unsent.filter(({ id }) => !sent.some(({ human }) => human.id === id));
   return [...sent, ...waiting.map(unsentExchange)];
+}
+
+/** An edited message takes the place of the old one, and of its reply, as soon as the person sends it. */
+function withoutReplaced(sent: Exchange[], unsent: readonly OutboxEntry[]): Exchange[] {
+  const at = sent.findIndex(({ human }) => unsent.some(({ replaces }) => replaces === human.id));
+  return at < 0 ? sent : sent.slice(0, at);
 }
 
 const unsentExchange = (entry: OutboxEntry): Exchange => ({

@@ -39,15 +39,15 @@ export function GonePage({ token, unsent: given }: Props) {
       <ConnectionBar state="cut" />
       <main className="home gone">
         <h1 ref={heading} tabIndex={-1}>This conversation is over.</h1>
-        <p className="lead">It has expired, was deleted, or was never here. Nobody can read it any more.</p>
+        <p className="lead">It has expired or was deleted, or the link is wrong.</p>
         {kept !== '' && (
           <section className="unsent-text" aria-label="What you had not sent">
-            <p className="hint">What you had not sent goes along into the new one:</p>
+            <p className="hint">This was not sent. It will be in the new chat:</p>
             <blockquote dir="auto">{kept}</blockquote>
             <CopyButton text={kept} label="Copy what was not sent" />
           </section>
         )}
-        <NameForm name={name} button="Start anew" onStart={start} />
+        <NameForm name={name} button="Start a new chat" onStart={start} />
         <p><PageLink to="/">All conversations</PageLink></p>
       </main>
     </>

@@ -12,6 +12,7 @@ import { deleteConversation } from './deleteConversation';
 
 export function HomePage() {
   const [recents, setRecents] = useState(() => readRecents(browserStorage));
+  const [name] = useState(() => recents[0]?.name ?? '');
   useEffect(() => {
     document.title = 'Parley: talk with GPT-J';
   }, []);
@@ -30,7 +31,7 @@ export function HomePage() {
           A conversation with the language model GPT-J, built with React, FastAPI, Dramatiq and Redis so that no
           dropped connection costs a word.
         </p>
-        <NameForm button="Start chat" onStart={start} />
+        <NameForm name={name} button="Start chat" focused onStart={start} />
         <Disclaimer />
         <RecentList recents={recents} onForget={drop} onDelete={remove} />
       </main>

@@ -1,5 +1,5 @@
 // The actions of the menu.
-import { useMemo, useState } from 'react';
+import { useMemo } from 'react';
 import { download } from '../browser/download';
 import { sentenceOf, startSession } from '../browser/http';
 import { navigate, pathOfChat } from '../browser/navigation';
@@ -8,21 +8,20 @@ import { asJson, asMarkdown } from '../conversation/exports';
 import type { ConversationStore } from '../store';
 import { deleteConversation } from './deleteConversation';
 
-export interface ConversationActions {
-  actions: MenuActions;
-  /** Why the last action failed. */
-  error: string | null;
-}
-
-export function useConversationActions(token: string, store: ConversationStore): ConversationActions {
-  const [error, setError] = useState<string | null>(null);
-  const actions = useMemo(() => {
+/** `isEmpty`: nothing was said here yet, so this is the new conversation. `onStay`: it was asked for all the same. */
+export function useConversationActions(
+  token: string,
+  store: ConversationStore,
+  isEmpty: boolean,
+  onStay: () => void,
+): MenuActions {
+  return useMemo(() => {
     const trying = (act: () => Promise<void>) => () => {
-      setError(null);
-      act().catch((reason: unknown) => setError(sentenceOf(reason)));
+      act().catch((error: unknown) => store.notify(sentenceOf(error)));
     };
+    const start = trying(async () => navigate(pathOfChat((await startSession(store.getUiState().view.name)).token)));
     return {
-      onNew: trying(async () => navigate(pathOfChat((await startSession(store.getUiState().view.name)).token))),
+      onNew: isEmpty ? onStay : start,
       onDelete: trying(async () => {
         await deleteConversation(token);
         navigate('/');
@@ -33,6 +32,5 @@ export function useConversationActions(token: string, store: ConversationStore):
         else download('parley.md', 'text/markdown', asMarkdown(view));
       },
     };
-  }, [token, store]);
-  return { actions, error };
+  }, [token, store, isEmpty, onStay]);
 }

@@ -77,11 +77,11 @@ function Table({ token }: { token: Tokens.Table }) {
     <div className="table" role="group" aria-label="Table" tabIndex={0}>
       <table>
         <thead>
-          <tr>{token.header.map((cell, at) => <th key={at} dir="auto" scope="col">{inline(cell.tokens)}</th>)}</tr>
+          <tr>{token.header.map((cell, at) => <th key={at} dir="auto" scope="col" data-align={cell.align ?? undefined}>{inline(cell.tokens)}</th>)}</tr>
         </thead>
         <tbody>
           {token.rows.map((row, at) => (
-            <tr key={at}>{row.map((cell, column) => <td key={column} dir="auto">{inline(cell.tokens)}</td>)}</tr>
+            <tr key={at}>{row.map((cell, column) => <td key={column} dir="auto" data-align={cell.align ?? undefined}>{inline(cell.tokens)}</td>)}</tr>
           ))}
         </tbody>
       </table>
