@@ -37,6 +37,19 @@ describe('frames from the server', () => {
     expect(parseFrame(data)).toBeNull();
   });
 
+  const message = { id: 'a', role: 'human', text: 'Hello', timestamp: '2026-11-22T20:00:01Z' };
+  it.each([
+    { type: 'alive' },
+    { type: 'history', before: 'b', messages: [message], earlier: 3 },
+    { type: 'message.edited', cursor: '1-0', to: 'b', message },
+  ])('reads $type', (frame) => {
+    expect(parseFrame(JSON.stringify(frame))).toEqual(frame);
+    for (const field of Object.keys(frame)) {
+      const { [field]: _, ...rest } = frame as Record<string, unknown>;
+      expect(parseFrame(JSON.stringify(rest)), `without ${field}`).toBeNull();
+    }
+  });
+
   it('ignores binary data', () => {
     expect(parseFrame(new ArrayBuffer(4))).toBeNull();
   });
