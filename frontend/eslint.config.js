@@ -1,9 +1,9 @@
-// The rules of the page's code; above all, that its rooms import one way.
+// Lint rules of the page. Most important: the modules import in one direction.
 import reactHooks from 'eslint-plugin-react-hooks';
 import tseslint from 'typescript-eslint';
 
-/** Each room may import only from those above it. A room is a folder of src, or a file without its ending. */
-const ROOMS = [
+/** Each module may import only from those above it. A module is a folder of src, or a file without its extension. */
+const MODULES = [
   'protocol',
   'backoff',
   'connection',
@@ -18,20 +18,26 @@ const ROOMS = [
   'main',
 ];
 
-/** From here on down React is known. */
-const BRIDGE = ROOMS.indexOf('useConversation');
+/** Modules from here on may import React. */
+const FIRST_WITH_REACT = MODULES.indexOf('useConversation');
 
 const REACT = {
   group: ['react', 'react/*', 'react-dom', 'react-dom/*'],
-  message: 'The core knows no React.',
+  message: 'The core must not import React.',
 };
 
-const roomRules = ROOMS.map((room, at) => {
-  const below = ROOMS.slice(at + 1).flatMap((later) => [`**/${later}`, `**/${later}/**`]);
-  const order = { group: below, message: `Only what stands below \`${room}\` in eslint.config.js imports this.` };
-  const patterns = [...(below.length > 0 ? [order] : []), ...(at < BRIDGE ? [REACT] : [])];
+/** React keeps such text in a node of its own. A browser's translator replaces that node, and React then fails. */
+const TEXT_BESIDE_EXPRESSION = {
+  selector: 'JSXElement:has(> JSXText[value=/\\S/]):has(> JSXExpressionContainer)',
+  message: 'Give text beside an expression an element of its own, or use one template string.',
+};
+
+const importRules = MODULES.map((module, at) => {
+  const below = MODULES.slice(at + 1).flatMap((later) => [`**/${later}`, `**/${later}/**`]);
+  const order = { group: below, message: `Only modules below \`${module}\` in eslint.config.js may import this.` };
+  const patterns = [...(below.length > 0 ? [order] : []), ...(at < FIRST_WITH_REACT ? [REACT] : [])];
   return {
-    files: [`src/${room}/**/*.{ts,tsx}`, `src/${room}.{ts,tsx}`],
+    files: [`src/${module}/**/*.{ts,tsx}`, `src/${module}.{ts,tsx}`],
     rules: { 'no-restricted-imports': ['error', { patterns }] },
   };
 });
@@ -45,12 +51,13 @@ export default tseslint.config(
     plugins: { 'react-hooks': reactHooks },
     rules: {
       ...reactHooks.configs.recommended.rules,
-      // Words and numbers in one template are plain enough.
+      // Numbers in templates are fine.
       '@typescript-eslint/restrict-template-expressions': ['error', { allowNumber: true }],
-      // `() => act()` is how a callback that gives nothing back is written here.
+      // Allows `() => act()` for callbacks that return nothing.
       '@typescript-eslint/no-confusing-void-expression': 'off',
+      'no-restricted-syntax': ['error', TEXT_BESIDE_EXPRESSION],
       '@typescript-eslint/no-unused-vars': ['error', { varsIgnorePattern: '^_' }],
     },
   },
-  ...roomRules,
+  ...importRules,
 );

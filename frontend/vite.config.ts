@@ -1,11 +1,11 @@
 /// <reference types="vitest/config" />
-// How the page is built, served while it is being written, and tested.
+// Build, development server and test configuration of the page.
 import react from '@vitejs/plugin-react';
 import { defineConfig } from 'vite';
 
 const api = 'http://127.0.0.1:3500';
 
-/** `/chat?token=…` is the socket, `/chat/<token>` is a page: only the first goes to the API. */
+/** `/chat?token=…` is the socket and goes to the API. `/chat/<token>` is a page. */
 const socketOnly = '^/chat(\\?|$)';
 
 export default defineConfig({
@@ -22,7 +22,7 @@ export default defineConfig({
     include: ['tests/**/*.test.{ts,tsx}'],
     setupFiles: ['tests/setup.ts'],
     restoreMocks: true,
-    // A busy machine may need much of it, and where all is well it costs nothing.
+    // A busy machine may need this long. When all is well it costs nothing.
     testTimeout: 60_000,
     hookTimeout: 60_000,
     teardownTimeout: 60_000,

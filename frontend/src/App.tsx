@@ -1,12 +1,18 @@
-// Which page stands at which address.
+// Maps the address to a page.
 import { routeOf } from './browser/navigation';
+import { ErrorBoundary } from './components/ErrorBoundary';
 import { ChatPage } from './pages/ChatPage';
 import { HomePage } from './pages/HomePage';
 import { UnknownPage } from './pages/UnknownPage';
 import { usePath } from './pages/usePath';
 
 export function App() {
-  const route = routeOf(usePath());
+  const path = usePath();
+  return <ErrorBoundary key={path}><Page path={path} /></ErrorBoundary>;
+}
+
+function Page({ path }: { path: string }) {
+  const route = routeOf(path);
   switch (route.page) {
     case 'home':
       return <HomePage />;

@@ -1,9 +1,9 @@
-// Where the page starts.
+// Entry point of the page.
 import { createRoot } from 'react-dom/client';
 import { App } from './App';
 import './styles/index.css';
 
-// The page itself decides where it stands: at the end of a conversation, at the top elsewhere.
+// The page sets its scroll position itself: the end of a conversation, the top of other pages.
 history.scrollRestoration = 'manual';
 
 const root = document.getElementById('root');

@@ -1,23 +1,26 @@
-// One open conversation: its connection, its state and its outbox, put together. Knows no React.
-import { Connection, type Socket } from './connection/connection';
+// One open conversation: connection, state and outbox together. Knows nothing of React.
+import { Connection, type ConversationServerFrame, type Socket } from './connection/connection';
 import type { Status } from './connection/status';
-import type { AskedRetry } from './conversation/exchanges';
+import type { OutboxEntry, PendingRetry } from './conversation/exchanges';
 import { reduce, type ConversationFrame } from './conversation/reduce';
-import { nothingYet, type ConversationState, type View } from './conversation/state';
+import { hasMessage } from './conversation/transcript';
+import { initialState, type ConversationState, type View } from './conversation/state';
 import { Outbox, type OutboxView } from './outbox/outbox';
-import type { Cursor, ErrorFrame, ServerFrame } from './protocol/frames';
+import type { Cursor, ErrorFrame } from './protocol/frames';
 import type { Storage } from './browser/storage';
 
-export interface Shown {
+export interface UiState {
   view: View;
   outbox: OutboxView;
   link: Status;
-  /** The message whose reply was asked to stop, until it has. */
+  /** The message whose reply was asked to stop and has not stopped yet. */
   stopping: string | null;
-  /** A retry of which the server has said nothing yet. */
-  asked: AskedRetry | null;
-  /** A refusal that belongs to no message, in the server's words. */
+  /** A retry that the server has not confirmed yet. */
+  pendingRetry: PendingRetry | null;
+  /** A sentence about something that did not work. It leaves by itself. */
   notice: string | null;
+  /** Earlier messages were asked for. */
+  loadingEarlier: boolean;
 }
 
 export interface StoreOptions {
@@ -26,46 +29,54 @@ export interface StoreOptions {
   newId: () => string;
   makeSocket: (after: Cursor | null) => Socket;
   isUp: () => Promise<boolean>;
-  /** Makes of a drawing function one that may be called often. */
-  paced: (draw: () => void) => () => void;
+  /** Wraps a function so that frequent calls run it only now and then. */
+  throttle: (publish: () => void) => () => void;
 }
+
+/** How long a notice stays. */
+const NOTICE_MS = 10_000;
+
+const CANNOT_CONTINUE = 'This reply cannot be continued.';
 
 export class ConversationStore {
   readonly connection: Connection;
   private readonly outbox: Outbox;
   private readonly listeners = new Set<() => void>();
-  private readonly drawSoon: () => void;
-  private state: ConversationState = nothingYet;
-  private shown: Shown;
-  /** What the listeners were told of last. */
-  private drawn: { shown: Shown; words: string };
+  private readonly publishSoon: () => void;
+  private state: ConversationState = initialState;
+  private noticeTimer: ReturnType<typeof setTimeout> | undefined;
+  private uiState: UiState;
+  /** What the listeners saw last. */
+  private published: { uiState: UiState; streamingText: string };
 
   constructor(private readonly options: StoreOptions) {
-    this.drawSoon = options.paced(() => this.draw());
+    this.publishSoon = options.throttle(() => this.publish());
     this.connection = new Connection({
       makeSocket: options.makeSocket,
       isUp: options.isUp,
       cursor: () => this.state.cursor,
-      onFrame: (frame) => this.received(frame),
-      onStatus: (link) => this.linkChanged(link),
-      onOpen: (resumed) => resumed && this.resumed(),
+      isBusy: () => this.state.view.reply !== null,
+      onFrame: (frame) => this.onFrame(frame),
+      onStatus: (link) => this.onStatus(link),
+      onOpen: (resumed) => resumed && this.onResumed(),
     });
     this.outbox = new Outbox({
       token: options.token,
       storage: options.storage,
       send: (frame) => this.connection.send(frame),
-      onChange: (outbox) => this.show({ outbox }),
-      onSilence: () => this.connection.connectNow(),
+      onChange: (outbox) => this.update({ outbox }),
+      onAckTimeout: () => this.connection.connectNow(),
     });
-    this.shown = {
-      view: nothingYet.view,
+    this.uiState = {
+      view: initialState.view,
       outbox: this.outbox.view,
       link: { state: 'idle' },
       stopping: null,
-      asked: null,
+      pendingRetry: null,
       notice: null,
+      loadingEarlier: false,
     };
-    this.drawn = { shown: this.shown, words: '' };
+    this.published = { uiState: this.uiState, streamingText: '' };
   }
 
   start(): void {
@@ -73,8 +84,14 @@ export class ConversationStore {
   }
 
   stop(): void {
+    clearTimeout(this.noticeTimer);
     this.connection.stop();
     this.outbox.stop();
+  }
+
+  /** Every message that the server never accepted. */
+  get unsent(): OutboxEntry[] {
+    return this.outbox.unsent;
   }
 
   readonly subscribe = (listener: () => void): (() => void) => {
@@ -82,123 +99,180 @@ export class ConversationStore {
     return () => this.listeners.delete(listener);
   };
 
-  readonly getShown = (): Shown => this.drawn.shown;
+  readonly getUiState = (): UiState => this.published.uiState;
 
-  /** The words so far of the reply in progress. */
-  readonly getWords = (): string => this.drawn.words;
+  /** The text so far of the reply in progress. */
+  readonly getStreamingText = (): string => this.published.streamingText;
 
-  /** Returns the id that the message goes by. */
+  /** Returns the id of the message. */
   send(text: string): string {
-    const id = this.options.newId();
-    this.show({ notice: null });
-    this.outbox.add(id, text);
-    return id;
+    return this.add(text);
   }
 
-  sendAgain(id: string): void {
-    this.outbox.again(id);
+  /** Replaces the message `to`, the last one, and its reply. Returns the id of the new message. */
+  edit(to: string, text: string): string {
+    return this.add(text, to);
   }
 
-  takeBack(id: string): void {
+  notify(notice: string): void {
+    this.update({ notice });
+    clearTimeout(this.noticeTimer);
+    this.noticeTimer = setTimeout(() => this.dismissNotice(), NOTICE_MS);
+  }
+
+  readonly dismissNotice = (): void => this.update({ notice: null });
+
+  /** Asks for the messages before the first one. */
+  readonly loadEarlier = (): void => {
+    const { messages, earlier } = this.uiState.view;
+    const before = messages[0]?.id;
+    if (earlier === 0 || before === undefined || this.uiState.loadingEarlier) return;
+    this.update({ loadingEarlier: this.connection.isOpen });
+    this.connection.send({ type: 'history.before', before });
+  };
+
+  resend(id: string): void {
+    this.outbox.resend(id);
+  }
+
+  withdraw(id: string): void {
     this.outbox.remove(id);
   }
 
   stopReply(to: string): void {
-    if (this.shown.asked?.to === to && !this.connection.isOpen) return this.show({ asked: null });
-    this.show({ stopping: to });
+    if (this.uiState.pendingRetry?.to === to && !this.connection.isOpen) return this.update({ pendingRetry: null });
+    this.update({ stopping: to });
     this.connection.send({ type: 'reply.stop', to });
   }
 
-  retryReply(to: string): void {
-    const asked = { to, id: this.options.newId() };
-    this.show({ asked, notice: null });
-    this.connection.send({ type: 'reply.retry', ...asked });
+  retryReply(to: string, type: PendingRetry['type'] = 'reply.retry'): void {
+    const pendingRetry = { type, to, id: this.options.newId() };
+    this.update({ pendingRetry, notice: null });
+    this.connection.send(pendingRetry);
   }
 
-  private received(frame: ServerFrame): void {
-    if (frame.type === 'error') return this.refused(frame);
+  private add(text: string, replaces?: string): string {
+    const id = this.options.newId();
+    this.update({ notice: null });
+    this.outbox.add(id, text, replaces);
+    return id;
+  }
+
+  private onFrame(frame: ConversationServerFrame): void {
+    if (frame.type === 'error') return this.onError(frame);
+    if (frame.type === 'history') this.update({ loadingEarlier: false });
     this.apply(frame);
-    if (frame.type === 'message.accepted') this.outbox.accepted([frame.message.id]);
-    if (frame.type === 'snapshot') this.caughtUp();
+    this.tellOutbox(frame);
+    if (frame.type === 'snapshot') this.resendPending();
+  }
+
+  private tellOutbox(frame: ConversationFrame): void {
+    const { messages } = this.state.view;
+    switch (frame.type) {
+      case 'snapshot':
+        return this.outbox.onSnapshot(messages);
+      case 'message.accepted':
+        return this.outbox.onAccepted(frame.message.id, !hasMessage(messages, frame.message.id));
+      case 'message.edited':
+        this.outbox.onEnded(frame.to);
+        return this.outbox.onAccepted(frame.message.id);
+      case 'reply.finished':
+        return frame.message.to === undefined ? undefined : this.outbox.onEnded(frame.message.to);
+      case 'reply.failed':
+        return this.outbox.onEnded(frame.to);
+      default:
+        return;
+    }
   }
 
   private apply(frame: ConversationFrame): void {
     this.state = reduce(this.state, frame, Date.now());
     const { view } = this.state;
-    if (view !== this.shown.view) this.shown = { ...this.shown, view, ...this.settled(frame) };
-    this.drawSoon();
+    if (view !== this.uiState.view) this.uiState = { ...this.uiState, view, ...this.clearFulfilled(frame) };
+    this.publishSoon();
   }
 
-  /** Which of the person's wishes a frame has fulfilled, or made pointless. */
-  private settled(frame: ConversationFrame): Partial<Shown> {
-    const { asked, stopping } = this.shown;
+  /** Which pending requests a frame has fulfilled or made pointless. */
+  private clearFulfilled(frame: ConversationFrame): Partial<UiState> {
+    const { pendingRetry, stopping } = this.uiState;
     switch (frame.type) {
       case 'reply.started':
-        return asked?.to === frame.to ? { asked: null } : {};
+        return pendingRetry?.to === frame.to ? { pendingRetry: null } : {};
       case 'reply.waiting':
-        return asked?.id === frame.id ? { asked: null } : {};
+        return pendingRetry?.id === frame.id ? { pendingRetry: null } : {};
       case 'reply.finished':
       case 'reply.failed': {
         const to = frame.type === 'reply.failed' ? frame.to : frame.message.to;
-        return { stopping: stopping === to ? null : stopping, asked: asked?.to === to ? null : asked };
+        return { stopping: stopping === to ? null : stopping, pendingRetry: pendingRetry?.to === to ? null : pendingRetry };
       }
       case 'snapshot':
-        return this.settledBySnapshot();
+        return this.clearAfterSnapshot();
       default:
         return {};
     }
   }
 
-  private settledBySnapshot(): Partial<Shown> {
-    const { asked, stopping } = this.shown;
+  private clearAfterSnapshot(): Partial<UiState> {
+    const { pendingRetry, stopping } = this.uiState;
     const { messages, reply } = this.state.view;
     const last = messages.findLast((message) => message.role === 'human')?.id;
-    const known = messages.some(({ id }) => id === asked?.id) || reply?.id === asked?.id;
+    const known = messages.some(({ id }) => id === pendingRetry?.id) || reply?.id === pendingRetry?.id;
     const unanswered = messages.at(-1)?.role === 'human' || reply?.to === stopping;
     return {
-      asked: asked && !known && asked.to === last ? asked : null,
+      pendingRetry: pendingRetry && !known && pendingRetry.to === last ? pendingRetry : null,
       stopping: unanswered ? stopping : null,
     };
   }
 
-  /** Gone on from a cursor: the server says what is amiss with its service, but not that all is well. */
-  private resumed(): void {
+  /** Resumed from a cursor. The server reports problems of the service after this, but not that all is well. */
+  private onResumed(): void {
     this.apply({ type: 'service', state: 'ok' });
-    this.caughtUp();
+    this.resendPending();
   }
 
-  /** The page knows what the server has: now go out the wishes that did not reach it. */
-  private caughtUp(): void {
-    const { asked, stopping } = this.shown;
-    this.outbox.accepted(this.state.view.messages.map(({ id }) => id));
-    if (asked) this.connection.send({ type: 'reply.retry', ...asked });
+  /** The page now knows what the server has, so it sends the requests that did not arrive. */
+  private resendPending(): void {
+    const { pendingRetry, stopping } = this.uiState;
+    if (pendingRetry) this.connection.send(pendingRetry);
     if (stopping !== null) this.connection.send({ type: 'reply.stop', to: stopping });
-    this.outbox.opened();
+    this.outbox.onReady();
   }
 
-  private refused(error: ErrorFrame): void {
-    if (this.outbox.refused(error)) return;
-    const ofRetry = error.id !== undefined && error.id === this.shown.asked?.id;
-    this.show({ notice: error.detail, asked: ofRetry ? null : this.shown.asked });
+  private onError(error: ErrorFrame): void {
+    if (error.id === undefined && this.uiState.loadingEarlier) return this.onHistoryRefused(error);
+    if (this.outbox.onRefused(error)) return;
+    const { pendingRetry } = this.uiState;
+    const isRetry = error.id !== undefined && error.id === pendingRetry?.id;
+    const isUnknown = isRetry && pendingRetry.type === 'reply.continue' && error.code === 'bad_frame';
+    if (isRetry) this.update({ pendingRetry: null });
+    this.notify(isUnknown ? CANNOT_CONTINUE : error.detail);
   }
 
-  private linkChanged(link: Status): void {
+  /** A server that does not know this frame has sent the whole conversation, or will never send more of it. */
+  private onHistoryRefused({ code }: ErrorFrame): void {
+    this.update({ loadingEarlier: false });
+    if (code !== 'bad_frame') return;
+    const first = this.uiState.view.messages[0]?.id ?? '';
+    this.apply({ type: 'history', before: first, messages: [], earlier: 0 });
+  }
+
+  private onStatus(link: Status): void {
     if (link.state === 'waiting' && link.cause === 'too_big') {
-      this.outbox.refuseAwaited('The server refused this message because it is too big.');
+      this.outbox.refuseInFlight('The server refused this message because it is too big.');
     }
-    if (link.state !== 'open') this.outbox.closed();
-    this.show({ link });
+    if (link.state !== 'open') this.outbox.onClosed();
+    this.update(link.state === 'open' ? { link } : { link, loadingEarlier: false });
   }
 
-  /** For what the person did or must see now; the words of a reply are paced. */
-  private show(changed: Partial<Shown>): void {
-    this.shown = { ...this.shown, ...changed };
-    this.draw();
+  /** Publishes at once. Only the growing text of a reply is throttled. */
+  private update(changed: Partial<UiState>): void {
+    this.uiState = { ...this.uiState, ...changed };
+    this.publish();
   }
 
-  private draw(): void {
-    if (this.drawn.shown === this.shown && this.drawn.words === this.state.words) return;
-    this.drawn = { shown: this.shown, words: this.state.words };
+  private publish(): void {
+    if (this.published.uiState === this.uiState && this.published.streamingText === this.state.streamingText) return;
+    this.published = { uiState: this.uiState, streamingText: this.state.streamingText };
     for (const listener of [...this.listeners]) listener();
   }
 }

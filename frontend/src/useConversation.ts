@@ -1,31 +1,31 @@
-// The one bridge between an open conversation and React.
+// Connects an open conversation to React.
 import { createContext, useContext, useEffect, useState, useSyncExternalStore } from 'react';
-import { oncePerFrame } from './browser/frames';
+import { oncePerFrame } from './browser/animationFrame';
 import { isUp } from './browser/http';
 import { newId } from './browser/ids';
 import { openSocket } from './browser/socket';
 import { browserStorage } from './browser/storage';
-import { wakeWith } from './browser/wake';
-import { ConversationStore, type Shown } from './store';
+import { bindLifecycle } from './browser/lifecycle';
+import { ConversationStore, type UiState } from './store';
 
 export interface OpenConversation {
-  shown: Shown;
+  uiState: UiState;
   store: ConversationStore;
 }
 
-/** Opens the conversation for as long as the component stands; give the component the token as key. */
+/** Keeps the conversation open while the component is mounted. Use the token as the component's key. */
 export function useConversation(token: string): OpenConversation {
   const [store] = useState(() => openStore(token));
-  const shown = useSyncExternalStore(store.subscribe, store.getShown);
+  const uiState = useSyncExternalStore(store.subscribe, store.getUiState);
   useEffect(() => {
     store.start();
-    const stopListening = wakeWith(store.connection);
+    const stopListening = bindLifecycle(store.connection);
     return () => {
       stopListening();
       store.stop();
     };
   }, [store]);
-  return { shown, store };
+  return { uiState, store };
 }
 
 const openStore = (token: string): ConversationStore =>
@@ -34,20 +34,20 @@ const openStore = (token: string): ConversationStore =>
     storage: browserStorage,
     newId,
     isUp,
-    paced: oncePerFrame,
+    throttle: oncePerFrame,
     makeSocket: (after) => openSocket(token, after),
   });
 
-type Words = Pick<ConversationStore, 'subscribe' | 'getWords'>;
+type TextSource = Pick<ConversationStore, 'subscribe' | 'getStreamingText'>;
 
-/** Where a reply in progress finds its words, so that nothing else is drawn when they grow. */
-export const WordsContext = createContext<Words>({ subscribe: () => () => undefined, getWords: () => '' });
+/** Gives a streaming reply its text, so that nothing else renders when the text grows. */
+export const StreamingTextContext = createContext<TextSource>({ subscribe: () => () => undefined, getStreamingText: () => '' });
 
 const never = () => () => undefined;
 const none = () => '';
 
-/** The words of the reply in progress; for a reply that is not, it stays silent for ever. */
-export function useWords(live: boolean): string {
-  const words = useContext(WordsContext);
-  return useSyncExternalStore(live ? words.subscribe : never, live ? words.getWords : none);
+/** The text of the streaming reply; for other replies (`live` false) an empty string that never changes. */
+export function useStreamingText(live: boolean): string {
+  const text = useContext(StreamingTextContext);
+  return useSyncExternalStore(live ? text.subscribe : never, live ? text.getStreamingText : none);
 }

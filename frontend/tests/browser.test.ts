@@ -2,16 +2,16 @@
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { ago } from '../src/browser/clock';
 import { copyText } from '../src/browser/copy';
-import { oncePerFrame } from '../src/browser/frames';
+import { oncePerFrame } from '../src/browser/animationFrame';
 import { newId } from '../src/browser/ids';
 import { readRecents, remember } from '../src/browser/recents';
 import { browserStorage } from '../src/browser/storage';
-import { wakeWith } from '../src/browser/wake';
+import { bindLifecycle } from '../src/browser/lifecycle';
 import { asJson, asMarkdown } from '../src/conversation/exports';
-import { nothingYet } from '../src/conversation/state';
+import { initialState } from '../src/conversation/state';
 import { human } from './fakeServer';
 
-vi.unmock('../src/browser/frames');
+vi.unmock('../src/browser/animationFrame');
 
 const UUID = /^[\da-f]{8}-[\da-f]{4}-4[\da-f]{3}-[89ab][\da-f]{3}-[\da-f]{12}$/;
 
@@ -57,7 +57,7 @@ describe('the browser’s store', () => {
   it('lists a conversation once, newest first, and not for ever', () => {
     remember(browserStorage, { token: 'long', name: 'A', about: 'word '.repeat(30), at: '' });
     expect(readRecents(browserStorage)[0]?.about).toBe(`${'word '.repeat(18).trim()}…`);
-    for (let at = 0; at < 40; at += 1) remember(browserStorage, { token: `t${at % 35}`, name: 'A', about: '', at: '' });
+    for (let at = 0; at < 40; at += 1) remember(browserStorage, { token: `t${at % 35}`, name: 'A', about: 'x', at: '' });
     const tokens = readRecents(browserStorage).map(({ token }) => token);
     expect(tokens[0]).toBe('t4');
     expect(new Set(tokens).size).toBe(30);
@@ -120,7 +120,7 @@ describe('drawing', () => {
 });
 
 describe('waking up', () => {
-  const sleeper = (isOpen: boolean, isWanted = true) => ({ isOpen, isWanted, connectNow: vi.fn(), networkLost: vi.fn() });
+  const reconnectable = (isOpen: boolean, isWanted = true) => ({ isOpen, isWanted, connectNow: vi.fn(), networkLost: vi.fn() });
   let stop: () => void = vi.fn();
   const see = (hidden: boolean) => {
     vi.spyOn(document, 'hidden', 'get').mockReturnValue(hidden);
@@ -130,8 +130,8 @@ describe('waking up', () => {
 
   it('after a long sleep does not believe the old socket', () => {
     vi.useFakeTimers();
-    const connection = sleeper(true);
-    stop = wakeWith(connection);
+    const connection = reconnectable(true);
+    stop = bindLifecycle(connection);
     see(true);
     vi.advanceTimersByTime(60_000);
     see(false);
@@ -140,8 +140,8 @@ describe('waking up', () => {
 
   it('after a glance elsewhere leaves a good socket alone', () => {
     vi.useFakeTimers();
-    const connection = sleeper(true);
-    stop = wakeWith(connection);
+    const connection = reconnectable(true);
+    stop = bindLifecycle(connection);
     see(true);
     vi.advanceTimersByTime(2_000);
     see(false);
@@ -149,15 +149,15 @@ describe('waking up', () => {
   });
 
   it('does not wait out a back-off when the person comes back', () => {
-    const connection = sleeper(false);
-    stop = wakeWith(connection);
+    const connection = reconnectable(false);
+    stop = bindLifecycle(connection);
     see(false);
     expect(connection.connectNow).toHaveBeenCalledOnce();
   });
 
   it('connects anew when the network is back, even if the old socket looks well', () => {
-    const connection = sleeper(true);
-    stop = wakeWith(connection);
+    const connection = reconnectable(true);
+    stop = bindLifecycle(connection);
     dispatchEvent(new Event('offline'));
     expect(connection.networkLost).toHaveBeenCalledOnce();
     dispatchEvent(new Event('online'));
@@ -165,8 +165,8 @@ describe('waking up', () => {
   });
 
   it('leaves a refused connection alone', () => {
-    const connection = sleeper(false, false);
-    stop = wakeWith(connection);
+    const connection = reconnectable(false, false);
+    stop = bindLifecycle(connection);
     see(false);
     dispatchEvent(new Event('online'));
     expect(connection.connectNow).not.toHaveBeenCalled();
@@ -175,7 +175,7 @@ describe('waking up', () => {
 
 describe('exports', () => {
   const view = {
-    ...nothingYet.view,
+    ...initialState.view,
     name: 'Ada',
     sessionStart: '2026-11-22T20:00:00Z',
     model: { name: 'gpt-j', stand_in: false },

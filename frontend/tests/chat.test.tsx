@@ -1,6 +1,7 @@
 // The chat page as a person uses it.
-import { fireEvent, screen, within } from '@testing-library/react';
+import { act, fireEvent, screen, within } from '@testing-library/react';
 import { describe, expect, it, vi } from 'vitest';
+import { browserStorage } from '../src/browser/storage';
 import type { BotMessage } from '../src/protocol/frames';
 import { human } from './fakeServer';
 import { openChat, openPage, type OpenPage } from './page';
@@ -96,7 +97,7 @@ describe('the chat page', () => {
   it('says how much a message is too long, and lets the person go on typing', async () => {
     const page = await openChat();
     fireEvent.change(field(), { target: { value: 'x'.repeat(4001) } });
-    expect(screen.getByText(/1 character too many/)).toBeTruthy();
+    expect(screen.getByText(/1 character over the limit of 4,000/)).toBeTruthy();
     await page.user.click(send());
     expect(page.server.socket.sent).toEqual([]);
     expect(field()).toHaveProperty('disabled', false);
@@ -115,6 +116,21 @@ describe('the chat page', () => {
     document.body.innerHTML = '';
     openPage('/chat/t');
     expect(field()).toHaveProperty('value', 'Half a thou');
+  });
+
+  it('keeps the draft of each tab over a reload', async () => {
+    const { user } = await openChat();
+    await user.type(field(), 'Mine');
+    browserStorage.write('parley:draft:t', 'From another tab');
+    document.body.innerHTML = '';
+    openPage('/chat/t');
+    expect(field()).toHaveProperty('value', 'Mine');
+  });
+
+  it('begins in a new tab with the draft that was written last', async () => {
+    browserStorage.write('parley:draft:t', 'From another tab');
+    await openChat();
+    expect(field()).toHaveProperty('value', 'From another tab');
   });
 
   it('shows a message of the person’s as plain text', async () => {
@@ -161,16 +177,222 @@ describe('the chat page', () => {
     expect(within(log()).getByText('Second')).toBeTruthy();
   });
 
-  it('shows why a reply failed, with Retry where that may help', async () => {
+  it('shows why a reply failed, always with Retry, which is quiet where it is unlikely to help', async () => {
     const page = await openChat();
     const to = await says(page, 'One');
     const failed = { id: 'r', to, code: 'model_unavailable', detail: 'The model could not be reached.' };
     await page.does(() => page.server.happens({ type: 'reply.failed', ...failed, retryable: true }));
     expect(within(log()).getByText('The model could not be reached.')).toBeTruthy();
+    expect(screen.getByRole('button', { name: 'Retry' }).className).toBe('compact');
     await page.user.click(screen.getByRole('button', { name: 'Retry' }));
     expect(page.server.socket.sent.at(-1)).toMatchObject({ type: 'reply.retry', to });
     await page.does(() => page.server.happens({ type: 'reply.failed', ...failed, retryable: false }));
-    expect(screen.queryByRole('button', { name: 'Retry' })).toBeNull();
+    expect(screen.getByRole('button', { name: 'Retry' }).className).toBe('quiet');
+  });
+
+  it('leaves a good reply as it was when another one fails', async () => {
+    const page = await openChat();
+    const to = await says(page, 'One');
+    await replies(page, to, 'A good reply');
+    await page.does(() => page.server.happens({
+      type: 'reply.failed', id: 'r2', to, code: 'x', detail: 'No.', retryable: false,
+    }));
+    const reply = screen.getByRole('article', { name: 'Reply' });
+    expect(reply.dataset.appearance).toBe('whole');
+    expect(within(reply).getByText('A good reply')).toBeTruthy();
+    expect(within(reply).getByText('The new reply failed. No.')).toBeTruthy();
+    expect(within(reply).getByRole('button', { name: 'Retry' })).toBeTruthy();
+  });
+
+  it('shows an earlier reply with its own ending when another one was stopped before its first word', async () => {
+    const page = await openChat();
+    const to = await says(page, 'One');
+    await replies(page, to, 'A whole reply');
+    await page.user.click(screen.getByRole('button', { name: 'Regenerate' }));
+    await page.user.click(screen.getByRole('button', { name: 'Stop' }));
+    await page.does(() => page.server.happens({ type: 'reply.finished', message: answer(to, 'A whole reply') }));
+    expect(within(log()).queryByText('Stopped.')).toBeNull();
+    expect(screen.getByRole('button', { name: 'Regenerate' })).toBeTruthy();
+  });
+
+  it('says that a reply is still written after three seconds without a word, and after ten that it takes long', async () => {
+    const page = await openChat();
+    const to = await says(page, 'One');
+    vi.useFakeTimers({ shouldAdvanceTime: true });
+    await page.does(() => {
+      page.server.happens({ type: 'reply.started', id: 'r', to });
+      page.server.happens({ type: 'reply.delta', id: 'r', text: 'Well' });
+    });
+    expect(within(log()).queryByText('Still writing…')).toBeNull();
+    await act(() => vi.advanceTimersByTimeAsync(3_000));
+    expect(within(log()).getByText('Still writing…')).toBeTruthy();
+    await act(() => vi.advanceTimersByTimeAsync(7_000));
+    expect(within(log()).getByText('This takes longer than usual.')).toBeTruthy();
+    await page.does(() => page.server.happens({ type: 'reply.delta', id: 'r', text: ' then' }));
+    expect(within(log()).queryByText(/longer than usual|Still writing/)).toBeNull();
+  });
+
+  it.each([
+    ['the connection is lost', (page: OpenPage) => page.server.closes(1006)],
+    ['nobody writes', (page: OpenPage) => page.server.socket.says({ type: 'service', state: 'no_worker' })],
+  ])('does not look as if a reply grows while %s', async (_, breaks) => {
+    const page = await openChat();
+    const to = await says(page, 'One');
+    await page.does(() => {
+      page.server.happens({ type: 'reply.started', id: 'r', to });
+      page.server.happens({ type: 'reply.delta', id: 'r', text: 'Half' });
+    });
+    const reply = screen.getByRole('article', { name: 'Reply' });
+    expect(reply.dataset.appearance).toBe('growing');
+    await page.does(() => breaks(page));
+    expect(reply.dataset.appearance).toBe('paused');
+  });
+
+  it('gives the focus back to the field after Stop, Regenerate and Retry', async () => {
+    const page = await openChat();
+    const to = await says(page, 'One');
+    await page.does(() => page.server.happens({ type: 'reply.started', id: `r-${to}`, to }));
+    await page.user.click(screen.getByRole('button', { name: 'Stop' }));
+    expect(document.activeElement).toBe(field());
+    await replies(page, to, 'Half', 'stopped');
+    await page.user.click(screen.getByRole('button', { name: 'Retry' }));
+    expect(document.activeElement).toBe(field());
+    await replies(page, to, 'Whole');
+    await page.user.click(screen.getByRole('button', { name: 'Regenerate' }));
+    expect(document.activeElement).toBe(field());
+  });
+
+  it('stops a reply with Escape', async () => {
+    const page = await openChat();
+    const to = await says(page, 'One');
+    await page.does(() => page.server.happens({ type: 'reply.started', id: 'r', to }));
+    await page.user.keyboard('{Escape}');
+    expect(page.server.socket.sent.at(-1)).toEqual({ type: 'reply.stop', to });
+  });
+
+  it('tells its keys to a screen reader', async () => {
+    await openChat();
+    const described = document.getElementById(field().getAttribute('aria-describedby') ?? '');
+    expect(described?.textContent).toMatch(/Escape stops.*Arrow up edits/);
+  });
+
+  it('edits the last message: back into the field, and in its place when sent', async () => {
+    const page = await openChat();
+    const to = await says(page, 'Frist');
+    await replies(page, to, 'What?');
+    await page.user.type(field(), 'A draft');
+    await page.user.click(screen.getByRole('button', { name: 'Edit' }));
+    expect(field()).toHaveProperty('value', 'Frist');
+    await page.user.clear(field());
+    await page.user.type(field(), 'First{Enter}');
+    await page.does(() => undefined);
+    expect(page.server.messages.map(({ text }) => text)).toEqual(['First']);
+    expect(within(log()).queryByText('Frist')).toBeNull();
+    expect(within(log()).queryByText('What?')).toBeNull();
+    expect(field()).toHaveProperty('value', 'A draft');
+  });
+
+  it('edits with the arrow up in an empty field, and leaves it with Escape', async () => {
+    const page = await openChat();
+    await replies(page, await says(page, 'Question'), 'Answer');
+    await page.user.type(field(), '{ArrowUp}');
+    expect(field()).toHaveProperty('value', 'Question');
+    expect(screen.getByText(/^Editing/)).toBeTruthy();
+    await page.user.keyboard('{Escape}');
+    expect(field()).toHaveProperty('value', '');
+    expect(screen.queryByText(/^Editing/)).toBeNull();
+  });
+
+  it('offers to continue a reply that was cut off', async () => {
+    const page = await openChat();
+    const to = await says(page, 'Go on');
+    await replies(page, to, 'And so', 'length');
+    await page.user.click(screen.getByRole('button', { name: 'Continue' }));
+    expect(page.server.socket.sent.at(-1)).toMatchObject({ type: 'reply.continue', to });
+    expect(within(log()).getByText('And so')).toBeTruthy();
+    await page.does(() => {
+      page.server.happens({ type: 'reply.started', id: 'c', to });
+      page.server.happens({ type: 'reply.delta', id: 'c', text: 'And so' });
+      page.server.happens({ type: 'reply.delta', id: 'c', text: ' it went.' });
+    });
+    expect(within(log()).getByText('And so it went.')).toBeTruthy();
+  });
+
+  it('shows earlier messages when asked', async () => {
+    const page = openPage('/chat/t');
+    page.server.earlier = [human('e1'), human('e2')];
+    page.server.messages = [human('a')];
+    await page.does(() => page.server.accepts());
+    await page.user.click(screen.getByRole('button', { name: 'Show earlier messages' }));
+    await page.does(() => undefined);
+    expect(screen.getAllByRole('article', { name: 'You' }).map((message) => message.querySelector('p')?.textContent))
+      .toEqual(['Words of e1', 'Words of e2', 'Words of a']);
+    expect(screen.queryByRole('button', { name: /earlier messages/ })).toBeNull();
+  });
+
+  it('leads home by its name', async () => {
+    const page = await openChat();
+    await page.user.click(screen.getByRole('link', { name: 'Parley: all conversations' }));
+    expect(location.pathname).toBe('/');
+    expect(screen.getByRole('button', { name: 'Start chat' })).toBeTruthy();
+  });
+
+  it('offers openers, which go into the field', async () => {
+    const page = await openChat();
+    const opener = screen.getAllByRole('listitem')[0];
+    if (!opener) throw new Error('no opener');
+    await page.user.click(within(opener).getByRole('button'));
+    expect(field()).toHaveProperty('value', opener.textContent);
+    expect(document.activeElement).toBe(field());
+    expect(page.server.messages).toEqual([]);
+  });
+
+  it('does not start another conversation from an empty one', async () => {
+    const fetch = vi.fn();
+    vi.stubGlobal('fetch', fetch);
+    const page = await openChat();
+    await page.user.click(screen.getByRole('button', { name: 'Menu' }));
+    await page.user.click(screen.getByRole('button', { name: 'New conversation' }));
+    expect(fetch).not.toHaveBeenCalled();
+    expect(document.activeElement).toBe(field());
+  });
+
+  it('says what did not work, and lets the person dismiss it', async () => {
+    vi.stubGlobal('fetch', () => Promise.reject(new TypeError('no')));
+    const page = await openChat();
+    await says(page, 'One');
+    await page.user.click(screen.getByRole('button', { name: 'Menu' }));
+    await page.user.click(screen.getByRole('button', { name: 'New conversation' }));
+    expect(await screen.findByText(/server cannot be reached/)).toBeTruthy();
+    await page.user.click(screen.getByRole('button', { name: 'Dismiss' }));
+    expect(screen.queryByText(/server cannot be reached/)).toBeNull();
+  });
+
+  it('asks before it deletes, with the focus on the button that changes nothing', async () => {
+    const fetch = vi.fn();
+    vi.stubGlobal('fetch', fetch);
+    const page = await openChat();
+    await page.user.click(screen.getByRole('button', { name: 'Menu' }));
+    await page.user.click(screen.getByRole('button', { name: 'Delete conversation' }));
+    expect(document.activeElement?.textContent).toBe('Cancel');
+    await page.user.keyboard('{Enter}{Enter}');
+    expect(fetch).not.toHaveBeenCalled();
+  });
+
+  it('does not keep saying that the link was copied', async () => {
+    const page = await openChat();
+    await page.user.click(screen.getByRole('button', { name: 'Menu' }));
+    await page.user.click(screen.getByRole('button', { name: 'Copy link' }));
+    expect(await screen.findByText('Copied.')).toBeTruthy();
+    await vi.waitFor(() => expect(screen.queryByText('Copied.')).toBeNull(), 30_000);
+  });
+
+  it('says in the title that a reply failed while the tab was in the background', async () => {
+    const page = await openChat();
+    const to = await says(page, 'One');
+    vi.spyOn(document, 'hidden', 'get').mockReturnValue(true);
+    await page.does(() => page.server.happens({ type: 'reply.failed', id: 'r', to, code: 'x', detail: 'No.', retryable: true }));
+    expect(document.title).toBe('● Reply failed – Parley');
   });
 
   it('keeps the words that were shown before a reply failed', async () => {
@@ -190,8 +412,8 @@ describe('the chat page', () => {
 
   it.each([
     ['model_loading', /model is loading/],
-    ['rate_limited', /asks for a pause/],
-    ['retrying', /trying again/],
+    ['rate_limited', /model is busy/],
+    ['retrying', /No answer from the model/],
   ] as const)('explains a wait: %s', async (reason, sentence) => {
     vi.useFakeTimers({ toFake: ['Date'] }); // it counts down
     const page = await openChat();
@@ -200,13 +422,13 @@ describe('the chat page', () => {
       page.server.happens({ type: 'reply.started', id: 'r', to });
       page.server.happens({ type: 'reply.waiting', id: 'r', reason, retry_in: 9 });
     });
-    expect(within(log()).getByText(sentence).textContent).toMatch(/9 s/);
+    expect(within(log()).getByText(sentence).closest('p')?.textContent).toMatch(/9 s/);
     await page.does(() => page.server.happens({ type: 'reply.delta', id: 'r', text: 'Now' }));
     expect(within(log()).queryByText(sentence)).toBeNull();
   });
 
   it.each([
-    ['no_worker', /No worker is running/],
+    ['no_worker', /Nobody can answer just now/],
     ['storage_away', /cannot reach its storage/],
   ] as const)('explains what is amiss with the service: %s', async (state, sentence) => {
     const page = await openChat();
@@ -231,7 +453,7 @@ describe('the chat page', () => {
     const page = await openChat();
     await page.does(() => page.server.closes(1006));
     await says(page, 'Still here');
-    expect(within(log()).getByText(/goes out by itself once connected/)).toBeTruthy();
+    expect(within(log()).getByText(/sent when you are back online/)).toBeTruthy();
   });
 
   it('counts down when messages came too fast', async () => {
@@ -239,7 +461,7 @@ describe('the chat page', () => {
     const page = await openChat();
     page.server.onSend = 'rate_limit';
     await says(page, 'Fast');
-    expect(within(log()).getByText(/That was a lot in a short time/).textContent).toMatch(/5 s/);
+    expect(within(log()).getByText(/Too many messages in a short time/).closest('.delivery-note')?.textContent).toMatch(/5 s/);
   });
 
   it('is quiet about a lost connection at first, then says so', async () => {
@@ -249,13 +471,13 @@ describe('the chat page', () => {
     const place = screen.getByRole('status', { name: 'Connection' });
     expect(place.textContent).toBe('');
     await page.does(() => page.server.closes(1006));
-    expect(await within(place).findByText(/connection is lost/)).toBeTruthy();
+    expect(await within(place).findByText(/Connection lost/)).toBeTruthy();
     expect(screen.getByRole('img', { name: 'Not connected' })).toBeTruthy();
   });
 
   it.each([
-    [4403, /does not accept connections from this page/],
-    [4429, /Too many connections/],
+    [4403, /does not accept connections from this address/],
+    [4429, /Too many tabs are open/],
   ])('says why it was refused: %i', async (code, sentence) => {
     const page = await openChat();
     await page.does(() => page.server.closes(code));
@@ -264,7 +486,7 @@ describe('the chat page', () => {
     expect(page.server.sockets).toHaveLength(2);
   });
 
-  it('offers to start anew when the conversation is over, with the draft kept', async () => {
+  it('offers a new chat when the conversation is over, with the draft kept', async () => {
     const page = await openChat();
     await page.user.type(field(), 'Unsent thought');
     await page.does(() => page.server.closes(4401));
@@ -272,7 +494,7 @@ describe('the chat page', () => {
     expect(screen.getByText('Unsent thought')).toBeTruthy();
     expect(screen.getByRole('textbox')).toHaveProperty('value', 'Ada');
     vi.stubGlobal('fetch', () => Promise.resolve(Response.json({ token: 'new', name: 'Ada', session_start: 'x', messages: [] })));
-    await page.user.click(screen.getByRole('button', { name: 'Start anew' }));
+    await page.user.click(screen.getByRole('button', { name: 'Start a new chat' }));
     expect(location.pathname).toBe('/chat/new');
     expect(field()).toHaveProperty('value', 'Unsent thought');
   });

@@ -10,6 +10,7 @@ let connection: Connection;
 let statuses: Status[];
 let cursor: string | null;
 let resumptions: boolean[];
+let busy: boolean;
 
 const status = (): Status => statuses.at(-1) ?? { state: 'idle' };
 
@@ -19,6 +20,7 @@ beforeEach(() => {
   statuses = [];
   resumptions = [];
   cursor = null;
+  busy = false;
   connection = new Connection({
     makeSocket: server.makeSocket,
     cursor: () => cursor,
@@ -26,6 +28,7 @@ beforeEach(() => {
       if ('cursor' in frame) cursor = frame.cursor;
     },
     onStatus: (next) => statuses.push(next),
+    isBusy: () => busy,
     onOpen: (resumed) => resumptions.push(resumed),
     isUp: () => Promise.resolve(server.reachable),
     random: () => 0.5,
@@ -192,6 +195,62 @@ describe('a connection', () => {
     expect(connection.send({ type: 'reply.stop', to: 'a' })).toBe(false);
     server.accepts();
     expect(connection.send({ type: 'reply.stop', to: 'a' })).toBe(true);
+  });
+
+  describe('with a server that gives signs of life', () => {
+    const alive = () => server.socket.says({ type: 'alive' });
+    beforeEach(() => {
+      connection.connectNow();
+      server.accepts();
+    });
+
+    it('gives a socket up after 30 seconds of silence, and goes on from its cursor', () => {
+      alive();
+      vi.advanceTimersByTime(29_999);
+      expect(server.sockets).toHaveLength(1);
+      vi.advanceTimersByTime(1);
+      expect(server.sockets[0]?.closed).toBe(true);
+      expect(server.sockets).toHaveLength(2);
+      expect(server.socket.after).toBe('0-0');
+    });
+
+    it('gives it up after 16 seconds while a reply is under way', () => {
+      alive();
+      vi.advanceTimersByTime(10_000);
+      busy = true;
+      server.happens({ type: 'reply.started', id: 'r', to: 'a' });
+      vi.advanceTimersByTime(15_999);
+      expect(server.sockets).toHaveLength(1);
+      vi.advanceTimersByTime(1);
+      expect(server.sockets).toHaveLength(2);
+    });
+
+    it('keeps it for as long as anything comes', () => {
+      for (let round = 0; round < 20; round += 1) {
+        alive();
+        vi.advanceTimersByTime(15_000);
+        server.happens({ type: 'reply.delta', id: 'r', text: 'x' });
+        vi.advanceTimersByTime(15_000);
+      }
+      expect(server.sockets).toHaveLength(1);
+    });
+
+    it('asks nothing of the old socket when it has a new one', () => {
+      alive();
+      vi.advanceTimersByTime(20_000);
+      connection.connectNow();
+      server.accepts();
+      vi.advanceTimersByTime(120_000);
+      expect(server.sockets).toHaveLength(2);
+    });
+  });
+
+  it('does not mind the silence of an older server, which gives no signs of life', () => {
+    connection.connectNow();
+    server.accepts();
+    busy = true;
+    vi.advanceTimersByTime(600_000);
+    expect(server.sockets).toHaveLength(1);
   });
 
   it('stays away once stopped', () => {

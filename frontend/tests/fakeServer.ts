@@ -47,6 +47,10 @@ export class FakeServer {
   /** What becomes of a `message.send`. */
   onSend: 'accept' | 'ignore' | 'rate_limit' | 'unavailable' | 'too_long' = 'accept';
   reachable = true;
+  /** Whether it knows the frames that were added later. */
+  isOld = false;
+  /** Messages before those of a snapshot. */
+  earlier: Message[] = [];
   private reply: Snapshot['reply'] = null;
 
   readonly makeSocket = (after: string | null): FakeSocket => {
@@ -82,7 +86,7 @@ export class FakeServer {
     return {
       type: 'snapshot',
       cursor: this.cursor,
-      conversation: { token: 't', name: 'Ada', session_start: '2026-11-22T20:00:00Z', messages: [...this.messages] },
+      conversation: { token: 't', name: 'Ada', session_start: '2026-11-22T20:00:00Z', messages: [...this.messages], earlier: this.earlier.length },
       reply: this.reply && { ...this.reply },
       model: { name: 'gpt-j', stand_in: false },
       limits: { text: 4000 },
@@ -99,7 +103,34 @@ export class FakeServer {
   }
 
   heard(frame: ClientFrame, socket: FakeSocket): void {
-    if (frame.type !== 'message.send') return;
+    switch (frame.type) {
+      case 'message.send':
+        return this.heardMessage(frame, socket);
+      case 'message.edit':
+        if (this.isOld) return socket.says({ type: 'error', code: 'bad_frame', detail: 'Not known here.', id: frame.id });
+        this.happens({ type: 'message.edited', to: frame.to, message: human(frame.id, frame.text) });
+        return;
+      case 'reply.continue':
+        if (this.isOld) return socket.says({ type: 'error', code: 'bad_frame', detail: 'Not known here.', id: frame.id });
+        return;
+      case 'history.before':
+        if (this.isOld) return socket.says({ type: 'error', code: 'bad_frame', detail: 'Not known here.' });
+        return this.tellHistory(frame.before, socket);
+      case 'reply.stop':
+      case 'reply.retry':
+        return;
+    }
+  }
+
+  /** Two messages at a time. */
+  private tellHistory(before: string, socket: FakeSocket): void {
+    const all = [...this.earlier, ...this.messages];
+    const end = all.findIndex(({ id }) => id === before);
+    const start = Math.max(0, end - 2);
+    socket.says({ type: 'history', before, messages: all.slice(start, end), earlier: start });
+  }
+
+  private heardMessage(frame: Extract<ClientFrame, { type: 'message.send' }>, socket: FakeSocket): void {
     const { id } = frame;
     switch (this.onSend) {
       case 'accept': {
@@ -123,6 +154,12 @@ export class FakeServer {
       case 'message.accepted':
         this.messages.push(event.message);
         return;
+      case 'message.edited': {
+        const at = this.messages.findIndex(({ id }) => id === event.to);
+        this.messages = [...this.messages.slice(0, at), event.message];
+        this.reply = null;
+        return;
+      }
       case 'reply.started':
         this.messages = this.messages.map((message) => {
           if (message.id !== event.to || message.role !== 'human') return message;

@@ -30,6 +30,20 @@ describe('home', () => {
     expect(location.pathname).toBe('/chat/abc-_1');
   });
 
+  it('knows the name from the last conversation and has the focus in its field', () => {
+    remember(browserStorage, { token: 'one', name: 'Bea', about: 'On engines', at: '2026-11-22T20:00:00Z' });
+    openPage('/');
+    expect(name()).toHaveProperty('value', 'Bea');
+    expect(document.activeElement).toBe(name());
+  });
+
+  it('says in words when to come back after too many new chats', async () => {
+    answers(() => Response.json({ detail: 'Too many.' }, { status: 429, headers: { 'Retry-After': '3575' } }));
+    const { user } = openPage('/');
+    await user.type(name(), 'x{Enter}');
+    expect(await screen.findByText('Too many new chats from here. Try again in about an hour.')).toBeTruthy();
+  });
+
   it('asks for a missing name and goes to the field', async () => {
     const { user } = openPage('/');
     await user.type(name(), '  ');
@@ -74,7 +88,7 @@ describe('recent conversations', () => {
     const fetch = answers(() => new Response(null, { status: 204 }));
     const { user } = two();
     await user.click(remove('On poetry'));
-    await user.click(screen.getByRole('button', { name: 'Only from this list' }));
+    await user.click(screen.getByRole('button', { name: 'Remove from this list' }));
     expect(screen.queryByText('On poetry')).toBeNull();
     expect(fetch).not.toHaveBeenCalled();
   });
@@ -100,6 +114,25 @@ describe('recent conversations', () => {
     expect(screen.queryByText('On engines')).toBeNull();
     expect(Object.keys(localStorage).filter((key) => key.includes('one'))).toEqual([]);
     expect(Object.keys(localStorage).filter((key) => key.includes('two'))).toHaveLength(2);
+  });
+
+  it('can only be deleted by a second button: the first one to have the focus changes nothing', async () => {
+    const fetch = answers(() => new Response(null, { status: 204 }));
+    const { user } = two();
+    await user.click(remove('On engines'));
+    expect(document.activeElement?.textContent).toBe('Cancel');
+    await user.keyboard('{Enter}');
+    expect(screen.getByText('On engines')).toBeTruthy();
+    expect(fetch).not.toHaveBeenCalled();
+  });
+
+  it('in which nothing was said are listed once', () => {
+    for (const token of ['a', 'b', 'c']) remember(browserStorage, { token, name: 'Ada', about: '', at: '2026-11-22T20:00:00Z' });
+    two();
+    expect(screen.queryAllByText('Nothing said yet')).toHaveLength(0);
+    remember(browserStorage, { token: 'd', name: 'Ada', about: '', at: '2026-11-22T20:00:00Z' });
+    openPage('/');
+    expect(screen.getAllByText('Nothing said yet')).toHaveLength(1);
   });
 
   it('stay listed when deleting did not work, with the reason', async () => {

@@ -2,11 +2,15 @@
 import { render, screen } from '@testing-library/react';
 import { describe, expect, it } from 'vitest';
 import { Markdown } from '../src/components/markdown/Markdown';
+import { SAMPLES } from './markdownSamples';
 
 const html = (text: string): string => {
   const { container } = render(<Markdown text={text} />);
-  return container.innerHTML;
+  return plain(container.innerHTML);
 };
+
+/** Without the elements around text, which are there for browsers' translators. */
+const plain = (markup: string): string => markup.replaceAll(/<\/?span>/g, '');
 
 describe('Markdown', () => {
   it.each([
@@ -25,9 +29,31 @@ describe('Markdown', () => {
     expect(html(text)).toContain(expected);
   });
 
+  it.each(Object.entries(SAMPLES))('draws the same while it grows and after a reload: %s', (_, text) => {
+    const { container, rerender } = render(<Markdown text="" />);
+    for (let end = 1; end <= text.length; end += 1) rerender(<Markdown text={text.slice(0, end)} />);
+    expect(plain(container.innerHTML)).toBe(html(text));
+  });
+
+  it('keeps the selection in a paragraph that grows', () => {
+    const { container, rerender } = render(<Markdown text="One two three" />);
+    const node = container.querySelector('p span')?.firstChild;
+    if (!node) throw new Error('no text');
+    getSelection()?.setBaseAndExtent(node, 4, node, 7);
+    rerender(<Markdown text="One two three four" />);
+    expect(String(getSelection())).toBe('two');
+    rerender(<Markdown text="One two three four *five* six" />);
+    expect(String(getSelection())).toBe('two');
+  });
+
   it('draws headings below those of the page', () => {
     render(<Markdown text={'# Top'} />);
     expect(screen.getByRole('heading', { level: 2, name: 'Top' })).toBeTruthy();
+  });
+
+  it('aligns the columns of a table as it says', () => {
+    render(<Markdown text={'| a | b | c |\n|:--|:-:|--:|\n| 1 | 2 | 3 |'} />);
+    expect(screen.getAllByRole('cell').map((cell) => cell.dataset.align)).toEqual(['left', 'center', 'right']);
   });
 
   it('draws tables that can be scrolled by keyboard', () => {

@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { exchanges, inProgress } from '../src/conversation/exchanges';
 import { reduce, type ConversationFrame } from '../src/conversation/reduce';
-import { nothingYet, type ConversationState } from '../src/conversation/state';
+import { initialState, type ConversationState } from '../src/conversation/state';
 import type { BotMessage } from '../src/protocol/frames';
 import { FakeServer, human, type NewEvent } from './fakeServer';
 
@@ -10,7 +10,7 @@ const after = (...events: NewEvent[]): ConversationState => {
   const server = new FakeServer();
   const start = server.snapshot();
   events.forEach((event) => server.happens(event));
-  return [start, ...server.events].reduce<ConversationState>((state, frame) => reduce(state, frame, 1000), nothingYet);
+  return [start, ...server.events].reduce<ConversationState>((state, frame) => reduce(state, frame, 1000), initialState);
 };
 
 const accepted = (id: string): NewEvent => ({ type: 'message.accepted', message: human(id) });
@@ -23,8 +23,8 @@ const bot = (id: string, to?: string): BotMessage => ({
 describe('a conversation', () => {
   it('keeps the words in sight while a reply is written anew, until its first new word', () => {
     const again = after(accepted('a'), started, delta('One two'), started);
-    expect(again.words).toBe('One two');
-    expect(reduce(again, { type: 'reply.delta', cursor: '9999-0', id: 'r', text: 'One' }, 0).words).toBe('One');
+    expect(again.streamingText).toBe('One two');
+    expect(reduce(again, { type: 'reply.delta', cursor: '9999-0', id: 'r', text: 'One' }, 0).streamingText).toBe('One');
   });
 
   it('puts a reply right after what it answers, even when more was sent meanwhile', () => {
@@ -50,14 +50,14 @@ describe('a conversation', () => {
   it('leaves everything but the words as it is when a word comes, so that nothing else is drawn', () => {
     const before = after(accepted('a'), started, delta('One'));
     const next = reduce(before, { type: 'reply.delta', cursor: '9999-0', id: 'r', text: ' two' }, 0);
-    expect(next.words).toBe('One two');
+    expect(next.streamingText).toBe('One two');
     expect(next.view).toBe(before.view);
   });
 
   it('ignores words for a reply that is not in progress', () => {
     const before = after(accepted('a'), started, delta('One'));
     const next = reduce(before, { type: 'reply.delta', cursor: '9999-0', id: 'other', text: ' two' }, 0);
-    expect(next.words).toBe('One');
+    expect(next.streamingText).toBe('One');
   });
 
   it('believes a snapshot even when its cursor is not a later one', () => {
@@ -95,7 +95,7 @@ describe('exchanges', () => {
 
   it('show a retry that was asked for at once', () => {
     const { view } = after(accepted('a'), started, { type: 'reply.finished', message: bot('r', 'a') });
-    expect(exchanges(view, { to: 'a', id: 'r2' }, [])).toMatchObject([{ live: { id: 'r2', phase: 'queued' } }]);
+    expect(exchanges(view, { type: 'reply.retry', to: 'a', id: 'r2' }, [])).toMatchObject([{ live: { id: 'r2', phase: 'queued' } }]);
   });
 
   it('show what is not sent yet at the end, and nothing twice', () => {

@@ -1,7 +1,7 @@
 // From every cursor, the snapshot there and the later events give the final document.
 import { describe, expect, it } from 'vitest';
 import { reduce, type ConversationFrame } from '../src/conversation/reduce';
-import { nothingYet, type ConversationState } from '../src/conversation/state';
+import { initialState, type ConversationState } from '../src/conversation/state';
 import type { BotMessage, Snapshot } from '../src/protocol/frames';
 import { FakeServer, human, type NewEvent } from './fakeServer';
 
@@ -14,7 +14,7 @@ const reply = (id: string, to: string, text: string, finish_reason: BotMessage['
   timestamp: '2026-11-22T20:00:01Z',
 });
 
-/** A message, another sent while the first is answered, a takeover, a stop, a failure, and two retries. */
+/** A message, another sent while the first is answered, a takeover, a stop, an edit, a failure, and two retries. */
 const RECORDED: NewEvent[] = [
   { type: 'message.accepted', message: human('a') },
   { type: 'reply.started', id: 'ra', to: 'a' },
@@ -32,6 +32,9 @@ const RECORDED: NewEvent[] = [
   { type: 'reply.started', id: 'rb2', to: 'b' },
   { type: 'reply.delta', id: 'rb2', text: 'Four' },
   { type: 'reply.finished', message: reply('rb2', 'b', 'Four') },
+  { type: 'message.edited', to: 'b', message: human('b2') },
+  { type: 'reply.started', id: 'rb3', to: 'b2' },
+  { type: 'reply.finished', message: reply('rb3', 'b2', 'Four again', 'length') },
   { type: 'message.accepted', message: human('c') },
   { type: 'reply.started', id: 'rc', to: 'c' },
   { type: 'reply.delta', id: 'rc', text: 'Fi' },
@@ -52,12 +55,12 @@ function record(): { server: FakeServer; start: Snapshot; snapshots: Snapshot[] 
 }
 
 const replay = (frames: ConversationFrame[]): ConversationState =>
-  frames.reduce((state, frame) => reduce(state, frame, 0), nothingYet);
+  frames.reduce((state, frame) => reduce(state, frame, 0), initialState);
 
 /** What must be equal however one came here. */
-const seen = ({ cursor, view, words }: ConversationState) => ({
+const seen = ({ cursor, view, streamingText }: ConversationState) => ({
   cursor,
-  words,
+  streamingText,
   messages: view.messages,
   reply: view.reply && { id: view.reply.id, to: view.reply.to, phase: view.reply.phase },
 });
@@ -95,7 +98,7 @@ describe('replay', () => {
       const event = server.events[at];
       if (!event) throw new Error('no event');
       const { cursor: _, ...changed } = reduce(before, event, 0);
-      expect(changed).not.toEqual({ view: before.view, words: before.words, startingOver: before.startingOver });
+      expect(changed).not.toEqual({ view: before.view, streamingText: before.streamingText, startingOver: before.startingOver });
     },
   );
 });

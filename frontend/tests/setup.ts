@@ -10,13 +10,17 @@ class NoLayout {
   disconnect = nothing;
 }
 globalThis.ResizeObserver = NoLayout;
+globalThis.IntersectionObserver = NoLayout as unknown as typeof IntersectionObserver;
 window.scrollTo = nothing;
 window.matchMedia = (media) => Object.assign(new EventTarget(), { media, matches: false }) as MediaQueryList;
 
 // What is waited for may take its time on a busy machine.
 configure({ asyncUtilTimeout: 30_000 });
 
-beforeEach(() => localStorage.clear());
+beforeEach(() => {
+  localStorage.clear();
+  sessionStorage.clear();
+});
 
 afterEach(() => {
   cleanup();
@@ -25,7 +29,7 @@ afterEach(() => {
 
 // On a busy machine the page would rest for long after each frame, and no test of a component could say when it has
 // drawn. The rests have their own test.
-vi.mock('../src/browser/frames', () => ({
+vi.mock('../src/browser/animationFrame', () => ({
   oncePerFrame: (draw: () => void) => {
     let asked = false;
     const run = () => {

@@ -20,6 +20,10 @@ class Network(Proxy):
     #: Whether a handshake for a WebSocket is answered with an error page, as by an old proxy.
     refuses_upgrade = False
 
+    def __init__(self, port: int) -> None:
+        super().__init__(port)
+        self._swallowed: set[asyncio.StreamWriter] = set()
+
     @property
     def url(self) -> str:
         """Parley, through here."""
@@ -32,6 +36,10 @@ class Network(Proxy):
     def release(self) -> None:
         """What was held passes now."""
         self._flowing.set()
+
+    def swallow(self) -> None:
+        """From now on nothing passes through the connections that are open, and nobody is told; new ones are well."""
+        self._swallowed.update(self._writers)
 
     async def goes(self, person: Person) -> None:
         """Take a person's network away, from the browser's view and from the server's."""
@@ -57,6 +65,14 @@ class Network(Proxy):
             else:
                 await self._answer_once(head, writer)
         writer.close()
+
+    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError, RuntimeError):  # uvloop raises the latter once it is closed
+            while data := await reader.read(CHUNK):
+                await self._flowing.wait()
+                if writer not in self._swallowed:
+                    writer.write(data)
+                    await writer.drain()
 
     async def _answer_once(self, head: bytes, writer: asyncio.StreamWriter) -> None:
         """One request without a body, and its whole answer."""

@@ -101,7 +101,7 @@ async def standing_out(page: Page) -> list[str]:
     wide: list[str] = await page.evaluate(
         """() => [...document.querySelectorAll('body *')].filter((element) => {
             const { left, right, width } = element.getBoundingClientRect();
-            const scrolls = element.closest('pre, .table, .offscreen');
+            const scrolls = element.closest('pre, .table, .visually-hidden');
             return width > 0 && !scrolls && (right > innerWidth + 1 || left < -1);
         }).map((element) => element.outerHTML.slice(0, 120))"""
     )

@@ -20,7 +20,7 @@ from tests.support.missing import missing
 AXE = Path(__file__).parents[2] / "frontend" / "node_modules" / "axe-core" / "axe.min.js"
 
 #: What a person can press or write into; links within a sentence may be as high as its line.
-CONTROLS = "button, input, textarea, a.recent"
+CONTROLS = "button, input, textarea, a.recent, a.home-link"
 
 #: Of those in sight, the ones that are too small: what they say, and their width and height.
 SMALL = """(controls) => controls.filter((control) => control.checkVisibility()).map((control) => {
@@ -40,7 +40,7 @@ FOCUS = """() => {
     return {
         name: element.getAttribute('aria-label') ?? element.labels?.[0]?.textContent ?? element.textContent.trim(),
         visible: (style.outlineStyle !== 'none' && parseFloat(style.outlineWidth) > 0 && seen(style.outlineColor))
-            || frame.boxShadow !== 'none',
+            || frame.boxShadow !== 'none' || getComputedStyle(element, '::before').outlineStyle !== 'none',
     };
 }"""
 
@@ -83,17 +83,17 @@ async def states(person: Person, network: Network, model: Dictation) -> AsyncIte
     await expect(person.button("Copy link")).to_be_visible()
     yield "menu"
     await person.button("Delete conversation").click()
-    await expect(person.button("Keep")).to_be_visible()
+    await expect(person.button("Cancel")).to_be_visible()
     yield "about to be deleted"
     await page.keyboard.press("Escape")
     await person.composer.fill("x" * 4_001)
-    await expect(page.get_by_text("1 character too many")).to_be_visible()
+    await expect(page.get_by_text("1 character over the limit of 4,000")).to_be_visible()
     yield "too long"
     await network.goes(person)
     await person.says("From afar")
-    await expect(page.get_by_text("It goes out by itself once connected.")).to_be_visible()
+    await expect(page.get_by_text("Will be sent when you are back online.")).to_be_visible()
     yield "offline"
-    await person.button("Take back").click()
+    await person.button("Edit").click()
     await network.returns(person)
     await page.goto(network.url)
     await person.page.get_by_role("listitem").get_by_role("button").click()
@@ -202,7 +202,7 @@ async def test_who_reads_large_text_on_a_phone_sees_the_reply_and_the_composer_t
     await comes_true(page, "scrollY > 0")
     top = await page.evaluate(
         "Math.max(0, document.querySelector('.by-model').getBoundingClientRect().top, "
-        "document.querySelector('.head').getBoundingClientRect().bottom)"
+        "document.querySelector('.header').getBoundingClientRect().bottom)"
     )
     field = await person.composer.bounding_box()
     assert field
@@ -229,8 +229,8 @@ async def test_everything_can_be_done_with_the_keyboard_alone_and_the_focus_is_s
         return [name for name in walked if name]
 
     await page.goto(url)
-    await expect(page.get_by_label("Enter your name to start chat")).to_be_visible()
-    assert await tab_to("Enter your name to start chat") == ["Enter your name to start chat"]
+    await expect(page.get_by_label("Enter your name to start chat")).to_be_focused()
+    assert (await page.evaluate(FOCUS))["visible"]
     await keys.type("Ada")
     await keys.press("Enter")
     await expect(person.composer).to_be_focused()
@@ -241,13 +241,13 @@ async def test_everything_can_be_done_with_the_keyboard_alone_and_the_focus_is_s
     await person.sees_end()
     await tab_to("Menu")
     way = await tab_to("Send a Message")
-    assert way == ["Copy code", "code", "Copy reply", "Regenerate", "Send a Message"]
+    assert way == ["Edit", "Copy message", "Copy code", "code", "Copy reply", "Regenerate", "Send a Message"]
     await tab_to("Menu")
     await keys.press("Enter")
     way = await tab_to("Delete conversation")
     assert way == ["New conversation", "Copy link", "Export as Markdown", "Export as JSON", "Delete conversation"]
     await keys.press("Enter")
-    await expect(person.button("Delete")).to_be_focused()
+    await expect(person.button("Cancel")).to_be_focused()
     await keys.press("Escape")
     await expect(person.button("Menu")).to_be_focused()
     await expect(person.button("Menu")).to_have_attribute("aria-expanded", "false")
@@ -317,7 +317,7 @@ async def test_in_forced_colours_what_was_said_by_a_background_is_said_by_a_line
     await reply.says("Good")
     await person.sees_reply("Good")
     assert await border(person.reply, "::before") > 0
-    square = await person.stop.locator(".square").evaluate("(square) => getComputedStyle(square).backgroundColor")
+    square = await person.stop.locator(".stop-icon").evaluate("(square) => getComputedStyle(square).backgroundColor")
     assert square != await person.page.locator("body").evaluate("(body) => getComputedStyle(body).backgroundColor")
 
 
@@ -366,3 +366,46 @@ async def test_every_page_has_a_language_a_title_and_its_landmarks(person: Perso
     await expect(person.page).to_have_title("Ada – Parley")
     await expect(person.page.get_by_role("banner")).to_have_count(1)
     await expect(person.page.get_by_role("main")).to_have_count(1)
+
+
+LOW = {"landscape": (667, 375), "keyboard": (360, 400), "zoomed": (333, 187)}
+
+
+@pytest.mark.parametrize("window", LOW)
+async def test_in_a_low_window_the_state_of_the_connection_and_the_composer_stay_in_sight(
+    new_person: NewPerson, network: Network, model: Dictation, window: str
+) -> None:
+    width, height = LOW[window]
+    person = await (await new_person(viewport={"width": width, "height": height})).comes(network.url)
+    await person.says("Tell me a lot")
+    await (await model.asked()).ends("word after word " * 200)
+    await person.sees_end()
+    await at_rest(person.page)
+    await person.page.evaluate("scrollBy(0, -400)")
+    await at_rest(person.page)
+    bar = person.page.locator(".connection-bar")
+    await expect(bar).to_be_in_viewport(ratio=1)
+    field = await person.page.locator(".composer").bounding_box()
+    assert field
+    assert field["y"] >= 0
+    assert field["y"] + field["height"] <= height
+    await network.goes(person)
+    await expect(bar).to_be_in_viewport(ratio=1)
+    await expect(person.page.get_by_text("You are offline.")).to_be_in_viewport(ratio=1)
+    if window != "zoomed":
+        await expect(person.button("Menu")).to_be_in_viewport(ratio=1)
+
+
+async def test_on_paper_there_is_the_conversation_and_nothing_is_cut_off(
+    person: Person, url: str, model: Dictation
+) -> None:
+    await person.comes(url)
+    await person.says("Write some")
+    await (await model.asked()).ends(RICH)
+    await person.sees_end()
+    await person.page.emulate_media(media="print")
+    for hidden in (person.composer, person.button("Menu"), person.button("Copy code")):
+        await expect(hidden).to_be_hidden()
+    assert await style(person.page.locator("header").first, "position") == "static"
+    assert await person.reply.locator("pre").evaluate("(pre) => pre.scrollWidth <= pre.clientWidth")
+    await person.fits()

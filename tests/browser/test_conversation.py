@@ -110,7 +110,7 @@ async def test_two_tabs_show_the_same_whoever_writes(person: Person, url: str, m
     first = await model.asked()
     await first.says("To both")
     for tab in (person, other):
-        await expect(tab.messages).to_have_text(["From the firstjust now"])
+        await expect(tab.messages.locator(".plain")).to_have_text(["From the first"])
         await tab.sees_reply("To both")
     await other.says("From the second")
     await expect(person.messages).to_have_count(2)
@@ -160,7 +160,7 @@ async def test_an_unknown_conversation_is_said_to_be_over_and_a_new_one_is_offer
     await expect(person.page.get_by_role("heading", name="This conversation is over.")).to_be_visible()
     await expect(person.page).to_have_title("This conversation is over – Parley")
     await person.page.get_by_label("Enter your name to start chat").fill("Bea")
-    await person.button("Start anew").click()
+    await person.button("Start a new chat").click()
     await expect(person.page.get_by_role("heading", name="Welcome Bea")).to_be_visible()
     assert person.token != "A" * 43
 

@@ -1,9 +1,11 @@
 """Whatever the network does, the page ends up equal to the document, and says what is going on meanwhile."""
 
 import asyncio
+import re
 
+import pytest
 import redis.asyncio
-from playwright.async_api import expect
+from playwright.async_api import WebSocketRoute, expect
 
 from tasks.storage.keys import ConversationKeys, conversation_id
 from tests.browser.dictation import Dictation
@@ -11,7 +13,7 @@ from tests.browser.network import Network
 from tests.browser.person import Person, halt
 from tests.support.stack import Stack
 
-LOST = "The connection is lost. Trying again by itself; what you write is kept."
+LOST = "Connection lost. Reconnecting… What you write is saved."
 
 
 async def test_a_short_break_is_not_worth_a_word_and_a_longer_one_is(
@@ -92,6 +94,77 @@ async def test_a_network_that_says_nothing_any_more_is_left_when_the_browser_fin
     await person.page.context.set_offline(False)
     await person.sees_end()
     await person.sees_reply("One two.")
+    await person.sees_document()
+
+
+async def with_signs_of_life(person: Person) -> None:
+    """The server gives a sign of life at once, so that no test has to wait for one."""
+
+    def routed(socket: WebSocketRoute) -> None:
+        server = socket.connect_to_server()
+
+        def pass_on(message: str | bytes) -> None:
+            socket.send(message)
+            socket.send('{"type":"alive"}')
+
+        server.on_message(pass_on)
+
+    await person.page.route_web_socket(re.compile("/chat"), routed)
+
+
+@pytest.mark.parametrize(("under_way", "seconds"), [(True, 16), (False, 30)])
+async def test_a_network_that_swallows_everything_is_noticed_and_the_conversation_goes_on(
+    person: Person, network: Network, model: Dictation, under_way: bool, seconds: int
+) -> None:
+    await with_signs_of_life(person)
+    await person.page.clock.install()
+    await person.comes(network.url)
+    await person.says("Tell me")
+    reply = await model.asked()
+    await reply.says("One")
+    await person.sees_reply("One")
+    if not under_way:
+        await reply.ends(".")
+        await person.sees_end()
+    network.swallow()
+    other = await Person(await person.page.context.new_page()).returns(network.url, person.token)
+    if under_way:
+        await reply.ends(" two.")
+    else:
+        await other.says("Again")
+        await (await model.asked()).ends("Two.")
+    await other.sees_end()
+    await expect(person.page.get_by_role("img", name="Connected", exact=True)).to_be_visible()
+    await person.page.clock.run_for(seconds * 1000)
+    await expect(person.messages).to_have_count(1 if under_way else 2)
+    await person.sees_end()
+    await person.sees_document()
+
+
+async def test_a_message_that_redis_forgot_is_sent_again(
+    person: Person, network: Network, dictated_stack: Stack, model: Dictation
+) -> None:
+    """A Redis that lost its last second: the message was accepted, and then it was not there any more."""
+    await person.comes(network.url)
+    await person.says("First")
+    await (await model.asked()).ends("Yes.")
+    await person.sees_end()
+    keys = ConversationKeys(conversation_id(person.token))
+    names = (keys.document, keys.state, keys.events, keys.ids)
+    async with redis.asyncio.Redis.from_url(dictated_stack.redis.url) as client:
+        saved = {name: await client.dump(name) for name in names}
+        await person.says("Precious")
+        await person.sees_accepted()
+        await (await model.asked()).says("Half")
+        network.refusing = True
+        network.cut()
+        for name, value in saved.items():
+            await client.restore(name, 0, value, replace=True)
+    network.refusing = False
+    await (await model.asked()).ends("Whole.")
+    await expect(person.messages).to_have_count(2)
+    await person.sees_end()
+    await expect(person.reply).to_contain_text("Whole.")
     await person.sees_document()
 
 
@@ -179,7 +252,7 @@ async def test_a_conversation_that_expires_in_mid_use_offers_to_start_anew_with_
         "Are you still there?"
     )
     await expect(person.page.get_by_label("Enter your name to start chat")).to_have_value("Ada")
-    await person.button("Start anew").click()
+    await person.button("Start a new chat").click()
     await person.is_connected()
     await expect(person.composer).to_have_value("Are you still there?")
     assert person.token != old

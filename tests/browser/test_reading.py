@@ -177,6 +177,20 @@ async def test_nothing_blanks_or_shrinks_while_a_reply_grows(person: Person, url
     assert heights == sorted(heights)
 
 
+async def test_a_selection_stays_while_the_paragraph_grows(person: Person, url: str, model: Dictation) -> None:
+    await person.comes(url)
+    await person.says("Speak")
+    reply = await model.asked()
+    await reply.says("One two three")
+    await person.sees_reply("One two three")
+    await person.reply.locator(".prose p").dblclick(position={"x": 5, "y": 12})
+    assert (await person.page.evaluate("String(getSelection())")).strip() == "One"
+    for word in (" four", " *five*", " six"):
+        await reply.says(word)
+        await expect(person.reply).to_contain_text(word.strip(" *"))
+    assert (await person.page.evaluate("String(getSelection())")).strip() == "One"
+
+
 async def test_a_screen_reader_hears_that_a_reply_begins_and_the_whole_of_it_never_its_words(
     person: Person, url: str, model: Dictation
 ) -> None:

@@ -109,6 +109,28 @@ async def test_markdown_is_drawn_also_while_a_fence_is_open_and_code_can_be_copi
     await expect(person.button("Copy code")).to_have_text("Copied")
 
 
+async def test_on_a_phone_no_word_of_a_table_breaks_in_its_middle(phone: Person, url: str, model: Dictation) -> None:
+    await phone.comes(url)
+    await phone.composer.fill("Tell me")
+    await phone.button("Send").tap()
+    await (await model.asked()).ends(
+        "| Planet | Diameter in kilometres | Distance |\n|:--|--:|:-:|\n| Mercury | 4,879 | incomprehensibly far |"
+    )
+    await phone.sees_end()
+    broken = await phone.reply.locator("th, td").evaluate_all(
+        """(cells) => cells.flatMap((cell) => cell.textContent.split(' ').map((word) => {
+            const text = document.createTreeWalker(cell, NodeFilter.SHOW_TEXT).nextNode();
+            const range = new Range();
+            const start = text.data.indexOf(word);
+            range.setStart(text, start);
+            range.setEnd(text, start + word.length);
+            return [word, range.getClientRects().length];
+        })).filter(([, lines]) => lines > 1)"""
+    )
+    assert broken == []
+    await phone.fits()
+
+
 @pytest.mark.parametrize("kind", STRANGE)
 async def test_nothing_overflows_on_a_phone_whatever_is_written(
     phone: Person, url: str, model: Dictation, kind: str

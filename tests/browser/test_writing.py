@@ -99,6 +99,33 @@ async def test_the_draft_survives_a_reload_in_its_own_conversation_and_goes_once
     await expect(person.composer).to_have_value("")
 
 
+async def test_two_tabs_keep_their_own_drafts(person: Person, url: str) -> None:
+    await person.comes(url)
+    other = await Person(await person.page.context.new_page()).returns(url, person.token)
+    await person.composer.fill("Mine")
+    await other.composer.fill("Another")
+    for tab, draft in ((person, "Mine"), (other, "Another")):
+        await tab.page.reload()
+        await expect(tab.composer).to_have_value(draft)
+
+
+async def test_a_message_that_no_server_can_read_comes_back_and_holds_up_no_other(
+    person: Person, url: str, model: Dictation
+) -> None:
+    await person.comes(url)
+    await person.composer.fill("A half: ")
+    await person.composer.evaluate("(field) => field.setRangeText('\\ud83d', 8, 8, 'end')")
+    await person.composer.press("!")
+    await person.composer.press("Enter")
+    await expect(person.messages.first).to_contain_text("Not sent. It contains a broken character.")
+    await person.says("Whole")
+    await (await model.asked()).ends("Yes.")
+    await person.sees_reply("Yes.")
+    await person.button("Edit").click()
+    await expect(person.messages).to_have_count(1)
+    await person.sees_document()
+
+
 async def test_one_can_write_and_send_while_a_reply_runs(person: Person, url: str, model: Dictation) -> None:
     await person.comes(url)
     await person.says("First")
@@ -108,7 +135,7 @@ async def test_one_can_write_and_send_while_a_reply_runs(person: Person, url: st
     await expect(person.composer).to_be_editable()
     await person.says("Second")
     await expect(person.messages).to_have_count(2)
-    await expect(person.reply).to_contain_text("Waiting for its turn")
+    await expect(person.reply).to_contain_text("Waiting for a free slot")
     await first.ends(".")
     await (await model.asked()).ends("And second.")
     await expect(person.replies.locator(".prose")).to_have_text(["Well.", "And second."])
@@ -149,7 +176,7 @@ async def test_what_is_said_offline_waits_and_goes_out_by_itself(
     await expect(person.composer).to_be_editable()
     await person.says("From the tunnel")
     await person.says("Still in the tunnel")
-    await expect(person.log.get_by_text("Kept here. It goes out by itself once connected.")).to_have_count(2)
+    await expect(person.log.get_by_text("Saved. Will be sent when you are back online.")).to_have_count(2)
     await person.composer.fill("and a draft")
     await network.returns(person)
     await person.sees_accepted()
@@ -165,7 +192,7 @@ async def test_what_waits_to_be_sent_survives_a_reload(person: Person, network: 
     network.refuses_upgrade = True
     network.cut()
     await person.says("Keep this")
-    await expect(person.log.get_by_text("It goes out by itself once connected.")).to_be_visible()
+    await expect(person.log.get_by_text("Will be sent when you are back online.")).to_be_visible()
     await person.page.reload()
     await expect(person.messages).to_contain_text("Keep this")
     network.refuses_upgrade = False
@@ -178,7 +205,7 @@ async def test_what_waits_to_be_sent_can_be_taken_back(person: Person, network: 
     await person.comes(network.url)
     await network.goes(person)
     await person.says("A word too much")
-    await person.button("Take back").click()
+    await person.button("Edit").click()
     await expect(person.messages).to_have_count(0)
     await expect(person.composer).to_have_value("A word too much")
     await expect(person.composer).to_be_focused()
@@ -189,7 +216,7 @@ async def test_the_limit_is_shown_near_it_and_holds(person: Person, url: str, mo
     await person.composer.fill("x" * 3_950)
     await expect(person.page.get_by_text("50 characters left.")).to_be_visible()
     await person.says("x" * 4_003)
-    await expect(person.page.get_by_text("3 characters too many")).to_be_visible()
+    await expect(person.page.get_by_text("3 characters over the limit of 4,000")).to_be_visible()
     await expect(person.messages).to_have_count(0)
     # An emoji is one character for the server, and so for the page.
     await person.says("🙂" * 4_000)
@@ -204,10 +231,10 @@ async def test_too_much_in_a_short_time_waits_for_its_seconds(
         await person.says("First")
         await person.sees_accepted()
         await person.says("Second")
-        note = person.log.get_by_text("That was a lot in a short time. It goes out by itself.")
-        await expect(note).to_have_text(re.compile(r"\d+ s$"))
+        note = person.log.locator(".delivery-note", has_text="Too many messages in a short time.")
+        await expect(note).to_have_text(re.compile(r"Sending again in \d+ s\."))
         await expect(person.composer).to_be_editable()
-        await person.button("Take back").click()
+        await person.button("Edit").click()
         await expect(note).to_have_count(0)
 
 
@@ -254,10 +281,10 @@ async def test_a_tab_too_many_says_so_and_comes_in_by_itself_when_another_is_clo
     second, third = [Person(await person.page.context.new_page()) for _ in range(2)]
     await second.returns(strict_url, person.token)
     await third.page.goto(person.page.url)
-    crowded = third.page.get_by_text("Too many connections are open. Close other tabs")
+    crowded = third.page.get_by_text("Too many tabs are open. Close another tab")
     await expect(crowded).to_be_visible()
     await person.page.close()
-    await expect(third.page.get_by_text("The line is open. Say something.")).to_be_visible(timeout=PATIENCE * 1000)
+    await expect(third.page.get_by_text("Say something to begin.")).to_be_visible(timeout=PATIENCE * 1000)
     await third.is_connected()
 
 

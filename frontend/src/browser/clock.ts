@@ -1,4 +1,4 @@
-// One slow clock for every "3 minutes ago" on the page.
+// One slow timer for every relative time on the page.
 
 const TICK_MS = 15_000;
 const listeners = new Set<() => void>();
@@ -21,11 +21,11 @@ const UNITS: [Intl.RelativeTimeFormatUnit, number][] = [
   ['minute', 60],
 ];
 
-const words = new Intl.RelativeTimeFormat('en');
+const formatter = new Intl.RelativeTimeFormat('en');
 
-/** How long ago an ISO 8601 time was, in words; a clock that runs ahead of ours is "just now" too. */
+/** How long ago an ISO 8601 time was, in words. A time in the future counts as "just now". */
 export function ago(timestamp: string, now: number): string {
   const seconds = (now - Date.parse(timestamp)) / 1000;
   const unit = UNITS.find(([, size]) => seconds >= size);
-  return unit ? words.format(-Math.floor(seconds / unit[1]), unit[0]) : 'just now';
+  return unit ? formatter.format(-Math.floor(seconds / unit[1]), unit[0]) : 'just now';
 }

@@ -1,6 +1,6 @@
-// Copying, also on an insecure origin, where the clipboard's own interface is missing.
+// Copies text, also on an insecure origin, where the clipboard API is missing.
 
-/** Says whether it worked. */
+/** Returns whether it worked. */
 export async function copyText(text: string): Promise<boolean> {
   try {
     await navigator.clipboard.writeText(text);
@@ -14,7 +14,7 @@ function copyBySelection(text: string): boolean {
   const before = document.activeElement;
   const area = document.createElement('textarea');
   area.value = text;
-  area.className = 'offscreen';
+  area.className = 'visually-hidden';
   area.setAttribute('readonly', '');
   document.body.append(area);
   area.focus({ preventScroll: true });

@@ -1,4 +1,4 @@
-// Handing the person a file that the page made.
+// Offers a generated file for download.
 
 export function download(name: string, type: string, text: string): void {
   const address = URL.createObjectURL(new Blob([text], { type }));
@@ -6,6 +6,6 @@ export function download(name: string, type: string, text: string): void {
   link.href = address;
   link.download = name;
   link.click();
-  // The browser reads it after the click; a minute is plenty.
+  // The browser reads the URL after the click. A minute is enough.
   setTimeout(() => URL.revokeObjectURL(address), 60_000);
 }

@@ -1,4 +1,4 @@
-// Ids made by the page.
+// Creates ids.
 
 /** A random UUID, also on an insecure origin, where `crypto.randomUUID` is missing. */
 export function newId(): string {

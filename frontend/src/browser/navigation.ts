@@ -1,4 +1,4 @@
-// The page's three addresses. So few that the history interface itself is the router.
+// The three addresses of the page. With so few, the History API is router enough.
 
 export type Route = { page: 'home' } | { page: 'chat'; token: string } | { page: 'unknown' };
 

@@ -1,13 +1,13 @@
-// The conversations opened in this browser, newest first. They are listed nowhere else.
+// The conversations opened in this browser, newest first. No other list of them exists.
 import { list, shape, text } from '../protocol/shape';
 import type { Storage } from './storage';
 
 export interface Recent {
   token: string;
   name: string;
-  /** The first thing the person said in it, or nothing yet. */
+  /** The first message of the person, or empty. */
   about: string;
-  /** When it was last opened or written in, ISO 8601. */
+  /** When it was last opened or written to, ISO 8601. */
   at: string;
 }
 
@@ -23,7 +23,8 @@ export function readRecents(storage: Storage): Recent[] {
 }
 
 export function remember(storage: Storage, recent: Recent): void {
-  const others = readRecents(storage).filter(({ token }) => token !== recent.token);
+  // Of conversations in which nothing was said, only the newest is worth a line.
+  const others = readRecents(storage).filter(({ token, about }) => token !== recent.token && about !== '');
   storage.write(KEY, [{ ...recent, about: beginningOf(recent.about) }, ...others].slice(0, MOST));
 }
 

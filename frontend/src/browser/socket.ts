@@ -1,4 +1,4 @@
-// The real socket behind a connection.
+// Opens the WebSocket of a conversation.
 import type { Socket } from '../connection/connection';
 import { SUBPROTOCOL, type Cursor } from '../protocol/frames';
 

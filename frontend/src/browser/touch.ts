@@ -1,3 +1,3 @@
-// Whether the person writes on glass: there Enter breaks the line, and focus brings up a keyboard.
+// Whether the main pointer is a finger. Then Enter breaks the line, and focus opens the on-screen keyboard.
 
 export const isTouch = (): boolean => window.matchMedia('(pointer: coarse)').matches;

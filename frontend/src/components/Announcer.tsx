@@ -1,9 +1,9 @@
-// Speaks to screen readers: that a reply begins, and the reply once it is whole; never its single words.
+// Announces to screen readers that a reply begins and, when it is complete, its text. Never single words.
 import { useEffect, useRef, useState } from 'react';
 import { announcement } from '../conversation/announce';
 import type { View } from '../conversation/state';
 
-/** Long enough to be picked up; then it goes, lest it be read a second time at the end of the page. */
+/** Long enough for a screen reader to notice. Then the text is removed, so that it is not read again at the page's end. */
 const KEPT_MS = 5_000;
 
 export function Announcer({ view }: { view: View }) {
@@ -18,5 +18,5 @@ export function Announcer({ view }: { view: View }) {
     const timer = setTimeout(() => setSaid(''), KEPT_MS);
     return () => clearTimeout(timer);
   }, [said]);
-  return <div role="status" aria-label="Announcements" className="offscreen">{said}</div>;
+  return <div role="status" aria-label="Announcements" className="visually-hidden">{said}</div>;
 }

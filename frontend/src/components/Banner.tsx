@@ -1,7 +1,7 @@
-// Says that the connection is down, why, and what happens next; quiet for the first moment.
-import type { Status, Trouble } from '../connection/status';
+// Says that the connection is down, why, and what happens next. Silent for the first moment.
+import type { Status, Problem } from '../connection/status';
 import type { Refusal } from '../protocol/closeCodes';
-import { useAfter } from './useAfter';
+import { useHasPassed } from './useHasPassed';
 
 interface Props {
   link: Status;
@@ -9,28 +9,28 @@ interface Props {
   onConnect: () => void;
 }
 
-/** Most breaks are over before anyone needs to know. */
+/** Most interruptions are over before anyone needs to know. */
 export const QUIET_MS = 1_500;
 
-const TROUBLE: Record<Trouble, string> = {
-  lost: 'The connection is lost. Trying again by itself; what you write is kept.',
-  restarting: 'The server is restarting. The page comes back by itself; what you write is kept.',
-  behind: 'The page fell behind and is catching up.',
+const PROBLEMS: Record<Problem, string> = {
+  lost: 'Connection lost. Reconnecting… What you write is saved.',
+  restarting: 'The server is restarting. Reconnecting… What you write is saved.',
+  behind: 'Catching up…',
   too_big: 'The server refused a message that was too big.',
-  crowded: 'Too many connections are open. Close other tabs with this conversation; this one then connects by itself.',
-  blocked:
-    'The server answers, but live connections to it do not come through. A proxy or firewall in between may refuse them (it must let WebSockets pass).',
+  crowded: 'Too many tabs are open. Close another tab with this conversation, and this one connects by itself.',
+  blocked: 
+    'The server answers, but a proxy or firewall blocks live connections to it. It must let WebSockets pass.',
 };
 
 const REFUSED: Record<Exclude<Refusal, 'gone'>, string> = {
-  forbidden: 'The server does not accept connections from this page’s address. Open it from the server’s own address.',
+  forbidden: 'The server does not accept connections from this address. Open the page at the server’s own address.',
 };
 
-const OFFLINE = 'You are offline. What you write is kept and goes out by itself.';
+const OFFLINE = 'You are offline. What you write is saved and sent later.';
 
 export function Banner({ link, online, onConnect }: Props) {
   const down = link.state === 'connecting' || link.state === 'waiting' ? link.downSince : null;
-  const loud = useAfter(down === null ? null : down + QUIET_MS);
+  const loud = useHasPassed(down === null ? null : down + QUIET_MS);
   const sentence = sentenceFor(link, online, loud);
   return (
     <div role="status" aria-label="Connection" className="banner-place">
@@ -50,9 +50,9 @@ function sentenceFor(link: Status, online: boolean, loud: boolean): string | nul
       return link.why === 'gone' ? null : REFUSED[link.why];
     case 'connecting':
     case 'waiting':
-      // That there is no room is not over in a moment.
+      // Too many open tabs does not pass by itself, so it is shown at once.
       if (!loud && link.cause !== 'crowded') return null;
-      return online ? TROUBLE[link.cause ?? 'lost'] : OFFLINE;
+      return online ? PROBLEMS[link.cause ?? 'lost'] : OFFLINE;
     case 'open':
     case 'idle':
       return null;

@@ -1,25 +1,29 @@
-// Who talks with whom, since when.
+// The header of a chat: name, start time, model and menu.
 import { memo } from 'react';
 import type { ModelInfo } from '../protocol/frames';
-import { Ago } from './Ago';
-import { Menu, type ConversationActions } from './Menu';
+import { TimeAgo } from './TimeAgo';
+import { Menu, type MenuActions } from './Menu';
+import { PageLink } from './PageLink';
 
-interface Props extends ConversationActions {
+interface Props extends MenuActions {
   name: string;
   sessionStart: string;
   model: ModelInfo;
 }
 
+const STAND_IN = 'No model is configured; a small stand-in answers in its place.';
+
 export const ChatHeader = memo(function ChatHeader({ name, sessionStart, model, ...actions }: Props) {
   return (
     <div className="chat-header">
-      <div className="who">
-        <h1 dir="auto">{name === '' ? 'Parley' : `Welcome ${name}`}</h1>
+      <PageLink to="/" className="home-link" label="Parley: all conversations">Parley</PageLink>
+      <div className="title-block">
+        <h1 dir="auto">{name === '' ? 'Conversation' : `Welcome ${name}`}</h1>
         {sessionStart !== '' && (
           <p className="about">
-            <span>Began <Ago timestamp={sessionStart} /></span>
+            <span>Began <TimeAgo timestamp={sessionStart} /></span>
             {model.stand_in ? (
-              <span className="mark" title="No model is configured; a small stand-in answers in its place.">stand-in model</span>
+              <span className="stand-in-mark" title={STAND_IN}>stand-in model</span>
             ) : (
               <span title={model.name}>{model.name.split('/').at(-1)}</span>
             )}

@@ -1,4 +1,4 @@
-// A button that copies a text and says that it did.
+// A button that copies a text and confirms it.
 import { useEffect, useState } from 'react';
 import { copyText } from '../browser/copy';
 
@@ -24,7 +24,7 @@ export function CopyButton({ text, label }: Props) {
       <button type="button" className="quiet" aria-label={label} onClick={() => void copy()}>
         {outcome === 'copied' ? 'Copied' : outcome === 'failed' ? 'Not copied' : 'Copy'}
       </button>
-      <span role="status" className="offscreen">
+      <span role="status" className="visually-hidden">
         {outcome === 'copied' ? 'Copied.' : outcome === 'failed' ? 'The browser did not allow copying.' : ''}
       </span>
     </>

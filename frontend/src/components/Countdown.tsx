@@ -1,9 +1,9 @@
-// The seconds until a moment, counted down; nothing once it is past.
+// Counts down the seconds until a moment. Empty when the moment has passed.
 import { useEffect, useState } from 'react';
 
 const secondsTo = (until: number) => Math.max(0, Math.ceil((until - Date.now()) / 1000));
 
-export function Countdown({ until }: { until: number }) {
+export function Countdown({ action, until }: { action: string; until: number }) {
   const [seconds, setSeconds] = useState(() => secondsTo(until));
   useEffect(() => {
     const tick = () => setSeconds(secondsTo(until));
@@ -11,5 +11,5 @@ export function Countdown({ until }: { until: number }) {
     const timer = setInterval(tick, 250);
     return () => clearInterval(timer);
   }, [until]);
-  return seconds > 0 ? <span className="countdown"> {seconds} s</span> : null;
+  return seconds > 0 ? <span className="countdown">{` ${action} in ${seconds} s.`}</span> : null;
 }

@@ -1,55 +1,68 @@
-// One message of the person with what became of it.
+// One message of the person and the reply to it.
 import { memo } from 'react';
-import type { Entry } from '../conversation/exchanges';
+import type { OutboxEntry } from '../conversation/exchanges';
 import type { LiveReply } from '../conversation/state';
-import type { Standing } from '../outbox/standing';
+import type { DeliveryStatus } from '../outbox/deliveryStatus';
 import type { BotMessage, HumanMessage, ServiceState } from '../protocol/frames';
+import { DeliveryNote } from './DeliveryNote';
 import { PersonMessage } from './PersonMessage';
 import { Reply } from './Reply';
-import { UnsentNote } from './UnsentNote';
 
 export interface ExchangeActions {
   onRetry: (to: string) => void;
-  onAgain: (id: string) => void;
-  onTakeBack: (entry: Entry) => void;
+  onContinue: (to: string) => void;
+  /** Replaces a message that the server has. */
+  onEdit: (message: HumanMessage) => void;
+  onResend: (id: string) => void;
+  /** Takes an unsent message back into the composer. */
+  onEditUnsent: (entry: OutboxEntry) => void;
 }
 
 interface Props {
   human: HumanMessage;
   reply: BotMessage | null;
   live: LiveReply | null;
-  unsent: Entry | null;
-  standing: Standing | null;
+  unsent: OutboxEntry | null;
+  delivery: DeliveryStatus | null;
   service: ServiceState;
+  open: boolean;
   stopping: boolean;
+  /** The last message, and no reply is being written: it can be answered again or edited. */
   canRetry: boolean;
-  /** Takes at least the window's height, so that its reply grows into view below it. */
+  /** At least as high as the window, so that the message is at the top and the reply grows below it. */
   anchored: boolean;
   actions: ExchangeActions;
 }
 
 export const ExchangeView = memo(function ExchangeView(props: Props) {
-  const { human, reply, live, unsent, standing, actions, anchored } = props;
-  const note = unsent && standing && (
-    <UnsentNote
-      standing={standing}
-      onAgain={() => actions.onAgain(unsent.id)}
-      onTakeBack={() => actions.onTakeBack(unsent)}
+  const { human, reply, live, unsent, delivery, canRetry, actions, anchored } = props;
+  const note = unsent && delivery && (
+    <DeliveryNote
+      delivery={delivery}
+      onResend={() => actions.onResend(unsent.id)}
+      onEdit={() => actions.onEditUnsent(unsent)}
     />
   );
   return (
     <div className="exchange" data-anchored={anchored || undefined}>
-      <PersonMessage text={human.text} timestamp={human.timestamp} unsent={note} />
+      <PersonMessage
+        text={human.text}
+        timestamp={human.timestamp}
+        unsent={note}
+        onEdit={canRetry ? () => actions.onEdit(human) : null}
+      />
       {(reply ?? live ?? human.failed) && (
         <Reply
           reply={reply}
           live={live}
           failed={human.failed ?? null}
           service={props.service}
+          open={props.open}
           stopping={props.stopping}
-          canRetry={props.canRetry}
+          canRetry={canRetry}
           to={human.id}
           onRetry={actions.onRetry}
+          onContinue={actions.onContinue}
         />
       )}
     </div>

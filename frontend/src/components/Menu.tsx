@@ -1,14 +1,14 @@
-// What can be done with the conversation as a whole.
+// The menu of the conversation.
 import { useEffect, useRef, useState } from 'react';
 import { copyText } from '../browser/copy';
 
-export interface ConversationActions {
+export interface MenuActions {
   onNew: () => void;
   onExport: (format: 'markdown' | 'json') => void;
   onDelete: () => void;
 }
 
-export function Menu({ onNew, onExport, onDelete }: ConversationActions) {
+export function Menu({ onNew, onExport, onDelete }: MenuActions) {
   const [open, setOpen] = useState(false);
   const place = useRef<HTMLDivElement>(null);
   const opener = useRef<HTMLButtonElement>(null);
@@ -35,10 +35,10 @@ export function Menu({ onNew, onExport, onDelete }: ConversationActions) {
   };
   return (
     <div className="menu" ref={place}>
-      <button type="button" ref={opener} className="slim" aria-expanded={open} aria-controls="conversation-menu" onClick={() => setOpen(!open)}>
+      <button type="button" ref={opener} className="compact" aria-expanded={open} aria-controls="conversation-menu" onClick={() => setOpen(!open)}>
         Menu
       </button>
-      <div id="conversation-menu" className="sheet" hidden={!open}>
+      <div id="conversation-menu" className="menu-items" hidden={!open}>
         <button type="button" onClick={closing(onNew)}>New conversation</button>
         <LinkCopier />
         <button type="button" onClick={closing(() => onExport('markdown'))}>Export as Markdown</button>
@@ -49,14 +49,24 @@ export function Menu({ onNew, onExport, onDelete }: ConversationActions) {
   );
 }
 
+/** How long the answer to "Copy link" stays. */
+const SHOWN_MS = 2_000;
+
 function LinkCopier() {
   const [said, setSaid] = useState('');
-  const copy = async () => setSaid((await copyText(location.href)) ? 'Copied. ' : 'The browser did not allow copying. ');
+  useEffect(() => {
+    const timer = setTimeout(() => setSaid(''), SHOWN_MS);
+    return () => clearTimeout(timer);
+  }, [said]);
+  const copy = async () => {
+    setSaid((await copyText(location.href)) ? 'Copied. ' : 'The browser did not allow copying. ');
+  };
   return (
     <>
       <button type="button" aria-describedby="link-means" onClick={() => void copy()}>Copy link</button>
       <p id="link-means" className="hint">
-        <strong role="status">{said}</strong>Whoever has this link can read and write here.
+        <strong role="status">{said}</strong>
+        <span>Whoever has this link can read and write here.</span>
       </p>
     </>
   );
@@ -64,12 +74,14 @@ function LinkCopier() {
 
 function Deleter({ onDelete }: { onDelete: () => void }) {
   const [asking, setAsking] = useState(false);
-  if (!asking) return <button type="button" className="danger" onClick={() => setAsking(true)}>Delete conversation</button>;
+  if (!asking) {
+    return <button type="button" className="danger" onClick={() => setAsking(true)}>Delete conversation</button>;
+  }
   return (
     <div className="confirm" role="group" aria-label="Delete for everyone?">
-      <p>Delete it for everyone, for good?</p>
-      <button type="button" className="danger" autoFocus onClick={onDelete}>Delete</button>
-      <button type="button" onClick={() => setAsking(false)}>Keep</button>
+      <p>Delete for everyone? This cannot be undone.</p>
+      <button type="button" autoFocus onClick={() => setAsking(false)}>Cancel</button>
+      <button type="button" className="danger" onClick={onDelete}>Delete</button>
     </div>
   );
 }

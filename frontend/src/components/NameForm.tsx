@@ -1,32 +1,35 @@
-// Takes a name and starts a chat.
+// Asks for a name and starts a chat.
 import { useId, useState, type FormEvent } from 'react';
 import { sentenceOf } from '../browser/http';
+import { isTouch } from '../browser/touch';
 
 interface Props {
   name?: string;
   button: string;
-  /** Rejects with an error whose message is for the person. */
+  /** The field takes the focus when the page opens, but not on touch, where a keyboard would cover the page. */
+  focused?: boolean;
+  /** Rejects with an error whose message is shown to the person. */
   onStart: (name: string) => Promise<void>;
 }
 
 const MISSING = 'Please enter a name first.';
 
-export function NameForm({ name: given = '', button, onStart }: Props) {
+export function NameForm({ name: given = '', button, focused = false, onStart }: Props) {
   const id = useId();
   const [name, setName] = useState(given);
-  const [trouble, setTrouble] = useState('');
+  const [problem, setProblem] = useState('');
   const [starting, setStarting] = useState(false);
 
   const start = async (event: FormEvent<HTMLFormElement>) => {
     event.preventDefault();
     if (starting) return;
-    setTrouble(name.trim() === '' ? MISSING : '');
+    setProblem(name.trim() === '' ? MISSING : '');
     if (name.trim() === '') return event.currentTarget.querySelector('input')?.focus();
     setStarting(true);
     try {
       await onStart(name.trim());
     } catch (error) {
-      setTrouble(sentenceOf(error));
+      setProblem(sentenceOf(error));
       setStarting(false);
     }
   };
@@ -34,20 +37,21 @@ export function NameForm({ name: given = '', button, onStart }: Props) {
   return (
     <form className="name-form" noValidate onSubmit={(event) => void start(event)}>
       <label htmlFor={id}>Enter your name to start chat</label>
-      <div className="row">
+      <div className="field-row">
         <input
           id={id}
           name="name"
           autoComplete="given-name"
           dir="auto"
+          autoFocus={focused && !isTouch()}
           value={name}
-          aria-invalid={trouble !== '' || undefined}
-          aria-describedby={`${id}-trouble`}
+          aria-invalid={problem !== '' || undefined}
+          aria-describedby={`${id}-error`}
           onChange={(event) => setName(event.target.value)}
         />
         <button type="submit" className="send" aria-disabled={starting}>{starting ? 'Starting…' : button}</button>
       </div>
-      <p id={`${id}-trouble`} role="alert" className="trouble">{trouble}</p>
+      <p id={`${id}-error`} role="alert" className="error">{problem}</p>
     </form>
   );
 }

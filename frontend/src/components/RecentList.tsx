@@ -1,15 +1,15 @@
-// The conversations that this browser knows.
+// The list of conversations that were opened in this browser.
 import { useState } from 'react';
 import { pathOfChat } from '../browser/navigation';
 import type { Recent } from '../browser/recents';
 import { sentenceOf } from '../browser/http';
-import { Ago } from './Ago';
+import { TimeAgo } from './TimeAgo';
 import { PageLink } from './PageLink';
 
 interface Props {
   recents: readonly Recent[];
   onForget: (token: string) => void;
-  /** Rejects with an error whose message is for the person. */
+  /** Rejects with an error whose message is shown to the person. */
   onDelete: (token: string) => Promise<void>;
 }
 
@@ -30,25 +30,27 @@ export function RecentList({ recents, onForget, onDelete }: Props) {
 
 function RecentItem({ recent, onForget, onDelete }: Omit<Props, 'recents'> & { recent: Recent }) {
   const [asking, setAsking] = useState(false);
-  const [trouble, setTrouble] = useState('');
+  const [problem, setProblem] = useState('');
   const title = recent.about || 'Nothing said yet';
-  const remove = () => onDelete(recent.token).catch((error: unknown) => setTrouble(sentenceOf(error)));
+  const remove = () => onDelete(recent.token).catch((error: unknown) => setProblem(sentenceOf(error)));
   return (
     <li>
       <PageLink to={pathOfChat(recent.token)} className="recent">
         <span className="about" dir="auto">{title}</span>
-        <span className="when">{recent.name}, <Ago timestamp={recent.at} /></span>
+        <span className="when"><span>{`${recent.name}, `}</span><TimeAgo timestamp={recent.at} /></span>
       </PageLink>
       {asking ? (
         <div className="choices" role="group" aria-label={`Remove “${title}”`}>
-          <button type="button" className="quiet" autoFocus onClick={() => onForget(recent.token)}>Only from this list</button>
+          <button type="button" className="quiet" onClick={() => onForget(recent.token)}>
+            Remove from this list
+          </button>
           <button type="button" className="quiet danger" onClick={() => void remove()}>Delete for everyone</button>
-          <button type="button" className="quiet" onClick={() => setAsking(false)}>Keep</button>
+          <button type="button" className="quiet" autoFocus onClick={() => setAsking(false)}>Cancel</button>
         </div>
       ) : (
         <button type="button" className="quiet" aria-label={`Remove “${title}”`} onClick={() => setAsking(true)}>Remove</button>
       )}
-      <p role="alert" className="trouble">{trouble}</p>
+      <p role="alert" className="error">{problem}</p>
     </li>
   );
 }

@@ -1,65 +1,93 @@
-// The model's answer to one message: whole, growing, waited for, stopped or failed. The line at its side says which.
+// The reply to one message: complete, growing, waiting, stopped or failed. The line at its side shows which.
 import type { LiveReply } from '../conversation/state';
 import type { BotMessage, Failure, ServiceState } from '../protocol/frames';
-import { useWords } from '../useConversation';
-import { Ago } from './Ago';
+import { useStreamingText } from '../useConversation';
 import { CopyButton } from './CopyButton';
 import { Markdown } from './markdown/Markdown';
-import { WaitNote } from './WaitNote';
+import { ReplyStatus } from './ReplyStatus';
+import { TimeAgo } from './TimeAgo';
+import { useSilence } from './useSilence';
 
 interface Props {
   reply: BotMessage | null;
   live: LiveReply | null;
   failed: Failure | null;
   service: ServiceState;
+  /** Whether the page is connected. */
+  open: boolean;
   stopping: boolean;
-  /** Whether another answer may be asked for: only to the last message, and not while one is written. */
+  /** Only the last message can be answered again, and only while no reply is being written. */
   canRetry: boolean;
-  /** The message that it answers. */
+  /** Id of the message that this reply answers. */
   to: string;
   onRetry: (to: string) => void;
+  onContinue: (to: string) => void;
 }
 
-type Looks = 'whole' | 'growing' | 'waiting' | 'stopped' | 'failed';
+type ReplyAppearance = 'whole' | 'growing' | 'paused' | 'waiting' | 'stopped' | 'failed';
 
-function looksOf({ reply, live, failed }: Props, words: string): Looks {
-  if (live) return live.phase === 'writing' && words !== '' ? 'growing' : 'waiting';
-  if (failed) return 'failed';
+function appearanceOf({ reply, live, failed, service, open }: Props, streamingText: string): ReplyAppearance {
+  if (live) {
+    if (live.phase !== 'writing' || streamingText === '') return 'waiting';
+    return open && service === 'ok' ? 'growing' : 'paused';
+  }
+  if (failed && !reply) return 'failed';
   return reply?.finish_reason === 'stopped' ? 'stopped' : 'whole';
 }
 
 export function Reply(props: Props) {
-  const { reply, live, failed, service, stopping } = props;
-  const words = useWords(live !== null && live.phase !== 'queued');
+  const { reply, live, failed, service, open, stopping } = props;
+  const streamingText = useStreamingText(live !== null && live.phase !== 'queued');
+  const silence = useSilence(streamingText, live?.phase === 'writing');
   const before = reply?.text ?? failed?.text ?? '';
-  // While a second answer has no words yet, the first one stays in sight.
-  const old = live !== null && words === '' && before !== '';
-  const text = live && !old ? words : before;
+  // The earlier reply stays visible until the new one has text.
+  const old = live !== null && streamingText === '' && before !== '';
+  const text = live && !old ? streamingText : before;
   return (
-    <article className="said by-model" aria-label="Reply" aria-busy={live !== null} data-looks={looksOf(props, words)} data-old={old || undefined}>
+    <article
+      className="by-model"
+      aria-label="Reply"
+      aria-busy={live !== null}
+      data-appearance={appearanceOf(props, streamingText)}
+      data-old={old || undefined}
+    >
       {text !== '' && <Markdown text={text} />}
-      {live && <WaitNote live={live} service={service} stopping={stopping} begun={words !== ''} />}
-      {!live && <Ending {...props} />}
+      {live && (
+        <ReplyStatus
+          live={live}
+          service={service}
+          open={open}
+          stopping={stopping}
+          begun={streamingText !== ''}
+          silence={silence}
+        />
+      )}
+      {!live && <ReplyFooter {...props} />}
     </article>
   );
 }
 
-/** What stands under a reply that is no longer being written. */
-function Ending({ reply, failed, canRetry, to, onRetry }: Props) {
+/** The footer of a reply that is no longer being written. */
+function ReplyFooter({ reply, failed, canRetry, to, onRetry, onContinue }: Props) {
   const stopped = reply?.finish_reason === 'stopped';
-  const again = failed !== null || stopped;
-  const retry = failed ? failed.retryable && canRetry : canRetry;
+  const cutOff = reply?.finish_reason === 'length';
+  const isRetry = failed !== null || stopped;
+  // A button that is unlikely to help stays quiet.
+  const isPromising = failed ? failed.retryable : stopped;
   return (
     <footer>
-      {failed && <span className="failure">{failed.detail}</span>}
-      {!failed && stopped && <span className="ended">{reply.text ? 'Stopped.' : 'Stopped before its first word.'}</span>}
-      {!failed && reply?.finish_reason === 'length' && <span className="ended">Reached its length limit.</span>}
-      {reply && !failed && <Ago timestamp={reply.timestamp} />}
+      {failed && <span className="failure">{reply ? `The new reply failed. ${failed.detail}` : failed.detail}</span>}
+      {stopped && <span className="end-note">Stopped.</span>}
+      {cutOff && <span className="end-note">Cut off at the length limit.</span>}
+      {reply && <TimeAgo timestamp={reply.timestamp} />}
       <span className="actions">
+        {cutOff && canRetry && !failed && (
+          <button type="button" className="compact" onClick={() => onContinue(to)}>Continue</button>
+        )}
         {reply?.text && <CopyButton text={reply.text} label="Copy reply" />}
-        {retry && (
-          <button type="button" className={again ? 'slim' : 'quiet'} onClick={() => onRetry(to)}>
-            {again ? 'Retry' : 'Regenerate'}
+        {canRetry && (
+          <button type="button" className={isPromising ? 'compact' : 'quiet'} onClick={() => onRetry(to)}>
+            {isRetry ? 'Retry' : 'Regenerate'}
           </button>
         )}
       </span>

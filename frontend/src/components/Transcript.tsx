@@ -1,28 +1,39 @@
-// All that was said, oldest first. A long one is filled in from its end, so that it opens at once.
-import { memo } from 'react';
+// All messages and replies, oldest first. A long list is rendered from its end, so that it opens at once.
+import { memo, type RefObject } from 'react';
 import type { Exchange } from '../conversation/exchanges';
+import { deliveryStatusOf } from '../outbox/deliveryStatus';
 import type { OutboxView } from '../outbox/outbox';
-import { standingOf } from '../outbox/standing';
 import type { ServiceState } from '../protocol/frames';
+import { EarlierMessages } from './EarlierMessages';
 import { ExchangeView, type ExchangeActions } from './ExchangeView';
-import { useFilling } from './useFilling';
+import { useProgressiveRender } from './useProgressiveRender';
 
 interface Props {
   all: readonly Exchange[];
+  /** How many messages the server has before these. */
+  earlier: number;
+  loadingEarlier: boolean;
   outbox: OutboxView;
   open: boolean;
   service: ServiceState;
   stopping: string | null;
   anchor: string | null;
   actions: ExchangeActions;
+  log: RefObject<HTMLDivElement>;
+  onLoadEarlier: () => void;
 }
 
-export const Transcript = memo(function Transcript({ all, outbox, open, service, stopping, anchor, actions }: Props) {
-  const hidden = useFilling(all.length);
+export const Transcript = memo(function Transcript(props: Props) {
+  const { all, outbox, open, service, stopping, anchor, actions, log } = props;
+  const hidden = useProgressiveRender(all.length);
   const lastSent = all.findLast(({ unsent }) => !unsent);
-  const idle = all.every(({ live }) => !live);
+  const firstWaiting = all.find(({ live }) => live);
+  const idle = !firstWaiting;
   return (
-    <div className="transcript" role="log" aria-live="off" aria-label="Conversation" aria-busy={hidden > 0}>
+    <div className="transcript" role="log" aria-live="off" aria-label="Conversation" aria-busy={hidden > 0} ref={log} tabIndex={-1}>
+      {props.earlier > 0 && hidden === 0 && (
+        <EarlierMessages loading={props.loadingEarlier} open={open} onLoad={props.onLoadEarlier} />
+      )}
       {all.slice(hidden).map((exchange) => (
         <ExchangeView
           key={exchange.human.id}
@@ -30,8 +41,9 @@ export const Transcript = memo(function Transcript({ all, outbox, open, service,
           reply={exchange.reply}
           live={exchange.live}
           unsent={exchange.unsent}
-          standing={exchange.unsent && standingOf(exchange.unsent, outbox, open)}
-          service={exchange.live ? service : 'ok'}
+          delivery={exchange.unsent && deliveryStatusOf(exchange.unsent, outbox, open)}
+          service={exchange === firstWaiting ? service : 'ok'}
+          open={open || !exchange.live}
           stopping={stopping === exchange.human.id}
           canRetry={open && idle && exchange === lastSent}
           anchored={anchor === exchange.human.id && exchange === all.at(-1)}

@@ -1,9 +1,9 @@
-// One socket at a time to one conversation, and coming back when it goes. Knows no React and no frames' meaning.
+// Keeps one socket to one conversation and reconnects when it closes. Knows nothing of React or of what frames mean.
 import { delayBefore } from '../backoff';
 import { meaningOf } from '../protocol/closeCodes';
-import type { ClientFrame, Cursor, ServerFrame } from '../protocol/frames';
+import type { AliveFrame, ClientFrame, Cursor, ServerFrame } from '../protocol/frames';
 import { parseFrame } from '../protocol/parse';
-import type { Status, Trouble } from './status';
+import type { Status, Problem } from './status';
 
 /** The part of a WebSocket that is used here. */
 export interface Socket {
@@ -14,35 +14,49 @@ export interface Socket {
   onclose: ((event: { code: number }) => void) | null;
 }
 
+/** All frames but the sign of life, which only the connection needs. */
+export type ConversationServerFrame = Exclude<ServerFrame, AliveFrame>;
+
 export interface ConnectionOptions {
-  /** Makes a socket that goes on after the cursor, or from the start for null. */
+  /** Makes a socket that resumes after the cursor, or starts with a snapshot for null. */
   makeSocket: (after: Cursor | null) => Socket;
-  /** Where the page is in the stream now. */
+  /** The cursor of the last event that the page has seen. */
   cursor: () => Cursor | null;
-  onFrame: (frame: ServerFrame) => void;
+  onFrame: (frame: ConversationServerFrame) => void;
   onStatus: (status: Status) => void;
-  /** `resumed`: the socket goes on from a cursor, so no snapshot may come. */
+  /** `resumed`: the socket resumes from a cursor, so perhaps no snapshot comes. */
   onOpen: (resumed: boolean) => void;
-  /** Whether the server answers plain HTTP. */
+  /** Whether a reply is being written or waited for. Then silence is noticed sooner. */
+  isBusy: () => boolean;
+  /** Whether the server answers HTTP requests. */
   isUp: () => Promise<boolean>;
   random?: () => number;
 }
 
 /** A handshake that takes longer is given up. */
-const HANDSHAKE_MS = 10_000;
+const HANDSHAKE_TIMEOUT_MS = 10_000;
 
-/** A socket that lasted this long was a good one, even if nothing was said on it. */
-const STEADY_MS = 5_000;
+/** A socket that stayed open this long counts as good, even if no frame came. */
+const STABLE_AFTER_MS = 5_000;
 
-/** So many handshakes must fail in a row before something in between is suspected. */
-const SUSPICIOUS = 3;
+/** The server sends something at least every 15 seconds. Twice that without a frame means a dead socket. */
+const SILENCE_LIMIT_MS = 30_000;
+
+/** The same while a reply is under way: one interval and a second for the network. */
+const BUSY_SILENCE_LIMIT_MS = 16_000;
+
+/** After this many failed handshakes in a row, the page checks whether a proxy blocks WebSockets. */
+const FAILURES_BEFORE_PROXY_CHECK = 3;
 
 export class Connection {
   private socket: Socket | null = null;
   private timer: ReturnType<typeof setTimeout> | undefined;
+  private silenceTimer: ReturnType<typeof setTimeout> | undefined;
+  /** When the last frame came, in ms since the epoch. */
+  private lastFrameAt = 0;
   private failures = 0;
   private downSince = 0;
-  private trouble: Trouble | null = null;
+  private problem: Problem | null = null;
   private status: Status = { state: 'idle' };
 
   constructor(private readonly options: ConnectionOptions) {}
@@ -51,94 +65,111 @@ export class Connection {
     return this.status.state === 'open';
   }
 
-  /** Whether it wants to be open: started, and not refused. */
+  /** Whether it should be open: started and not refused. */
   get isWanted(): boolean {
     return this.status.state !== 'idle' && this.status.state !== 'refused';
   }
 
-  /** Drops whatever socket there is and opens another at once, from the cursor. */
+  /** Closes the current socket and opens a new one at once, from the cursor. */
   connectNow(): void {
     if (this.isOpen || !this.isWanted) this.downSince = Date.now();
-    this.drop();
+    this.closeSocket();
     const after = this.options.cursor();
     const socket = this.options.makeSocket(after);
     this.socket = socket;
-    this.enter({ state: 'connecting', downSince: this.downSince, cause: this.trouble });
-    this.timer = setTimeout(() => this.lost('lost'), HANDSHAKE_MS);
-    socket.onopen = () => this.opened(after !== null);
-    socket.onmessage = (event) => this.received(event.data);
-    socket.onclose = (event) => this.closed(event.code);
+    this.setStatus({ state: 'connecting', downSince: this.downSince, cause: this.problem });
+    this.timer = setTimeout(() => this.scheduleReconnect('lost'), HANDSHAKE_TIMEOUT_MS);
+    socket.onopen = () => this.onSocketOpen(after !== null);
+    socket.onmessage = (event) => this.onSocketMessage(event.data);
+    socket.onclose = (event) => this.onSocketClose(event.code);
   }
 
-  /** Says whether the frame went out; on false it must be sent again once open. */
+  /** Returns whether the frame was sent. If not, send it again once the connection is open. */
   send(frame: ClientFrame): boolean {
     if (!this.isOpen || !this.socket) return false;
     this.socket.send(JSON.stringify(frame));
     return true;
   }
 
-  /** The network says that it is gone: the socket is not waited for. */
+  /** The browser reports that the network is gone, so the socket is given up at once. */
   networkLost(): void {
-    if (this.isWanted) this.lost('lost');
+    if (this.isWanted) this.scheduleReconnect('lost');
   }
 
   stop(): void {
-    this.drop();
-    this.enter({ state: 'idle' });
+    this.closeSocket();
+    this.setStatus({ state: 'idle' });
   }
 
-  private opened(resumed: boolean): void {
+  private onSocketOpen(resumed: boolean): void {
     clearTimeout(this.timer);
-    this.timer = setTimeout(() => (this.failures = 0), STEADY_MS);
-    this.trouble = null;
-    this.enter({ state: 'open' });
+    this.timer = setTimeout(() => (this.failures = 0), STABLE_AFTER_MS);
+    this.problem = null;
+    this.setStatus({ state: 'open' });
     this.options.onOpen(resumed);
   }
 
-  private received(data: unknown): void {
-    // A frame, not the mere handshake, shows that the server is well again.
+  private onSocketMessage(data: unknown): void {
+    // A frame shows that the server works again. A handshake alone does not.
     this.failures = 0;
+    this.lastFrameAt = Date.now();
     const frame = parseFrame(data);
-    if (frame) this.options.onFrame(frame);
+    // Older servers send no sign of life, so their silence means nothing.
+    if (frame?.type !== 'alive') {
+      if (frame) this.options.onFrame(frame);
+    } else if (this.silenceTimer === undefined) {
+      this.checkSilence();
+    }
   }
 
-  private closed(code: number): void {
+  /** A network may swallow what is sent without closing the socket. */
+  private checkSilence(): void {
+    const limit = this.options.isBusy() ? BUSY_SILENCE_LIMIT_MS : SILENCE_LIMIT_MS;
+    const left = this.lastFrameAt + limit - Date.now();
+    if (left <= 0) return this.connectNow();
+    // A reply may begin meanwhile, so the shorter limit is checked in any case.
+    this.silenceTimer = setTimeout(() => this.checkSilence(), Math.min(left, BUSY_SILENCE_LIMIT_MS));
+  }
+
+  private onSocketClose(code: number): void {
     const meaning = meaningOf(code);
-    if ('comeBack' in meaning) return this.lost(meaning.comeBack);
-    this.drop();
-    this.enter({ state: 'refused', why: meaning.stay });
+    if ('reconnect' in meaning) return this.scheduleReconnect(meaning.reconnect);
+    this.closeSocket();
+    this.setStatus({ state: 'refused', why: meaning.refused });
   }
 
-  private lost(cause: Trouble): void {
+  private scheduleReconnect(cause: Problem): void {
     const wasOpen = this.isOpen;
-    this.drop();
+    this.closeSocket();
     if (wasOpen) this.downSince = Date.now();
-    // That another handshake failed does not say why the line went down in the first place.
-    if (wasOpen || this.trouble === null) this.trouble = cause;
+    // A further failed handshake does not change why the connection was lost.
+    if (wasOpen || this.problem === null) this.problem = cause;
     const delay = delayBefore(this.failures, cause === 'blocked' ? 'lost' : cause, this.random());
     this.failures += 1;
     this.timer = setTimeout(() => this.connectNow(), delay);
-    this.enter({
+    this.setStatus({
       state: 'waiting',
       downSince: this.downSince,
-      cause: this.trouble,
+      cause: this.problem,
       retryAt: Date.now() + delay,
     });
-    if (!wasOpen && this.failures >= SUSPICIOUS) void this.suspectProxy();
+    if (!wasOpen && this.failures >= FAILURES_BEFORE_PROXY_CHECK) void this.checkForBlockingProxy();
   }
 
-  /** Handshakes fail: if plain HTTP works, the person needs another sentence. */
-  private async suspectProxy(): Promise<void> {
+  /** If HTTP works but handshakes fail, the banner says so. */
+  private async checkForBlockingProxy(): Promise<void> {
     const up = await this.options.isUp();
     if (!this.isWanted || this.isOpen) return;
-    const cause: Trouble = up ? 'blocked' : this.trouble === 'restarting' ? 'restarting' : 'lost';
-    this.trouble = cause;
-    if (this.status.state === 'waiting') this.enter({ ...this.status, cause });
-    if (this.status.state === 'connecting') this.enter({ ...this.status, cause });
+    const cause: Problem = up ? 'blocked' : this.problem === 'restarting' ? 'restarting' : 'lost';
+    this.problem = cause;
+    if (this.status.state === 'waiting') this.setStatus({ ...this.status, cause });
+    if (this.status.state === 'connecting') this.setStatus({ ...this.status, cause });
   }
 
-  private drop(): void {
+  private closeSocket(): void {
     clearTimeout(this.timer);
+    clearTimeout(this.silenceTimer);
+    this.silenceTimer = undefined;
     const socket = this.socket;
     this.socket = null;
     if (!socket) return;
@@ -146,7 +177,7 @@ export class Connection {
     socket.close(1000);
   }
 
-  private enter(status: Status): void {
+  private setStatus(status: Status): void {
     this.status = status;
     this.options.onStatus(status);
   }

@@ -1,15 +1,15 @@
 // The states a connection can be in.
-import type { Cause, Refusal } from '../protocol/closeCodes';
+import type { DisconnectCause, Refusal } from '../protocol/closeCodes';
 
 export type Status =
-  /** `downSince`: when the line went down or was first asked for, in ms of the clock. */
-  | { state: 'connecting'; downSince: number; cause: Trouble | null }
+  /** `downSince`: when the connection was lost or first requested, in ms since the epoch. */
+  | { state: 'connecting'; downSince: number; cause: Problem | null }
   | { state: 'open' }
-  /** Between two tries; `retryAt` in ms of the clock. */
-  | { state: 'waiting'; downSince: number; cause: Trouble; retryAt: number }
-  /** Stays away until `connectNow`. */
+  /** Between two attempts; `retryAt` in ms since the epoch. */
+  | { state: 'waiting'; downSince: number; cause: Problem; retryAt: number }
+  /** Does not reconnect until `connectNow`. */
   | { state: 'refused'; why: Refusal }
   | { state: 'idle' };
 
-/** `blocked`: pages come through but sockets do not, as with a proxy that refuses Upgrade. */
-export type Trouble = Cause | 'blocked';
+/** `blocked`: HTTP works but WebSockets do not, as with a proxy that refuses Upgrade. */
+export type Problem = DisconnectCause | 'blocked';

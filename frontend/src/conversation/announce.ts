@@ -1,7 +1,7 @@
-// What a screen reader is told when the conversation changes: that a reply begins, and the reply when it is whole.
+// What a screen reader is told when the conversation changes.
 import type { View } from './state';
 
-/** The sentence for the step from one view to the next, or null where there is nothing to say. */
+/** The sentence for the change from one view to the next, or null. */
 export function announcement(before: View, after: View): string | null {
   if (before.phase !== 'ready' || after.phase !== 'ready') return null;
   return ending(before, after) ?? beginning(before, after);

@@ -1,67 +1,79 @@
-// The transcript as a person sees it: each message with what became of it.
+// The transcript as exchanges: each message of the person with its reply.
 import type { BotMessage, HumanMessage } from '../protocol/frames';
 import type { LiveReply, View } from './state';
 
 export interface Exchange {
   human: HumanMessage;
-  /** The finished reply; stays beside `live` while another answer is being written in its place. */
+  /** The finished reply. It stays while `live`, another reply to the same message, is being written. */
   reply: BotMessage | null;
   live: LiveReply | null;
-  /** Not accepted by the server yet. */
-  unsent: Entry | null;
+  /** Set while the server has not accepted the message. */
+  unsent: OutboxEntry | null;
 }
 
-/** A message on its way to the server. */
-export interface Entry {
+/** A message in the outbox. */
+export interface OutboxEntry {
   id: string;
   text: string;
   /** ISO 8601. */
   at: string;
-  /** Why the server will not take it; it stays until the person decides. */
+  /** Why the server refused the message. It stays until the person decides. */
   refused?: string | undefined;
+  /** The server accepted it, and its reply has not ended. */
+  accepted?: boolean | undefined;
+  /** Id of the message that this one replaces. */
+  replaces?: string | undefined;
 }
 
-/** A retry that was asked for and of which the server has said nothing yet. */
-export interface AskedRetry {
+/** A retry that the server has not confirmed yet. */
+export interface PendingRetry {
+  /** For another reply, or for more of the same. */
+  type: 'reply.retry' | 'reply.continue';
   to: string;
   id: string;
 }
 
-/** All exchanges, what is not sent yet at the end. A message goes by one id all its way. */
-export function exchanges(view: View, asked: AskedRetry | null, unsent: readonly Entry[]): Exchange[] {
-  const sent = sentExchanges(view, asked);
+/** All exchanges, unsent ones last. A message keeps its id when the server accepts it. */
+export function exchanges(view: View, pendingRetry: PendingRetry | null, unsent: readonly OutboxEntry[]): Exchange[] {
+  const sent = withoutReplaced(sentExchanges(view, pendingRetry), unsent);
   const waiting = unsent.filter(({ id }) => !sent.some(({ human }) => human.id === id));
   return [...sent, ...waiting.map(unsentExchange)];
 }
 
-const unsentExchange = (entry: Entry): Exchange => ({
+/** An edited message takes the place of the old one, and of its reply, as soon as the person sends it. */
+function withoutReplaced(sent: Exchange[], unsent: readonly OutboxEntry[]): Exchange[] {
+  const at = sent.findIndex(({ human }) => unsent.some(({ replaces }) => replaces === human.id));
+  return at < 0 ? sent : sent.slice(0, at);
+}
+
+const unsentExchange = (entry: OutboxEntry): Exchange => ({
   human: { id: entry.id, role: 'human', text: entry.text, timestamp: entry.at },
   reply: null,
   live: null,
   unsent: entry,
 });
 
-function sentExchanges(view: View, asked: AskedRetry | null): Exchange[] {
+function sentExchanges(view: View, pendingRetry: PendingRetry | null): Exchange[] {
   const found: Exchange[] = [];
   for (const message of view.messages) {
     const last = found.at(-1);
     if (message.role === 'bot') {
       if (last) last.reply = message;
     } else {
-      found.push({ human: message, reply: null, live: liveFor(message, view, asked), unsent: null });
+      found.push({ human: message, reply: null, live: liveFor(message, view, pendingRetry), unsent: null });
     }
   }
-  return found.map((exchange) => (isUnanswered(exchange) ? { ...exchange, live: inLine(exchange.human) } : exchange));
+  return found.map((exchange) => (isUnanswered(exchange) ? { ...exchange, live: queuedReply(exchange.human) } : exchange));
 }
 
-function liveFor(human: HumanMessage, view: View, asked: AskedRetry | null): LiveReply | null {
+function liveFor(human: HumanMessage, view: View, pendingRetry: PendingRetry | null): LiveReply | null {
   if (view.reply?.to === human.id) return view.reply;
-  return asked?.to === human.id ? { ...inLine(human), id: asked.id } : null;
+  return pendingRetry?.to === human.id ? { ...queuedReply(human), id: pendingRetry.id } : null;
 }
 
 const isUnanswered = ({ human, reply, live }: Exchange): boolean => !reply && !live && !human.failed;
 
-const inLine = (human: HumanMessage): LiveReply => ({
+const queuedReply = (human: HumanMessage): LiveReply => ({
   id: '',
   to: human.id,
   phase: 'queued',
@@ -69,7 +81,7 @@ const inLine = (human: HumanMessage): LiveReply => ({
   retryAt: null,
 });
 
-/** The message whose reply is being written or waited for first, if any: what Stop stops. */
+/** The reply that Stop stops: the one being written, otherwise the first that is waiting. */
 export const inProgress = (all: readonly Exchange[]): LiveReply | null =>
   all.find((exchange) => exchange.live && exchange.live.phase !== 'queued')?.live ??
   all.find((exchange) => exchange.live)?.live ??

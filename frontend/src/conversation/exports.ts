@@ -1,4 +1,4 @@
-// A conversation as a file: Markdown to read, JSON to go on working with.
+// A conversation as a file: Markdown to read, JSON to process.
 import type { Message } from '../protocol/frames';
 import type { View } from './state';
 

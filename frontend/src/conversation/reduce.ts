@@ -1,41 +1,56 @@
-// What each frame does to a conversation. Pure: the clock is handed in.
+// What each frame does to the state of a conversation. Pure: the time is a parameter.
 import { isAfter } from '../protocol/cursor';
-import type { EventFrame, ReplyInFlight, ServiceFrame, Snapshot } from '../protocol/frames';
-import { nothingYet, type ConversationState, type LiveReply, type View } from './state';
+import type { EventFrame, HistoryFrame, HumanMessage, Message, ReplyInFlight, ServiceFrame, Snapshot } from '../protocol/frames';
+import { initialState, type ConversationState, type LiveReply, type View } from './state';
 import { firstUnanswered, withEveryTo, withFailure, withHuman, withReply } from './transcript';
 
-/** Frames that say something about the conversation (an `error` only speaks of one's own frame). */
-export type ConversationFrame = Snapshot | EventFrame | ServiceFrame;
+/** Frames about the conversation. (An `error` is about a frame of this page.) */
+export type ConversationFrame = Snapshot | EventFrame | ServiceFrame | HistoryFrame;
 
 /**
- * The state after a frame. An event at or before the last cursor is one seen before and changes nothing;
- * a snapshot always counts, since the server sends it when the cursor cannot be gone on from.
+ * The state after a frame. An event at or before the last cursor was seen before and changes nothing.
+ * A snapshot always replaces the state: the server sends one when it cannot resume from the cursor.
  *
- * `now`: ms of the clock.
+ * `now`: ms since the epoch.
  */
 export function reduce(state: ConversationState, frame: ConversationFrame, now: number): ConversationState {
-  if (frame.type === 'snapshot') return fromSnapshot(frame, now);
+  if (frame.type === 'snapshot') return fromSnapshot(state, frame, now);
+  if (frame.type === 'history') return withHistory(state, frame);
   if (frame.type === 'service') return withView(state, { service: frame.state });
   if (state.cursor !== null && !isAfter(frame.cursor, state.cursor)) return state;
   return { ...applied(state, frame, now), cursor: frame.cursor };
 }
 
-function fromSnapshot({ cursor, conversation, reply, model, limits }: Snapshot, now: number): ConversationState {
+function fromSnapshot(state: ConversationState, snapshot: Snapshot, now: number): ConversationState {
+  const { cursor, conversation, reply, model, limits } = snapshot;
   return {
     cursor,
     view: {
-      ...nothingYet.view,
+      ...initialState.view,
       phase: 'ready',
       name: conversation.name,
       sessionStart: conversation.session_start,
       model,
       limit: limits.text,
-      messages: withEveryTo(conversation.messages),
+      ...withLoadedHistory(state.view, withEveryTo(conversation.messages), conversation.earlier ?? 0),
       reply: reply && liveReply(reply, now),
     },
-    words: reply?.text ?? '',
+    streamingText: reply?.text ?? '',
     startingOver: false,
   };
+}
+
+/** Messages that were loaded from before the snapshot's first one stay. */
+function withLoadedHistory(view: View, messages: readonly Message[], earlier: number): Pick<View, 'messages' | 'earlier'> {
+  const overlap = earlier === 0 ? -1 : view.messages.findIndex(({ id }) => id === messages[0]?.id);
+  if (overlap <= 0) return { messages, earlier };
+  return { messages: [...view.messages.slice(0, overlap), ...messages], earlier: view.earlier };
+}
+
+function withHistory(state: ConversationState, { before, messages, earlier }: HistoryFrame): ConversationState {
+  const { view } = state;
+  if (view.messages[0]?.id !== before) return state;
+  return withView(state, { messages: [...withEveryTo(messages), ...view.messages], earlier });
 }
 
 const liveReply = ({ id, to, state, reason, retry_in }: ReplyInFlight, now: number): LiveReply => ({
@@ -51,6 +66,8 @@ function applied(state: ConversationState, event: EventFrame, now: number): Conv
   switch (event.type) {
     case 'message.accepted':
       return withView(state, { messages: withHuman(messages, event.message) });
+    case 'message.edited':
+      return edited(state, event.to, event.message);
     case 'reply.started':
       return started(state, event.id, event.to);
     case 'reply.waiting':
@@ -72,13 +89,19 @@ function applied(state: ConversationState, event: EventFrame, now: number): Conv
   }
 }
 
+function edited(state: ConversationState, to: string, message: HumanMessage): ConversationState {
+  const at = state.view.messages.findIndex(({ id }) => id === to);
+  const kept = at < 0 ? state.view.messages : state.view.messages.slice(0, at);
+  return { ...withView(state, { messages: withHuman(kept, message), reply: null }), streamingText: '', startingOver: false };
+}
+
 const writing = (id: string, to: string): LiveReply => ({ id, to, phase: 'writing', reason: null, retryAt: null });
 
 function started(state: ConversationState, id: string, to: string): ConversationState {
-  const again = state.view.reply?.id === id && state.words !== '';
+  const again = state.view.reply?.id === id && state.streamingText !== '';
   return {
     ...withView(state, { reply: writing(id, to), messages: withFailure(state.view.messages, to, undefined) }),
-    words: again ? state.words : '',
+    streamingText: again ? state.streamingText : '',
     startingOver: again,
   };
 }
@@ -96,12 +119,12 @@ function waiting(
 
 function grown(state: ConversationState, reply: LiveReply, text: string): ConversationState {
   const next = reply.phase === 'writing' ? state : withView(state, { reply: writing(reply.id, reply.to) });
-  return { ...next, words: state.startingOver ? text : state.words + text, startingOver: false };
+  return { ...next, streamingText: state.startingOver ? text : state.streamingText + text, startingOver: false };
 }
 
 function ended(state: ConversationState, to: string, messages: View['messages']): ConversationState {
   if (state.view.reply && state.view.reply.to !== to) return withView(state, { messages });
-  return { ...withView(state, { messages, reply: null }), words: '', startingOver: false };
+  return { ...withView(state, { messages, reply: null }), streamingText: '', startingOver: false };
 }
 
 const withView = (state: ConversationState, changed: Partial<View>): ConversationState => ({

@@ -1,5 +1,5 @@
-// What the page knows of a conversation. The words of the reply in progress stand apart from the rest,
-// so that whoever shows the rest need not look again at each word.
+// The state of a conversation. The text of the streaming reply is kept apart from `view`, so that components that
+// show the rest do not render for each word.
 import type { Cursor, Message, ModelInfo, ServiceState, WaitReason } from '../protocol/frames';
 
 export interface LiveReply {
@@ -7,7 +7,7 @@ export interface LiveReply {
   to: string;
   phase: 'queued' | 'waiting' | 'writing';
   reason: WaitReason | null;
-  /** When the wait should be over, in ms of the clock; null where nothing is waited for. */
+  /** When the next attempt starts, in ms since the epoch; null if none is planned. */
   retryAt: number | null;
 }
 
@@ -16,10 +16,12 @@ export interface View {
   name: string;
   sessionStart: string;
   model: ModelInfo;
-  /** Characters that a message may have. */
+  /** The longest message that can be sent, in characters. */
   limit: number;
-  /** The transcript's order: a reply directly follows what it answers, the unanswered stand at the end. */
+  /** In transcript order: a reply directly follows the message that it answers. Unanswered messages are at the end. */
   messages: readonly Message[];
+  /** How many messages come before `messages`. */
+  earlier: number;
   reply: LiveReply | null;
   service: ServiceState;
 }
@@ -27,13 +29,13 @@ export interface View {
 export interface ConversationState {
   cursor: Cursor | null;
   view: View;
-  /** The words so far of `view.reply`. */
-  words: string;
-  /** The reply is written anew: the words stay in sight until the first new one comes. */
+  /** The text so far of `view.reply`. */
+  streamingText: string;
+  /** The reply starts again. The earlier text stays visible until new text arrives. */
   startingOver: boolean;
 }
 
-export const nothingYet: ConversationState = {
+export const initialState: ConversationState = {
   cursor: null,
   view: {
     phase: 'loading',
@@ -42,9 +44,10 @@ export const nothingYet: ConversationState = {
     model: { name: '', stand_in: false },
     limit: 4000,
     messages: [],
+    earlier: 0,
     reply: null,
     service: 'ok',
   },
-  words: '',
+  streamingText: '',
   startingOver: false,
 };

@@ -1,4 +1,4 @@
-// Where messages stand in the transcript: pure list work.
+// Pure functions on the list of messages.
 import type { BotMessage, Failure, HumanMessage, Message } from '../protocol/frames';
 
 export const hasMessage = (messages: readonly Message[], id: string): boolean =>
@@ -8,7 +8,7 @@ export function withHuman(messages: readonly Message[], human: HumanMessage): re
   return hasMessage(messages, human.id) ? messages : [...messages, human];
 }
 
-/** The reply right after what it answers, in the place of an earlier reply to the same message. */
+/** Puts the reply right after the message that it answers and removes an earlier reply to it. */
 export function withReply(messages: readonly Message[], to: string, reply: BotMessage): readonly Message[] {
   const others = withFailure(messages, to, undefined).filter((message) => !answers(message, to, reply.id));
   const at = others.findIndex((message) => message.id === to) + 1;
@@ -18,7 +18,7 @@ export function withReply(messages: readonly Message[], to: string, reply: BotMe
 const answers = (message: Message, to: string, replyId: string): boolean =>
   message.role === 'bot' && (message.to === to || message.id === replyId);
 
-/** The human message `to` with its failure set, or taken away. */
+/** Sets or removes the failure of the human message `to`. */
 export function withFailure(
   messages: readonly Message[],
   to: string,
@@ -31,7 +31,7 @@ export function withFailure(
   });
 }
 
-/** The human message that is next in line for a reply. */
+/** The first human message without a reply or failure. */
 export function firstUnanswered(messages: readonly Message[]): HumanMessage | undefined {
   return messages.find(
     (message, at): message is HumanMessage =>
@@ -39,7 +39,7 @@ export function firstUnanswered(messages: readonly Message[]): HumanMessage | un
   );
 }
 
-/** Every bot message with its `to`: in a transcript it answers what stands before it. */
+/** Fills in a missing `to`: in a transcript, a reply answers the message before it. */
 export function withEveryTo(messages: readonly Message[]): readonly Message[] {
   return messages.map((message, at) =>
     message.role === 'bot' && message.to === undefined ? { ...message, to: messages[at - 1]?.id } : message,

@@ -1,17 +1,17 @@
-// What a person sent and the server has not accepted yet; kept in the browser, each message under a key of its own.
-// Tabs see each other's writes late: in a list that they share, one would write over what another has just put in.
+// Messages whose reply has not ended yet, kept in the browser. Each has a key of its own, because tabs see each
+// other's writes late: with one shared list, a tab would overwrite what another tab has just added.
 import type { Storage } from '../browser/storage';
-import type { Entry } from '../conversation/exchanges';
-import { list, optional, shape, text } from '../protocol/shape';
+import type { OutboxEntry } from '../conversation/exchanges';
+import { flag, list, optional, shape, text } from '../protocol/shape';
 
-const isEntry = shape<Entry>({ id: text, text, at: text, refused: optional(text) });
+const isEntry = shape<OutboxEntry>({ id: text, text, at: text, refused: optional(text), accepted: optional(flag), replaces: optional(text) });
 
 const isList = list(isEntry);
 
 const keyOf = (token: string, id: string) => `parley:outbox:${token}:${id}`;
 
 /** Oldest first. */
-export function readEntries(storage: Storage, token: string): Entry[] {
+export function readEntries(storage: Storage, token: string): OutboxEntry[] {
   takeOverList(storage, token);
   return storage
     .keys(keyOf(token, ''))
@@ -20,8 +20,8 @@ export function readEntries(storage: Storage, token: string): Entry[] {
     .sort((one, other) => (one.at < other.at ? -1 : 1));
 }
 
-/** Puts it in, or in the place of the one with its id. */
-export function putEntry(storage: Storage, token: string, entry: Entry): void {
+/** Adds the entry, or replaces the one with its id. */
+export function putEntry(storage: Storage, token: string, entry: OutboxEntry): void {
   storage.write(keyOf(token, entry.id), entry);
 }
 
@@ -29,13 +29,13 @@ export function dropEntry(storage: Storage, token: string, id: string): void {
   storage.remove(keyOf(token, id));
 }
 
-/** ISO 8601: now, but after what waits already, whatever the clock says. */
-export function nextMoment(entries: readonly Entry[]): string {
+/** The current time as ISO 8601, but later than all entries, even if the clock was set back. */
+export function nextMoment(entries: readonly OutboxEntry[]): string {
   const last = Math.max(...entries.map(({ at }) => Date.parse(at) || 0), 0);
   return new Date(Math.max(Date.now(), last + 1)).toISOString();
 }
 
-/** A page of before may have left such a list, with something not sent yet. */
+/** An earlier version of the page kept a list. Moves its messages to keys of their own. */
 function takeOverList(storage: Storage, token: string): void {
   const key = `parley:outbox:${token}`;
   const before = storage.read(key);

@@ -1,14 +1,14 @@
-// Opens a conversation, and shows either it or that it is over.
+// Opens a conversation and shows it, or says that it is over.
 import { useConversation } from '../useConversation';
 import { ChatScreen } from './ChatScreen';
 import { GonePage } from './GonePage';
-import { useRemembering } from './useRemembering';
+import { useRecordRecent } from './useRecordRecent';
 
-/** Give it the token as key: another token is another conversation. */
+/** Use the token as key: another token is another conversation. */
 export function ChatPage({ token }: { token: string }) {
-  const { shown, store } = useConversation(token);
-  useRemembering(token, shown.view);
-  const { link, view } = shown;
+  const { uiState, store } = useConversation(token);
+  useRecordRecent(token, uiState.view);
+  const { link, view } = uiState;
   const gone = view.phase === 'deleted' || (link.state === 'refused' && link.why === 'gone');
-  return gone ? <GonePage token={token} /> : <ChatScreen token={token} shown={shown} store={store} />;
+  return gone ? <GonePage token={token} unsent={store.unsent} /> : <ChatScreen token={token} uiState={uiState} store={store} />;
 }

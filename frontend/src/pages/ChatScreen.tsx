@@ -1,112 +1,152 @@
-// The conversation: what was said, and where to say more.
-import { useMemo, useRef, useState } from 'react';
+// The chat: transcript and composer.
+import { useCallback, useMemo, useRef, useState } from 'react';
+import { isTouch } from '../browser/touch';
 import { Announcer } from '../components/Announcer';
 import { Banner } from '../components/Banner';
-import { Caution } from '../components/Caution';
 import { ChatHeader } from '../components/ChatHeader';
 import { Composer } from '../components/Composer';
-import { JumpToEnd } from '../components/JumpToEnd';
-import { Line } from '../components/Line';
+import { ConnectionBar } from '../components/ConnectionBar';
+import { Disclaimer } from '../components/Disclaimer';
+import { Notice } from '../components/Notice';
+import { ScrollToEnd } from '../components/ScrollToEnd';
 import { Transcript } from '../components/Transcript';
-import { useFollow } from '../components/useFollow';
+import { useStickToBottom } from '../components/useStickToBottom';
 import { Welcome } from '../components/Welcome';
 import { exchanges, inProgress } from '../conversation/exchanges';
-import type { ConversationStore, Shown } from '../store';
-import { WordsContext } from '../useConversation';
+import type { ConversationStore, UiState } from '../store';
+import { StreamingTextContext } from '../useConversation';
+import { useConnectionBar } from './useConnectionBar';
+import { useConversationActions } from './useConversationActions';
 import { useDraft } from './useDraft';
-import { useHeight } from './useHeight';
-import { useLine } from './useLine';
+import { useHeightVariable } from './useHeightVariable';
 import { useOnline } from './useOnline';
 import { useTitle } from './useTitle';
-import { useUnseen } from './useUnseen';
-import { useWholeActions } from './useWholeActions';
+import { useUnseenCount } from './useUnseenCount';
 
 interface Props {
   token: string;
-  shown: Shown;
+  uiState: UiState;
   store: ConversationStore;
 }
 
-export function ChatScreen({ token, shown, store }: Props) {
-  const { view, outbox, link, stopping, asked } = shown;
-  const all = useMemo(() => exchanges(view, asked, outbox.entries), [view, asked, outbox.entries]);
+export function ChatScreen({ token, uiState, store }: Props) {
+  const { view, outbox, link, stopping, pendingRetry } = uiState;
+  const all = useMemo(() => exchanges(view, pendingRetry, outbox.entries), [view, pendingRetry, outbox.entries]);
   const running = inProgress(all);
-  const { draft, setDraft, giveBack } = useDraft(token);
-  const { atEnd, toEnd } = useFollow(all.length > 0);
-  const unseen = useUnseen(view.messages.length, atEnd);
+  const isEmpty = all.length === 0;
+  const { draft, editing, setDraft, giveBack, startEditing, endEditing } = useDraft(token);
+  const { atEnd, toEnd } = useStickToBottom(!isEmpty);
+  const unseen = useUnseenCount(view.messages, atEnd);
   const [anchor, setAnchor] = useState<string | null>(null);
-  const whole = useWholeActions(token, store);
   const field = useRef<HTMLTextAreaElement>(null);
-  const head = useRef<HTMLElement>(null);
+  const log = useRef<HTMLDivElement>(null);
+  const header = useRef<HTMLElement>(null);
   const dock = useRef<HTMLDivElement>(null);
-  useHeight(head, '--head');
-  useHeight(dock, '--dock');
+  const disclaimer = useRef<HTMLDivElement>(null);
+  useHeightVariable(header, '--header-height');
+  useHeightVariable(dock, '--dock-height');
+  useHeightVariable(disclaimer, '--disclaimer-height');
   useTitle(view);
 
-  const actions = useMemo(
-    () => ({
-      onRetry: (to: string) => {
-        store.retryReply(to);
-        setAnchor(to);
-        toEnd(false);
-      },
-      onAgain: (id: string) => store.sendAgain(id),
-      onTakeBack: ({ id, text }: { id: string; text: string }) => {
-        store.takeBack(id);
-        giveBack(text);
+  /** After a button that disappears: on touch, focus in the field would open the keyboard. */
+  const restoreFocus = useCallback(() => (isTouch() ? log : field).current?.focus({ preventScroll: true }), []);
+  const menu = useConversationActions(token, store, isEmpty, restoreFocus);
+
+  const actions = useMemo(() => {
+    const answerAgain = (to: string, type: 'reply.retry' | 'reply.continue') => {
+      store.retryReply(to, type);
+      setAnchor(to);
+      toEnd(false);
+      restoreFocus();
+    };
+    return {
+      onRetry: (to: string) => answerAgain(to, 'reply.retry'),
+      onContinue: (to: string) => answerAgain(to, 'reply.continue'),
+      onEdit: ({ id, text }: { id: string; text: string }) => {
+        startEditing(id, text);
         field.current?.focus();
       },
-    }),
-    [store, toEnd, giveBack],
-  );
+      onResend: (id: string) => {
+        store.resend(id);
+        restoreFocus();
+      },
+      onEditUnsent: ({ id, text, replaces }: { id: string; text: string; replaces?: string | undefined }) => {
+        store.withdraw(id);
+        if (replaces === undefined) giveBack(text);
+        else startEditing(replaces, text);
+        field.current?.focus();
+      },
+    };
+  }, [store, toEnd, giveBack, startEditing, restoreFocus]);
+
+  const last = all.at(-1);
+  const canEditLast = link.state === 'open' && !running && last && !last.unsent;
 
   const send = (text: string) => {
-    const id = store.send(text);
-    // With a reply in progress its words stay in sight; otherwise the message goes up and its reply grows below.
+    const id = editing === null ? store.send(text) : store.edit(editing, text);
+    // A reply in progress stays visible. Otherwise the new message moves to the top and its reply grows below it.
     setAnchor(running ? null : id);
-    setDraft('');
+    if (editing === null) setDraft('');
+    else endEditing();
     toEnd(false);
   };
-  const notice = whole.trouble ?? shown.notice;
+  const stop = () => {
+    if (running) store.stopReply(running.to);
+    restoreFocus();
+  };
 
   return (
-    <WordsContext.Provider value={store}>
-      <header className="head" ref={head}>
-        <Line state={useLine(link)} />
-        <ChatHeader name={view.name} sessionStart={view.sessionStart} model={view.model} {...whole.actions} />
+    <StreamingTextContext.Provider value={store}>
+      <header className="header" ref={header}>
+        <ConnectionBar state={useConnectionBar(link)} />
+        <ChatHeader name={view.name} sessionStart={view.sessionStart} model={view.model} {...menu} />
         <Banner link={link} online={useOnline()} onConnect={() => store.connection.connectNow()} />
       </header>
       <main>
         <div className="chat">
-          {view.phase === 'loading' && all.length === 0 && <p className="opening patient">Opening the conversation…</p>}
-          {view.phase === 'ready' && all.length === 0 && <Welcome />}
+          {view.phase === 'loading' && isEmpty && <p className="opening delayed">Opening the conversation…</p>}
+          {view.phase === 'ready' && isEmpty && (
+            <Welcome
+              onChoose={(opener) => {
+                setDraft(opener);
+                field.current?.focus();
+              }}
+            />
+          )}
           <Transcript
             all={all}
+            earlier={view.earlier}
+            loadingEarlier={uiState.loadingEarlier}
             outbox={outbox}
             open={link.state === 'open'}
             service={view.service}
             stopping={stopping}
             anchor={anchor}
             actions={actions}
+            log={log}
+            onLoadEarlier={store.loadEarlier}
           />
         </div>
         <div className="dock" ref={dock}>
-          {!atEnd && <JumpToEnd unseen={unseen} onJump={() => toEnd(true)} />}
-          {notice !== null && <p role="alert" className="notice">{notice}</p>}
+          {!atEnd && <ScrollToEnd unseen={unseen} onJump={() => toEnd(true)} />}
+          <Notice text={uiState.notice} onDismiss={store.dismissNotice} />
           <Composer
             draft={draft}
             limit={view.limit}
             busy={running !== null}
             stopping={stopping !== null && stopping === running?.to}
+            editing={editing !== null}
             field={field}
             onDraft={setDraft}
             onSend={send}
-            onStop={() => running && store.stopReply(running.to)}
+            onStop={stop}
+            onEditLast={() => canEditLast && actions.onEdit(last.human)}
+            onCancelEdit={endEditing}
           />
-          <Caution />
+          <div ref={disclaimer}><Disclaimer /></div>
         </div>
       </main>
       <Announcer view={view} />
-    </WordsContext.Provider>
+    </StreamingTextContext.Provider>
   );
 }

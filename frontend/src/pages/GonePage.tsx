@@ -1,54 +1,58 @@
-// A conversation that is no more: expired, deleted, or never there. What was not sent yet is kept.
+// Shown for a conversation that does not exist: expired, deleted, or never created. Unsent text is kept.
 import { useEffect, useRef, useState } from 'react';
 import { keepDraft, readDraft } from '../browser/drafts';
 import { startSession } from '../browser/http';
 import { navigate, pathOfChat } from '../browser/navigation';
-import { forget, readRecents } from '../browser/recents';
+import { readRecents } from '../browser/recents';
 import { browserStorage } from '../browser/storage';
 import { CopyButton } from '../components/CopyButton';
-import { Line } from '../components/Line';
+import { ConnectionBar } from '../components/ConnectionBar';
 import { NameForm } from '../components/NameForm';
 import { PageLink } from '../components/PageLink';
-import type { Entry } from '../conversation/exchanges';
-import { dropEntry, readEntries } from '../outbox/entries';
+import type { OutboxEntry } from '../conversation/exchanges';
+import { forgetConversation } from './forgetConversation';
 
-export function GonePage({ token }: { token: string }) {
+interface Props {
+  token: string;
+  /** What the person sent and the server never accepted. */
+  unsent: readonly OutboxEntry[];
+}
+
+export function GonePage({ token, unsent: given }: Props) {
   const [name] = useState(() => readRecents(browserStorage).find((recent) => recent.token === token)?.name ?? '');
-  const [unsent] = useState(() => readEntries(browserStorage, token));
-  const [kept] = useState(() => wordsOf(unsent, readDraft(browserStorage, token)));
+  const [unsent] = useState(given);
+  const [kept] = useState(() => wordsOf(unsent, readDraft(token)));
   const heading = useRef<HTMLHeadingElement>(null);
   useEffect(() => {
-    // The chat went from under the person's hands: they are told by being led here.
+    // The chat disappears without an action of the person, so the focus moves to the explanation.
     heading.current?.focus();
     document.title = 'This conversation is over – Parley';
   }, []);
   const start = async (newName: string) => {
     const session = await startSession(newName);
-    keepDraft(browserStorage, session.token, kept);
-    keepDraft(browserStorage, token, '');
-    for (const { id } of unsent) dropEntry(browserStorage, token, id);
-    forget(browserStorage, token);
+    keepDraft(session.token, kept);
+    forgetConversation(token);
     navigate(pathOfChat(session.token));
   };
   return (
     <>
-      <Line state="cut" />
+      <ConnectionBar state="cut" />
       <main className="home gone">
         <h1 ref={heading} tabIndex={-1}>This conversation is over.</h1>
-        <p className="lead">It has expired, was deleted, or was never here. Nobody can read it any more.</p>
+        <p className="lead">It has expired or was deleted, or the link is wrong.</p>
         {kept !== '' && (
-          <section className="kept" aria-label="What you had not sent">
-            <p className="hint">What you had not sent goes along into the new one:</p>
+          <section className="unsent-text" aria-label="What you had not sent">
+            <p className="hint">This was not sent. It will be in the new chat:</p>
             <blockquote dir="auto">{kept}</blockquote>
             <CopyButton text={kept} label="Copy what was not sent" />
           </section>
         )}
-        <NameForm name={name} button="Start anew" onStart={start} />
+        <NameForm name={name} button="Start a new chat" onStart={start} />
         <p><PageLink to="/">All conversations</PageLink></p>
       </main>
     </>
   );
 }
 
-const wordsOf = (unsent: readonly Entry[], draft: string): string =>
+const wordsOf = (unsent: readonly OutboxEntry[], draft: string): string =>
   [...unsent.map(({ text }) => text), draft].filter((text) => text !== '').join('\n\n');

@@ -1,17 +1,18 @@
-// Where a person says who they are.
+// The first page: asks for a name and lists recent conversations.
 import { useEffect, useState } from 'react';
 import { startSession } from '../browser/http';
 import { navigate, pathOfChat } from '../browser/navigation';
 import { forget, readRecents } from '../browser/recents';
 import { browserStorage } from '../browser/storage';
-import { Caution } from '../components/Caution';
-import { Line } from '../components/Line';
+import { Disclaimer } from '../components/Disclaimer';
+import { ConnectionBar } from '../components/ConnectionBar';
 import { NameForm } from '../components/NameForm';
 import { RecentList } from '../components/RecentList';
 import { deleteConversation } from './deleteConversation';
 
 export function HomePage() {
   const [recents, setRecents] = useState(() => readRecents(browserStorage));
+  const [name] = useState(() => recents[0]?.name ?? '');
   useEffect(() => {
     document.title = 'Parley: talk with GPT-J';
   }, []);
@@ -23,15 +24,15 @@ export function HomePage() {
   };
   return (
     <>
-      <Line state="rest" />
+      <ConnectionBar state="rest" />
       <main className="home">
         <h1 className="wordmark">Parley</h1>
         <p className="lead">
           A conversation with the language model GPT-J, built with React, FastAPI, Dramatiq and Redis so that no
           dropped connection costs a word.
         </p>
-        <NameForm button="Start chat" onStart={start} />
-        <Caution />
+        <NameForm name={name} button="Start chat" focused onStart={start} />
+        <Disclaimer />
         <RecentList recents={recents} onForget={drop} onDelete={remove} />
       </main>
     </>

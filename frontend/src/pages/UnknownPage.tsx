@@ -1,6 +1,6 @@
-// For addresses that lead nowhere.
+// Shown for an unknown address.
 import { useEffect } from 'react';
-import { Line } from '../components/Line';
+import { ConnectionBar } from '../components/ConnectionBar';
 import { PageLink } from '../components/PageLink';
 
 export function UnknownPage() {
@@ -9,7 +9,7 @@ export function UnknownPage() {
   }, []);
   return (
     <>
-      <Line state="cut" />
+      <ConnectionBar state="cut" />
       <main className="home gone">
         <h1>There is no page at this address.</h1>
         <p className="lead">The link may be incomplete.</p>

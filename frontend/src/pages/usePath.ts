@@ -1,4 +1,4 @@
-// The address now shown, as React sees it.
+// The path of the current address.
 import { useSyncExternalStore } from 'react';
 
 const subscribe = (listener: () => void) => {

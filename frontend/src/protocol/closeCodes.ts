@@ -1,29 +1,29 @@
-// What each close code of the socket asks of the page: come back, or stay away and say why.
+// What the page does for each close code of the socket: reconnect, or stop and say why.
 
-/** Why the page does not come back by itself. */
+/** Why the page does not reconnect. */
 export type Refusal = 'gone' | 'forbidden';
 
-/** Why the line is down while the page comes back by itself. */
-export type Cause = 'lost' | 'restarting' | 'behind' | 'too_big' | 'crowded';
+/** Why the connection is down while the page reconnects. */
+export type DisconnectCause = 'lost' | 'restarting' | 'behind' | 'too_big' | 'crowded';
 
-export type CloseMeaning = { stay: Refusal } | { comeBack: Cause };
+export type CloseMeaning = { refused: Refusal } | { reconnect: DisconnectCause };
 
-/** An unknown code is a lost connection: coming back with back-off harms nobody. */
+/** An unknown code counts as a lost connection, because reconnecting with back-off harms nobody. */
 export function meaningOf(code: number): CloseMeaning {
   switch (code) {
     case 4401:
-      return { stay: 'gone' };
+      return { refused: 'gone' };
     case 4403:
-      return { stay: 'forbidden' };
+      return { refused: 'forbidden' };
     case 4429:
-      return { comeBack: 'crowded' };
+      return { reconnect: 'crowded' };
     case 1009:
-      return { comeBack: 'too_big' };
+      return { reconnect: 'too_big' };
     case 1012:
-      return { comeBack: 'restarting' };
+      return { reconnect: 'restarting' };
     case 1013:
-      return { comeBack: 'behind' };
+      return { reconnect: 'behind' };
     default:
-      return { comeBack: 'lost' };
+      return { reconnect: 'lost' };
   }
 }

@@ -1,4 +1,4 @@
-// Cursors: the order of events in a conversation's stream.
+// Cursors: the order of events in the stream of a conversation.
 import type { Cursor } from './frames';
 import type { Guard } from './shape';
 
@@ -10,7 +10,7 @@ const parts = (value: Cursor): [number, number] => {
   return [ms ?? 0, seq ?? 0];
 };
 
-/** Whether `one` stands later in the stream than `other`. */
+/** Whether `one` is later in the stream than `other`. */
 export function isAfter(one: Cursor, other: Cursor): boolean {
   const [ms, seq] = parts(one);
   const [otherMs, otherSeq] = parts(other);

@@ -1,17 +1,17 @@
-// The words of the wire: every frame of the subprotocol chat.stream.v1, as types.
+// Types of all frames of the subprotocol chat.stream.v1.
 
 export const SUBPROTOCOL = 'chat.stream.v1';
 
-/** Place of an event in its conversation's stream: two integers, `ms-seq`. */
+/** Position of an event in the stream of its conversation: two integers, `ms-seq`. */
 export type Cursor = string;
 
-/** Why the last try to answer a message ended without a reply; `detail` is for a person to read. */
+/** Why the last attempt to answer a message failed; `detail` is shown to the person. */
 export interface Failure {
   id: string;
   code: string;
   detail: string;
   retryable: boolean;
-  /** The words that were shown before it failed. */
+  /** The text that was shown before the failure. */
   text?: string | undefined;
 }
 
@@ -29,7 +29,7 @@ export interface BotMessage {
   text: string;
   timestamp: string;
   finish_reason: 'stop' | 'length' | 'stopped';
-  /** The human message it answers. */
+  /** Id of the human message that this answers. */
   to?: string | undefined;
 }
 
@@ -57,15 +57,24 @@ export type ServiceState = 'ok' | 'no_worker' | 'storage_away';
 export interface Snapshot {
   type: 'snapshot';
   cursor: Cursor;
-  conversation: { token: string; name: string; session_start: string; messages: Message[] };
+  conversation: {
+    token: string;
+    name: string;
+    session_start: string;
+    messages: Message[];
+    /** How many messages come before these. */
+    earlier?: number | undefined;
+  };
   reply: ReplyInFlight | null;
   model: ModelInfo;
   limits: { text: number };
 }
 
-/** Frames that are events of the stream: in order, each with its cursor. */
+/** Frames that are events of the stream, in order, each with its cursor. */
 export type EventFrame =
   | { type: 'message.accepted'; cursor: Cursor; message: HumanMessage }
+  /** `to` and everything after it is gone, and `message` stands in its place. */
+  | { type: 'message.edited'; cursor: Cursor; to: string; message: HumanMessage }
   | { type: 'reply.started'; cursor: Cursor; id: string; to: string }
   | { type: 'reply.waiting'; cursor: Cursor; id: string; reason: WaitReason; retry_in: number }
   | { type: 'reply.delta'; cursor: Cursor; id: string; text: string }
@@ -73,7 +82,7 @@ export type EventFrame =
   | ({ type: 'reply.failed'; cursor: Cursor; to: string } & Failure)
   | { type: 'conversation.deleted'; cursor: Cursor };
 
-/** The codes stay open: of one that is not known here, the detail is shown as it is. */
+/** New codes may be added. The detail of an unknown code is shown as it is. */
 export interface ErrorFrame {
   type: 'error';
   code: string;
@@ -88,9 +97,25 @@ export interface ServiceFrame {
   state: ServiceState;
 }
 
-export type ServerFrame = Snapshot | EventFrame | ErrorFrame | ServiceFrame;
+/** Sign of life, at least every 15 seconds when nothing else was sent. */
+export interface AliveFrame {
+  type: 'alive';
+}
+
+/** The messages before the one with the id `before`. `earlier`: how many are still before these. */
+export interface HistoryFrame {
+  type: 'history';
+  before: string;
+  messages: Message[];
+  earlier: number;
+}
+
+export type ServerFrame = Snapshot | EventFrame | ErrorFrame | ServiceFrame | AliveFrame | HistoryFrame;
 
 export type ClientFrame =
   | { type: 'message.send'; id: string; text: string }
   | { type: 'reply.stop'; to: string }
-  | { type: 'reply.retry'; to: string; id: string };
+  | { type: 'reply.retry'; to: string; id: string }
+  | { type: 'reply.continue'; to: string; id: string }
+  | { type: 'message.edit'; to: string; id: string; text: string }
+  | { type: 'history.before'; before: string };

@@ -1,4 +1,4 @@
-// From the text of a frame to one of the types in `frames`, or to null: the only place that doubts input.
+// Validates the text of a frame. All other code may trust the types in `frames`.
 import { cursor } from './cursor';
 import type { BotMessage, Failure, HumanMessage, ReplyInFlight, ServerFrame } from './frames';
 import { either, flag, list, nullable, number, oneOf, optional, shape, text, type Guard } from './shape';
@@ -33,7 +33,9 @@ const replyInFlight = shape<ReplyInFlight>({
   retry_in: optional(number),
 });
 
-const conversation = { token: text, name: text, session_start: text, messages: list(either(human, bot)) };
+const messages = list(either(human, bot));
+
+const conversation = { token: text, name: text, session_start: text, messages, earlier: optional(number) };
 
 type FrameOf<Type extends ServerFrame['type']> = Extract<ServerFrame, { type: Type }>;
 
@@ -49,6 +51,12 @@ const SHAPES: { [Type in ServerFrame['type']]: Guard<FrameOf<Type>> } = {
   'message.accepted': shape<FrameOf<'message.accepted'>>({
     type: oneOf('message.accepted'),
     cursor,
+    message: human,
+  }),
+  'message.edited': shape<FrameOf<'message.edited'>>({
+    type: oneOf('message.edited'),
+    cursor,
+    to: text,
     message: human,
   }),
   'reply.started': shape<FrameOf<'reply.started'>>({
@@ -91,12 +99,14 @@ const SHAPES: { [Type in ServerFrame['type']]: Guard<FrameOf<Type>> } = {
     type: oneOf('service'),
     state: oneOf('ok', 'no_worker', 'storage_away'),
   }),
+  alive: shape<FrameOf<'alive'>>({ type: oneOf('alive') }),
+  history: shape<FrameOf<'history'>>({ type: oneOf('history'), before: text, messages, earlier: number }),
 };
 
 const isKnown = (type: unknown): type is ServerFrame['type'] =>
   typeof type === 'string' && Object.hasOwn(SHAPES, type);
 
-/** The frame, or null for what is no JSON, of a type not known here, or not of its type's shape. */
+/** The frame, or null if it is not JSON, has an unknown type, or does not match its type. */
 export function parseFrame(data: unknown): ServerFrame | null {
   const value = fromJson(data);
   if (typeof value !== 'object' || value === null || !('type' in value) || !isKnown(value.type)) return null;

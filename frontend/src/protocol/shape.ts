@@ -1,4 +1,4 @@
-// Small guards from which the shape of a frame is put together. Fields nobody asked for are ignored.
+// Small type guards to compose the shape of a frame. Unknown fields are ignored.
 
 export type Guard<T> = (value: unknown) => value is T;
 
@@ -34,7 +34,7 @@ export const either =
   (value): value is A | B =>
     first(value) || second(value);
 
-/** An object that has at least these fields, each of its own shape. */
+/** An object with at least these fields, each of its own shape. */
 export const shape =
   <T>(fields: { [Name in keyof T]-?: Guard<T[Name]> }): Guard<T> =>
   (value): value is T =>

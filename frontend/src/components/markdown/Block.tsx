@@ -1,27 +1,32 @@
-// One Markdown block as React elements; drawn again only when its own text changed.
+// One Markdown block as React elements. It renders again only when its own text changed.
 import type { MarkedToken, Token, Tokens } from 'marked';
 import { memo, type ReactNode } from 'react';
 import { CodeBlock } from './CodeBlock';
 import { inline } from './Inline';
-
-const sameText = (before: { token: Token }, after: { token: Token }) =>
-  before.token.type === after.token.type && before.token.raw === after.token.raw;
+import { textRef } from './text';
 
 interface Props {
   token: Token;
-  /** Stands in a list or a quotation: these have one direction as a whole, and find it only in text that has none of its own. */
+  /** The link definitions of the whole text: with others, the same words may become other links. */
+  definitions: string;
+  /** Inside a list or a quotation, the outermost block sets the text direction. */
   within?: boolean;
 }
 
-export const Block = memo(function Block({ token, within = false }: Props) {
-  return block(token as MarkedToken, within ? undefined : 'auto');
-}, sameText);
+const isEqual = (before: Props, after: Props) =>
+  before.token.type === after.token.type &&
+  before.token.raw === after.token.raw &&
+  before.definitions === after.definitions;
 
-function BlockList({ tokens }: { tokens: readonly Token[] }) {
-  return tokens.map((token, at) => <Block key={at} token={token} within />);
+export const Block = memo(function Block({ token, definitions, within = false }: Props) {
+  return block(token as MarkedToken, definitions, within ? undefined : 'auto');
+}, isEqual);
+
+function BlockList({ tokens, definitions }: { tokens: readonly Token[]; definitions: string }) {
+  return tokens.map((token, at) => <Block key={at} token={token} definitions={definitions} within />);
 }
 
-function block(token: MarkedToken, dir: 'auto' | undefined): ReactNode {
+function block(token: MarkedToken, definitions: string, dir: 'auto' | undefined): ReactNode {
   switch (token.type) {
     case 'space':
     case 'def':
@@ -29,14 +34,14 @@ function block(token: MarkedToken, dir: 'auto' | undefined): ReactNode {
     case 'paragraph':
       return <p dir={dir}>{inline(token.tokens)}</p>;
     case 'heading':
-      // The page has its own headings: a reply's stand below them and all look alike.
+      // The page has headings of its own. Those of a reply are one level below and all look alike.
       return <p dir={dir} className="heading" role="heading" aria-level={Math.min(6, token.depth + 1)}>{inline(token.tokens)}</p>;
     case 'code':
       return <CodeBlock code={token.text} language={token.lang ?? ''} />;
     case 'blockquote':
-      return <blockquote dir={dir}><BlockList tokens={token.tokens} /></blockquote>;
+      return <blockquote dir={dir}><BlockList tokens={token.tokens} definitions={definitions} /></blockquote>;
     case 'list':
-      return <List token={token} dir={dir} />;
+      return <List token={token} definitions={definitions} dir={dir} />;
     case 'table':
       return <Table token={token} />;
     case 'hr':
@@ -46,31 +51,37 @@ function block(token: MarkedToken, dir: 'auto' | undefined): ReactNode {
     case 'text':
       return inline(token.tokens ?? [token]);
     default:
-      return <p dir={dir} className="verbatim">{token.raw}</p>;
+      return <p dir={dir} className="verbatim" ref={textRef(token.raw)} />;
   }
 }
 
-function List({ token, dir }: { token: Tokens.List; dir: 'auto' | undefined }) {
-  const items = token.items.map((item, at) => <Item key={at} token={item} />);
-  // The list as a whole has one direction: an item's own would put its mark outside, past the page's edge.
+interface ListProps {
+  token: Tokens.List;
+  definitions: string;
+  dir: 'auto' | undefined;
+}
+
+function List({ token, definitions, dir }: ListProps) {
+  const items = token.items.map((item, at) => <Item key={at} token={item} definitions={definitions} />);
+  // One direction for the whole list: an item with its own direction would put its marker outside the page.
   if (!token.ordered) return <ul dir={dir}>{items}</ul>;
   return <ol dir={dir} start={token.start === '' ? 1 : token.start}>{items}</ol>;
 }
 
-const Item = memo(function Item({ token }: { token: Tokens.ListItem }) {
-  return <li><BlockList tokens={token.tokens} /></li>;
-}, sameText);
+const Item = memo(function Item({ token, definitions }: { token: Tokens.ListItem; definitions: string }) {
+  return <li><BlockList tokens={token.tokens} definitions={definitions} /></li>;
+}, isEqual);
 
 function Table({ token }: { token: Tokens.Table }) {
   return (
     <div className="table" role="group" aria-label="Table" tabIndex={0}>
       <table>
         <thead>
-          <tr>{token.header.map((cell, at) => <th key={at} dir="auto" scope="col">{inline(cell.tokens)}</th>)}</tr>
+          <tr>{token.header.map((cell, at) => <th key={at} dir="auto" scope="col" data-align={cell.align ?? undefined}>{inline(cell.tokens)}</th>)}</tr>
         </thead>
         <tbody>
           {token.rows.map((row, at) => (
-            <tr key={at}>{row.map((cell, column) => <td key={column} dir="auto">{inline(cell.tokens)}</td>)}</tr>
+            <tr key={at}>{row.map((cell, column) => <td key={column} dir="auto" data-align={cell.align ?? undefined}>{inline(cell.tokens)}</td>)}</tr>
           ))}
         </tbody>
       </table>

@@ -1,5 +1,6 @@
-// Code as the model wrote it, with a button to take it away.
+// A block of code with a copy button.
 import { CopyButton } from '../CopyButton';
+import { textRef } from './text';
 
 export function CodeBlock({ code, language }: { code: string; language: string }) {
   return (
@@ -8,7 +9,7 @@ export function CodeBlock({ code, language }: { code: string; language: string }
         <span>{language === '' ? 'code' : language.split(/\s/)[0]}</span>
         <CopyButton text={code} label="Copy code" />
       </figcaption>
-      <pre tabIndex={0}><code>{code}</code></pre>
+      <pre tabIndex={0}><code ref={textRef(code)} /></pre>
     </figure>
   );
 }

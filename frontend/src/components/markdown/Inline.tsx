@@ -1,12 +1,13 @@
-// Tokens within a line as React elements. No HTML string is ever made: what a model writes as HTML is shown as text.
+// Inline tokens as React elements. No HTML string is ever made, so HTML in a reply is shown as text.
 import type { MarkedToken, Token } from 'marked';
-import type { ReactNode } from 'react';
+import { Fragment, type ReactNode } from 'react';
 import { withoutEntities } from './entities';
 import { safeAddress } from './links';
+import { textRef } from './text';
 
 /**
- * The tokens as React's nodes. A function and not a component: what React keeps for each component of a long
- * reply is many times the reply's text.
+ * The tokens as React nodes. This is a function and not a component, because React's memory for one component is
+ * many times that of a token's text.
  */
 export function inline(tokens: readonly Token[] | undefined): ReactNode {
   const nodes = tokens?.map((token, at) => node(token as MarkedToken, at));
@@ -16,7 +17,7 @@ export function inline(tokens: readonly Token[] | undefined): ReactNode {
 function node(token: MarkedToken, key: number): ReactNode {
   switch (token.type) {
     case 'text':
-      return token.tokens ? inline(token.tokens) : withoutEntities(token.text);
+      return token.tokens ? <Fragment key={key}>{inline(token.tokens)}</Fragment> : run(withoutEntities(token.text), key);
     case 'strong':
       return <strong key={key}>{inline(token.tokens)}</strong>;
     case 'em':
@@ -24,24 +25,27 @@ function node(token: MarkedToken, key: number): ReactNode {
     case 'del':
       return <del key={key}>{inline(token.tokens)}</del>;
     case 'codespan':
-      return <code key={key} dir="ltr">{token.text}</code>;
+      return <code key={key} dir="ltr" ref={textRef(token.text)} />;
     case 'br':
       return <br key={key} />;
     case 'escape':
-      return token.text;
+      return run(token.text, key);
     case 'checkbox':
-      return token.checked ? '☑ ' : '☐ ';
+      return run(token.checked ? '☑ ' : '☐ ', key);
     case 'link':
-      return <Outward key={key} href={token.href}>{inline(token.tokens)}</Outward>;
+      return <ExternalLink key={key} href={token.href}>{inline(token.tokens)}</ExternalLink>;
     case 'image':
-      return <Outward key={key} href={token.href}>{token.text || 'image'}</Outward>;
+      return <ExternalLink key={key} href={token.href}>{run(token.text || 'image')}</ExternalLink>;
     default:
-      return token.raw;
+      return run(token.raw, key);
   }
 }
 
-/** A link out of the page; an image is one too, since nothing is fetched from elsewhere unasked. */
-function Outward({ href, children }: { href: string; children: ReactNode }) {
+/** A run of plain text, in an element of its own. */
+const run = (text: string, key?: number): ReactNode => <span key={key} ref={textRef(text)} />;
+
+/** A link to another site. Images are links too, because the page loads nothing from other sites by itself. */
+function ExternalLink({ href, children }: { href: string; children: ReactNode }) {
   const address = safeAddress(href);
   if (address === null) return children;
   return (

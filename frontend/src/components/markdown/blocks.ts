@@ -1,20 +1,24 @@
-// A growing text as Markdown blocks. What is settled is never read again, so that the cost of a word
-// does not grow with the reply.
-import { Lexer, type Token } from 'marked';
+// A growing text as Markdown blocks. Settled blocks are not parsed again, so the cost of a new word does not grow
+// with the length of the reply.
+import { Lexer, type MarkedToken, type Token } from 'marked';
 
 export interface Blocks {
-  /** The text up to which `settled` goes. */
+  /** The part of the text that `settled` covers. */
   prefix: string;
   settled: readonly Token[];
-  /** Blocks that later words may still change. */
+  /** Blocks that later text may still change. */
   open: readonly Token[];
+  /** The link definitions (`[1]: https://…`) in `settled`, as written, each on a line. */
+  settledDefinitions: string;
+  /** Those of the whole text. Blocks before and after a definition use it. */
+  definitions: string;
 }
 
-export const noBlocks: Blocks = { prefix: '', settled: [], open: [] };
+export const noBlocks: Blocks = { prefix: '', settled: [], open: [], settledDefinitions: '', definitions: '' };
 
 /**
- * The last block grows, and the first characters of a new one ("2" of "2.") may yet prove to belong
- * to the one before: so two stay open.
+ * Two blocks stay open: the last one grows, and its first characters (such as the "2" of "2.") may still turn out
+ * to belong to the block before.
  */
 const OPEN = 2;
 
@@ -38,8 +42,8 @@ twelve
 `;
 
 /**
- * Engines compile an expression when it is used for the first time, and again when for the second. Done while nobody
- * waits, that does not hold up the first words of a first reply.
+ * JavaScript engines compile a regular expression on first use and optimise it on the second. Doing both before the
+ * first reply keeps that work from delaying its first words.
  */
 export function warmUp(): void {
   read(SAMPLE);
@@ -49,25 +53,59 @@ export function warmUp(): void {
 const lengthOf = (tokens: readonly Token[]) => tokens.reduce((sum, token) => sum + token.raw.length, 0);
 
 /**
- * A string of its own. To engines a slice is a view of the whole that it was cut from: each settled block would keep
- * alive all that had been written until it was settled.
+ * A copy with its own memory. In JavaScript engines a slice is a view of the original string, so each settled block
+ * would keep the whole text alive.
  */
 const ownCopy = (slice: string): string => ` ${slice}`.slice(1);
 
-/** The blocks of a text, going on from those of an earlier one if it is the text's beginning. */
+/** The blocks of a text. Continues from `before` if that was the beginning of the same text. */
 export function blocksOf(source: string, before: Blocks): Blocks {
   const text = source.replaceAll('\r\n', '\n');
   const from = text.startsWith(before.prefix) ? before : noBlocks;
+  const blocks = continued(text, from);
+  // A new definition may turn words of settled blocks into links.
+  return blocks.definitions === from.definitions ? blocks : continued(text, noBlocks);
+}
+
+function continued(text: string, from: Blocks): Blocks {
   const tail = ownCopy(text.slice(from.prefix.length));
-  const tokens = read(tail);
-  // Where the reader changed the text itself, lengths do not say where a block ends.
+  const tokens = readAfter(from.settledDefinitions, tail);
+  // If the parser changed the text itself, token lengths do not say where a block ends.
   const settling = lengthOf(tokens) === tail.length ? countSettled(tokens) : 0;
-  const settled = tokens.slice(0, settling);
+  const newlySettled = tokens.slice(0, settling);
+  const open = tokens.slice(settling);
+  const settledDefinitions = from.settledDefinitions + definitionsIn(newlySettled);
   return {
-    prefix: text.slice(0, from.prefix.length + lengthOf(settled)),
-    settled: settled.length > 0 ? [...from.settled, ...settled] : from.settled,
-    open: tokens.slice(settling),
+    prefix: text.slice(0, from.prefix.length + lengthOf(newlySettled)),
+    settled: settling > 0 ? [...from.settled, ...newlySettled] : from.settled,
+    open,
+    settledDefinitions,
+    definitions: settledDefinitions + definitionsIn(open),
   };
+}
+
+function definitionsIn(tokens: readonly Token[]): string {
+  return (tokens as readonly MarkedToken[])
+    .map((token) => {
+      if (token.type === 'def') return `${token.raw.trim()}\n`;
+      if (token.type === 'list') return token.items.map((item) => definitionsIn(item.tokens)).join('');
+      return token.type === 'blockquote' ? definitionsIn(token.tokens) : '';
+    })
+    .join('');
+}
+
+/** The tokens of a text that may use definitions from before it. */
+function readAfter(definitions: string, text: string): Token[] {
+  if (definitions === '') return read(text);
+  const prefix = `${definitions}\n`;
+  let end = 0;
+  return read(prefix + text).flatMap((token) => {
+    const start = end;
+    end += token.raw.length;
+    if (end <= prefix.length) return [];
+    // An empty line that began in the prefix may go on in the text.
+    return start < prefix.length ? [{ ...token, raw: token.raw.slice(prefix.length - start) }] : [token];
+  });
 }
 
 function countSettled(tokens: readonly Token[]): number {
@@ -79,7 +117,7 @@ function countSettled(tokens: readonly Token[]): number {
   return 0;
 }
 
-/** Reads a growing text again and again, each time going on from the last. */
+/** Parses a growing text repeatedly, each time continuing from the last result. */
 export class BlockReader {
   private text = '';
   private blocks = noBlocks;

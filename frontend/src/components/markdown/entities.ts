@@ -1,4 +1,4 @@
-// The character references that people and models really write; others stay as they are.
+// The character references that people and models really use. Others stay as they are.
 
 const NAMED: Record<string, string> = {
   amp: '&', lt: '<', gt: '>', quot: '"', apos: "'", nbsp: '\u00a0', copy: '©', hellip: '…',

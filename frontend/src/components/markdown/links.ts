@@ -1,8 +1,8 @@
-// Which addresses a model's words may link to.
+// Which addresses a reply may link to.
 
 const ALLOWED = ['http:', 'https:', 'mailto:'];
 
-/** The address, or null for anything but a whole web or mail address. */
+/** The address if it is an absolute web or mail address, otherwise null. */
 export function safeAddress(href: string): string | null {
   try {
     const { protocol } = new URL(href);

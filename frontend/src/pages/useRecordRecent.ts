@@ -1,10 +1,10 @@
-// Keeps this conversation in the browser's list of recent ones.
+// Records this conversation in the list of recent ones.
 import { useEffect } from 'react';
 import { remember } from '../browser/recents';
 import { browserStorage } from '../browser/storage';
 import type { View } from '../conversation/state';
 
-export function useRemembering(token: string, { phase, name, messages }: View): void {
+export function useRecordRecent(token: string, { phase, name, messages }: View): void {
   const first = messages[0]?.text ?? '';
   const said = messages.length;
   useEffect(() => {

@@ -1,17 +1,17 @@
-// When the machine comes back to life: tells a connection that its socket is not to be believed.
+// Reconnects when the browser returns from the background, from sleep or from being offline.
 
-export interface Sleeper {
+export interface Reconnectable {
   readonly isOpen: boolean;
   readonly isWanted: boolean;
   connectNow(): void;
   networkLost(): void;
 }
 
-/** A tab hidden this long may have slept, and its socket died without a word. */
+/** If the tab was hidden this long, the machine may have slept and the socket may be dead without notice. */
 const LONG_HIDDEN_MS = 20_000;
 
-/** Returns how to stop listening. */
-export function wakeWith(connection: Sleeper): () => void {
+/** Returns a function that removes the listeners. */
+export function bindLifecycle(connection: Reconnectable): () => void {
   let hiddenAt: number | null = document.hidden ? Date.now() : null;
   const comeBack = (always: boolean) => {
     if (connection.isWanted && (always || !connection.isOpen)) connection.connectNow();

@@ -1,11 +1,11 @@
 // A long conversation is drawn from its end, in portions.
 import { act, renderHook } from '@testing-library/react';
 import { expect, it, vi } from 'vitest';
-import { useFilling } from '../src/components/useFilling';
+import { useProgressiveRender } from '../src/components/useProgressiveRender';
 
 it('draws the end of a long list at once and the rest soon, a little at a time', () => {
   vi.useFakeTimers();
-  const { result } = renderHook(() => useFilling(1000));
+  const { result } = renderHook(() => useProgressiveRender(1000));
   const hidden = [result.current];
   while (result.current > 0) {
     act(() => void vi.advanceTimersByTime(16));
@@ -17,5 +17,5 @@ it('draws the end of a long list at once and the rest soon, a little at a time',
 });
 
 it('draws a short list whole', () => {
-  expect(renderHook(() => useFilling(5)).result.current).toBe(0);
+  expect(renderHook(() => useProgressiveRender(5)).result.current).toBe(0);
 });

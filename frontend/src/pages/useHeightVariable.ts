@@ -1,7 +1,7 @@
-// Tells the style sheet how high the composer's dock and the header are, so that a message can be brought under the header.
+// Publishes the height of an element as a CSS custom property.
 import { useEffect, type RefObject } from 'react';
 
-export function useHeight(element: RefObject<HTMLElement | null>, property: `--${string}`): void {
+export function useHeightVariable(element: RefObject<HTMLElement | null>, property: `--${string}`): void {
   useEffect(() => {
     const { current } = element;
     if (!current) return;

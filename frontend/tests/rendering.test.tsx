@@ -4,7 +4,7 @@ import { Lexer } from 'marked';
 import { expect, it, vi } from 'vitest';
 import { BlockReader } from '../src/components/markdown/blocks';
 import { PersonMessage } from '../src/components/PersonMessage';
-import { useWords, WordsContext } from '../src/useConversation';
+import { useStreamingText, StreamingTextContext } from '../src/useConversation';
 import { human, type FakeServer } from './fakeServer';
 import { openChat } from './page';
 
@@ -50,13 +50,13 @@ it('an exchange that is over is not drawn again for the words of the next', asyn
 });
 
 it('a reply that is not in progress does not even listen to the words', () => {
-  const words = { subscribe: vi.fn(() => () => undefined), getWords: vi.fn(() => 'words') };
+  const words = { subscribe: vi.fn(() => () => undefined), getStreamingText: vi.fn(() => 'words') };
   const wrapper = ({ children }: { children: React.ReactNode }) => (
-    <WordsContext.Provider value={words}>{children}</WordsContext.Provider>
+    <StreamingTextContext.Provider value={words}>{children}</StreamingTextContext.Provider>
   );
-  expect(renderHook(() => useWords(false), { wrapper }).result.current).toBe('');
+  expect(renderHook(() => useStreamingText(false), { wrapper }).result.current).toBe('');
   expect(words.subscribe).not.toHaveBeenCalled();
-  expect(renderHook(() => useWords(true), { wrapper }).result.current).toBe('words');
+  expect(renderHook(() => useStreamingText(true), { wrapper }).result.current).toBe('words');
 });
 
 it('before anything is said, every kind of block has been read, so that no first words wait for that', async () => {

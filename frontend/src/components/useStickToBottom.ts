@@ -1,10 +1,10 @@
-// Keeps the end of the page in sight for as long as the person is there, and lets go when they scroll up.
+// Keeps the page scrolled to its end while the person is there. Scrolling up releases it.
 import { useCallback, useEffect, useRef, useState } from 'react';
 
-/** Closer to the end than this counts as being there: browsers round scroll positions. */
+/** A gap of this many pixels still counts as the end, because browsers round scroll positions. */
 const NEAR_PX = 3;
 
-/** From farther away than this many screens one is taken to the end at once: all in between would have to be drawn. */
+/** From farther away than this, jump instead of gliding: gliding would render everything in between. */
 const FAR_SCREENS = 4;
 
 const reducedMotion = () => window.matchMedia('(prefers-reduced-motion: reduce)').matches;
@@ -13,13 +13,13 @@ const page = () => document.documentElement;
 
 const gapBelow = () => page().scrollHeight - page().clientHeight - window.scrollY;
 
-export interface Follow {
+export interface StickToBottom {
   atEnd: boolean;
   toEnd: (smoothly: boolean) => void;
 }
 
-/** `anything`: whether there is something to follow yet; an empty page is read from its top. */
-export function useFollow(anything: boolean): Follow {
+/** `hasContent`: whether there is something to follow; an empty page is read from its top. */
+export function useStickToBottom(hasContent: boolean): StickToBottom {
   const following = useRef(true);
   const [atEnd, setAtEnd] = useState(true);
 
@@ -32,16 +32,16 @@ export function useFollow(anything: boolean): Follow {
   }, []);
 
   useEffect(() => {
-    if (!anything) return;
+    if (!hasContent) return;
     const place = () => ({ y: window.scrollY, height: page().scrollHeight, window: page().clientHeight });
     let last = place();
-    // The wheel was turned and the page has not moved yet: that it is still at the end means nothing.
+    // The wheel was turned but the page has not moved yet, so its position says nothing about the person's wish.
     let turned = false;
     const look = () => {
       const now = place();
-      // Where the page's or the window's height changed, the browser may have moved it, not the person.
+      // If the height of the page or window changed, the browser may have moved the page, not the person.
       const movedUp = now.y < last.y && now.height === last.height && now.window === last.window;
-      // The first frame of a glide upwards is near the end too; below the end a page only springs back.
+      // The first frame of a glide upwards is still near the end, so after a move upwards only the exact end counts.
       if (gapBelow() <= (movedUp ? 0 : NEAR_PX)) following.current = true;
       else if (movedUp) following.current = false;
       last = now;
@@ -71,7 +71,7 @@ export function useFollow(anything: boolean): Follow {
       removeEventListener('wheel', onWheel);
       removeEventListener('resize', keep);
     };
-  }, [anything]);
+  }, [hasContent]);
 
   return { atEnd, toEnd };
 }

@@ -1,8 +1,8 @@
-// Whether a moment has passed.
+// Whether a moment has passed; re-renders when it does.
 import { useEffect, useState } from 'react';
 
-/** True from `moment` (ms of the clock) on; false for null. */
-export function useAfter(moment: number | null): boolean {
+/** True from `moment` (ms since the epoch) on; always false for null. */
+export function useHasPassed(moment: number | null): boolean {
   const [passed, setPassed] = useState<number | null>(null);
   useEffect(() => {
     if (moment === null) return;

@@ -1,0 +1,26 @@
+// A sample of every kind of Markdown that the page draws.
+
+export const SAMPLES: Record<string, string> = {
+  'a paragraph': 'One two three.',
+  'bold and slanted': 'Some **bold** and *slanted* and ***both*** words ~~gone~~ end.',
+  'inline code': 'Call `f(x)` and then `g(y)` now.',
+  'line breaks': 'One\ntwo  \nthree\\\nfour',
+  'a link': 'See [the *place*](https://example.org/a) and <https://example.org/b> or https://example.org/c now.',
+  'a link that is not allowed': 'See [x](javascript:alert(1)) there.',
+  'an image': 'Look: ![a cat](https://example.org/cat.png) and ![](https://example.org/dog.png).',
+  'a link by reference': 'See [x][1] and [y].\n\nText.\n\n[1]: https://example.org/one\n[y]: https://example.org/two "T"\n\nEnd.',
+  'a definition before its use': '[1]: https://example.org/one\n\nFirst.\n\nSecond.\n\nThird [x][1].\n\nFourth.',
+  'definitions in a quotation and a list': 'See [x][1] and [y][2].\n\n> [1]: https://example.org/one\n\n- [2]: https://example.org/two\n\nText.\n\n\n\nEnd [x][1].',
+  'escapes and references': 'Not \\*slanted\\* and 1 &lt; 2 &amp; 3.',
+  headings: '# One\n\nText.\n\n### Two *three*\n\nText\n====\n\nMore.',
+  'a tight list': '- one\n- two **bold**\n- three',
+  'a loose list': '- one\n\n- two\n\n  more\n\n- three\n\nAfter.',
+  'a nested list': '1. one\n2. two\n   - inner *one*\n   - inner two\n3. three\n\nAfter.',
+  'a list of tasks': '- [ ] open\n- [x] done **well**\n- plain',
+  'a quotation': '> quoted *words*\n> and more\n>\n> - a list\n\nAfter.',
+  code: 'Before\n\n```python\nprint(1)\n\nprint(2)\n```\n\nAfter.',
+  'indented code': 'Before\n\n    one\n    two\n\nAfter.',
+  'a table': '| a | **b** |\n|:--|--:|\n| one | two `c` |\n| three | four |\n\nAfter.',
+  'a rule': 'Before\n\n---\n\nAfter.',
+  'HTML, which is shown as text': 'Before <b>not bold</b> after.\n\n<div>\nblock\n</div>\n\nAfter.',
+};
