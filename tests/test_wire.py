@@ -26,7 +26,8 @@ Shape = tuple[str, frozenset[str]]
 def shapes(frame: Frame) -> Iterator[Shape]:
     """The fields of a frame and of each object in it, each under what it is."""
     yield frame["type"], frozenset(frame)
-    for message in (*frame.get("conversation", {}).get("messages", []), frame.get("message")):
+    messages = (*frame.get("conversation", {}).get("messages", []), *frame.get("messages", []), frame.get("message"))
+    for message in messages:
         if message:
             yield message["role"], frozenset(message) - {"failed"}
             if "failed" in message:
@@ -54,7 +55,9 @@ def test_every_example_of_a_client_is_taken_or_refused_as_it_says(example: dict[
 
 
 def test_every_kind_of_client_frame_has_an_example() -> None:
-    assert {example["frame"]["type"] for example in CLIENT} == {"message.send", "reply.stop", "reply.retry"}
+    assert {example["frame"]["type"] for example in CLIENT} == {
+        *("message.send", "message.edit", "reply.stop", "reply.retry", "reply.continue", "history.before"),
+    }
 
 
 def unlike(frames: list[Frame]) -> set[Shape]:
@@ -86,6 +89,24 @@ async def test_every_frame_that_is_really_sent_looks_like_an_example(stack: Stac
         await chat.until("reply.finished")
         async with Chat(stack.url, token) as newcomer:
             seen.append(await newcomer.next())
+        stack.pace(rate=20)
+        edited = await chat.edit(failing, "edited")
+        await chat.until("reply.delta")
+        await chat.stop(edited)
+        await chat.until("reply.finished")
+        await chat.continue_reply(edited)
+        await chat.until("reply.delta")
+        async with Chat(stack.url, token) as newcomer:
+            seen.append(await newcomer.next())
+        await chat.stop(edited)
+        await chat.until("reply.finished")
+        await chat.send("one more")
+        last = (await chat.until("message.accepted"))["message"]["id"]
+        await chat.stop(last)
+        await chat.until("reply.finished")
+        await chat.history(last)
+        await chat.history(edited)
+        await chat.until("alive")
         async with httpx.AsyncClient() as http:
             await http.delete(f"{stack.url}/token", params={"token": token})
         await chat.closed_with()
@@ -108,7 +129,7 @@ def test_what_is_said_of_the_service_is_an_example(state: str) -> None:
 
 def test_every_code_of_a_refusal_has_an_example() -> None:
     sources = "".join(path.read_text() for path in (WIRE.parent.parent / "api").rglob("*.py"))
-    used = set(re.findall(r'Refused\(\s*"(\w+)"', sources))
+    used = set(re.findall(r'(?:FrameRejected\(\s*|b"\w+": \()"(\w+)"', sources))
     assert len(used) > 4
     assert used <= {example["frame"]["code"] for example in SERVER if example["frame"]["type"] == "error"}
 

@@ -55,13 +55,17 @@ class OpenSockets:
         self._sockets.pop(reader, None)
 
     async def run(self) -> None:
-        """Look at all of them, a few at a time, for ever."""
+        """Look at all of them again and again, for ever."""
         while True:
-            sockets = list(self._sockets.values())
-            batches = [sockets[start : start + BATCH] for start in range(0, len(sockets), BATCH)] or [[]]
-            for batch in batches:
-                await self._look_at(batch)
-                await asyncio.sleep(LOOK_SECONDS / len(batches))
+            await self.look(LOOK_SECONDS)
+
+    async def look(self, seconds: float = 0.0) -> None:
+        """Look at each of them once, a few at a time, spread over so many seconds."""
+        sockets = list(self._sockets.values())
+        batches = [sockets[start : start + BATCH] for start in range(0, len(sockets), BATCH)] or [[]]
+        for batch in batches:
+            await self._look_at(batch)
+            await asyncio.sleep(seconds / len(batches))
 
     async def _look_at(self, sockets: Sequence[OpenSocket]) -> None:
         for socket in sockets:

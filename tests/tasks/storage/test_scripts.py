@@ -13,7 +13,6 @@ from tasks.errors import ConversationGone, FrameRejected, LeaseLost
 from tasks.storage import conversations, events, scripts
 from tasks.storage.client import RedisClient
 from tasks.storage.conversations import (
-    LEASE_MS,
     LONGEST_PATIENCE_MS,
     MAX_CONTINUED_BYTES,
     MAX_PENDING,
@@ -22,6 +21,7 @@ from tasks.storage.conversations import (
 )
 from tasks.storage.keys import EVENT_CHANNEL, ConversationKeys
 from tasks.worker.lease import Lease, renew
+from tasks.worker.recovery import claim
 from tests.support.steps import TTL, Steps
 
 Heard = Callable[[], Awaitable[list[bytes]]]
@@ -922,10 +922,8 @@ class TestClockSetBack:
         await steps.say("hello")
         ahead = await now_ms(steps) + LONGEST_PATIENCE_MS + 60_000
         await steps.redis.command("ZADD", steps.keys.pending_index, ahead, steps.id)
-        keys = (steps.keys.state, steps.keys.pending_index)
-        args = (steps.id, PATIENCE_MS, LONGEST_PATIENCE_MS, LEASE_MS)
-        assert await steps.redis.script(scripts.CLAIM, keys, args) == 1
-        assert await steps.redis.script(scripts.CLAIM, keys, args) == 0
+        assert await claim(steps.redis, steps.id)
+        assert not await claim(steps.redis, steps.id)
 
 
 class TestDelete:
