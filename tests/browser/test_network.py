@@ -159,7 +159,7 @@ async def test_a_message_that_redis_forgot_is_sent_again(
         network.refusing = True
         network.cut()
         for name, value in saved.items():
-            await client.restore(name, 0, value, replace=True)
+            await client.restore(name, 0, value or b"", replace=True)
     network.refusing = False
     await (await model.asked()).ends("Whole.")
     await expect(person.messages).to_have_count(2)

@@ -1,7 +1,7 @@
 """A web process's way from receiving a message to acknowledging it, in a process that kills itself on that way.
 
 Reads lines `token id whose last` from standard input: the token and id of a message, whose lines count (`ours` on the
-way of a message, or those of the `line` to Redis) and at which one to die, 0 for never. Answers each with how many
+way of a message, or those of `redis`-py) and at which one to die, 0 for never. Answers each with how many
 lines were passed, or with `killed`.
 """
 
@@ -11,9 +11,11 @@ import os
 import signal
 import sys
 from collections import deque
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import redis.asyncio
 from starlette.websockets import WebSocketDisconnect
 
 from api.sessions import conversation_of
@@ -22,18 +24,10 @@ from api.ws.stream import Socket
 from tasks.local.processes import ROOT
 from tasks.settings import load_settings
 
+OURS = ("api/ws/stream.py", "api/messages.py", "api/frames.py", "tasks/broker.py", "tasks/storage/client.py")
 WATCHED = {
-    "ours": tuple(
-        str(ROOT / room)
-        for room in (
-            "api/websocket.py",
-            "api/messages.py",
-            "api/protocol.py",
-            "tasks/broker.py",
-            "tasks/redis_client.py",
-        )
-    ),
-    "line": (str(ROOT / "tasks/redis_line.py"),),
+    "ours": tuple(str(ROOT / module) for module in OURS),
+    "redis": (str(Path(redis.asyncio.__file__).parent),),
 }
 
 

@@ -44,7 +44,7 @@ def dying(running: Stack) -> Iterator[Dying]:
         process.stdin.close()
 
 
-@pytest.mark.parametrize(("whose", "deaths"), [("ours", 40), ("line", 20)])
+@pytest.mark.parametrize(("whose", "deaths"), [("ours", 40), ("redis", 20)])
 async def test_a_web_process_killed_at_any_step_of_accepting_costs_nothing(
     running: Stack, dying: Dying, whose: str, deaths: int
 ) -> None:

@@ -6,9 +6,11 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from api.fanout.tail import Resync, Subscription
-from api.ws import frames, open_sockets
-from api.ws.open_sockets import OpenSockets
+from api import frames
+from api.fanout import open_sockets
+from api.fanout.open_sockets import OpenSockets
+from api.fanout.tail import Subscription
+from tasks.errors import Resync
 from tasks.storage import conversations
 from tasks.storage.client import RedisClient
 from tests.support.steps import TTL, Steps
