@@ -157,8 +157,10 @@ class Model:
 
     async def aclose(self) -> None:
         """Closes every connection."""
-        for task in self._draining:
+        draining = [*self._draining]
+        for task in draining:
             task.cancel()
+        await asyncio.gather(*draining, return_exceptions=True)
         await self._http.aclose()
 
     async def reply(
@@ -325,13 +327,13 @@ async def _decoded(response: httpx.Response, seconds_left: Callable[[], float]) 
 
 async def _drain(response: httpx.Response, rest: AsyncIterator[bytes]) -> None:
     """Reads the last bytes of a finished response and closes it."""
-    try:
-        with contextlib.suppress(*TRANSPORT_ERRORS):
+    with contextlib.suppress(*TRANSPORT_ERRORS):
+        try:
             async with asyncio.timeout(DRAIN_TIMEOUT):
                 async for _ in rest:
                     pass
-    finally:
-        await response.aclose()
+        finally:
+            await response.aclose()
 
 
 async def _beginning(response: httpx.Response) -> bytes:

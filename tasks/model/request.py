@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from typing import Any
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit, urlunsplit
 
+import httpx
 import orjson
 
 from tasks.errors import SettingsError
@@ -67,7 +68,11 @@ class Endpoint:
 
 def _address(url: str, protocol: str) -> str:
     """The full address from a base address; a full path stays as it is, with or without a slash at its end."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+        httpx.URL(url)
+    except (ValueError, httpx.InvalidURL):
+        raise SettingsError("MODEL_URL is no valid address") from None
     path = parts.path.rstrip("/")
     if not _has_host(parts):
         raise SettingsError("MODEL_URL names no host")
@@ -84,7 +89,8 @@ def _address(url: str, protocol: str) -> str:
 
 def _has_host(parts: SplitResult) -> bool:
     try:
-        return bool(parts.hostname and parts.hostname.encode("idna")) and parts.port != 0
+        named = parts.hostname and parts.hostname.encode("idna") and not re.search(r"[\s\\]", parts.netloc)
+        return bool(named) and parts.port != 0
     except ValueError:  # a port that is no number, or a name that no name server knows
         return False
 

@@ -46,6 +46,13 @@ def test_a_base_address_or_a_full_path_will_do(protocol: str, given: str, called
         ("completions", "http://me:secret@h", "HF_TOKEN"),
         ("completions", "http://", "MODEL_URL"),
         ("completions", "http://h:port", "MODEL_URL"),
+        ("completions", "http://[::1", "MODEL_URL"),
+        ("completions", "http://[zz]/", "MODEL_URL"),
+        ("completions", "http://h/\x7f", "MODEL_URL"),
+        ("completions", "http://\u200bh", "MODEL_URL"),
+        ("completions", "http://h h/", "MODEL_URL"),
+        ("completions", "http://h\\x/", "MODEL_URL"),
+        ("completions", "http://h:99999", "MODEL_URL"),
         ("completions", f"http://{'h' * 64}.example", "MODEL_URL"),
     ],
 )
