@@ -60,6 +60,19 @@ BAD_FRAMES: dict[str, tuple[str | bytes, str, str | None]] = {
     "a retry without an id": (json.dumps({"type": "reply.retry", "to": ID}), "bad_frame", None),
     "a retry without a message": (json.dumps({"type": "reply.retry", "id": ID}), "bad_frame", ID),
     "a retry in an empty conversation": (json.dumps({"type": "reply.retry", "to": OTHER, "id": ID}), "bad_frame", ID),
+    "an edit without a text": (json.dumps({"type": "message.edit", "to": OTHER, "id": ID}), "bad_frame", ID),
+    "an edit of a blank text": (send(type="message.edit", to=OTHER, text=" "), "empty", ID),
+    "an edit without a message": (send(type="message.edit"), "bad_frame", ID),
+    "an edit by what is no UUID": (send(type="message.edit", to=OTHER, id="x"), "bad_frame", "x"),
+    "an edit in an empty conversation": (send(type="message.edit", to=OTHER), "bad_frame", ID),
+    "an edit of a message into itself": (send(type="message.edit", to=ID), "bad_frame", ID),
+    "a continue without an id": (json.dumps({"type": "reply.continue", "to": ID}), "bad_frame", None),
+    "a continue without a message": (json.dumps({"type": "reply.continue", "id": ID}), "bad_frame", ID),
+    "a continue of nothing": (json.dumps({"type": "reply.continue", "to": OTHER, "id": ID}), "bad_frame", ID),
+    "a history before nothing": (json.dumps({"type": "history.before"}), "bad_frame", None),
+    "a history before what is no UUID": (json.dumps({"type": "history.before", "before": "$"}), "bad_frame", None),
+    "a history before an unknown message": (json.dumps({"type": "history.before", "before": ID}), "bad_frame", ID),
+    "a text of control characters": (send(text="\x01" * 2700), "too_long", ID),
     "a binary frame": (send().encode(), "bad_frame", None),
     "a binary frame that is no text": (b"\xff\x00\xfe", "bad_frame", None),
 }
@@ -244,6 +257,30 @@ def expire(redis: EmbeddedRedis, token: str) -> None:
             # Not in a millisecond, in which somebody who looks would prolong its life.
             client.pexpire(key, 0)
     gone(redis, token)
+
+
+async def test_a_conversation_that_expires_under_quiet_sockets_closes_them(stack: Stack, forgetful: str) -> None:
+    token = await new_token(forgetful)
+    async with Chat(forgetful, token) as chat, LegacyChat(forgetful, token) as older:
+        assert await chat.closed_with() == 4401
+        with pytest.raises(websockets.ConnectionClosed) as closed:
+            await older.next()
+        assert closed.value.rcvd
+        assert closed.value.rcvd.code == 1008
+
+
+async def test_a_reply_that_lasts_longer_than_its_conversation_may_is_written_to_its_end(own_stack: Stack) -> None:
+    own_stack.start_web(SESSION_TTL_SECONDS="1")
+    own_stack.start_worker(SESSION_TTL_SECONDS="1")
+    own_stack.wait_ready()
+    own_stack.pace(rate=5)
+    async with Chat(own_stack.url, await new_token(own_stack.url)) as chat:
+        await chat.send("a long story please")
+        finished = (await chat.until("reply.finished"))["message"]
+        assert finished["text"] == "".join(frame["text"] for frame in chat.frames if frame["type"] == "reply.delta")
+        assert [frame["type"] for frame in chat.frames].count("reply.started") == 1
+        assert len(finished["text"].split()) > 10
+        assert await chat.closed_with() == 4401
 
 
 async def test_a_conversation_that_expires_under_an_open_socket_closes_it_at_the_next_message(stack: Stack) -> None:

@@ -44,6 +44,22 @@ async def test_the_old_reply_stays_until_the_new_one_is_whole(stack: Stack) -> N
         await chat.until("reply.finished")
 
 
+async def test_a_retry_stopped_before_its_first_word_leaves_the_old_reply_as_it_was(stack: Stack) -> None:
+    token = await new_token(stack.url)
+    async with Chat(stack.url, token) as chat:
+        id = await chat.send("say something")
+        old = (await chat.until("reply.finished"))["message"]
+        assert old["finish_reason"] == "stop"
+        stack.pace(first_delay=30)
+        await chat.retry(id)
+        await chat.until("reply.started")
+        await chat.stop(id)
+        assert (await chat.until("reply.finished"))["message"] == old
+        snapshot = await newcomer(stack, token)
+        assert (snapshot["conversation"]["messages"][1], snapshot["reply"]) == (old, None)
+        assert replay(chat.frames)["messages"] == snapshot["conversation"]["messages"]
+
+
 async def test_retry_after_stop_answers_whole(stack: Stack) -> None:
     stack.pace(rate=20)
     token = await new_token(stack.url)
