@@ -36,7 +36,8 @@ async def serve(websocket: WebSocket, state: AppState, token: str) -> None:
     """Serve one socket from its handshake to its end."""
     address = state.visitors.address_of(websocket)
     # Only a server that ends cancels, once its time is over; the socket was closed before.
-    with contextlib.suppress(WebSocketDisconnect, RuntimeError, asyncio.CancelledError):
+    # uvicorn says with an OSError that the client is gone before the socket was accepted.
+    with contextlib.suppress(WebSocketDisconnect, OSError, RuntimeError, asyncio.CancelledError):
         try:
             conversation = conversation_of(token)
             async with state.sockets.slot(conversation, address):

@@ -41,14 +41,15 @@ UNAVAILABLE = "This cannot be stored right now. It is kept here and sent again."
 
 async def serve(websocket: WebSocket, state: AppState, token: str, after: str | None) -> None:
     """Serve one socket from its handshake to its end."""
-    await websocket.accept(subprotocol=frames.SUBPROTOCOL)
     address = state.visitors.address_of(websocket)
     try:
+        await websocket.accept(subprotocol=frames.SUBPROTOCOL)
         conversation = conversation_of(token)
         async with state.sockets.slot(conversation, address):
             await Socket(websocket, state, conversation, address).run(after)
-    except (WebSocketDisconnect, RuntimeError, asyncio.CancelledError):
-        # Only a server that ends cancels, once its time is over; the socket was closed before.
+    except (WebSocketDisconnect, OSError, RuntimeError, asyncio.CancelledError):
+        # uvicorn says with an OSError that the client is gone before the socket was accepted. Only a server that ends
+        # cancels, once its time is over; the socket was closed before.
         return
     except Flood:
         if state.visitors.flood(address):

@@ -193,17 +193,3 @@ async def test_a_retry_under_the_id_of_the_reply_itself_changes_nothing(stack: S
         kept = (await newcomer(stack, token))["conversation"]["messages"]
         assert len(kept) == 4
         assert kept[1] == old
-
-
-async def test_a_retry_stopped_before_its_first_word_keeps_the_earlier_text(stack: Stack) -> None:
-    token = await new_token(stack.url)
-    async with Chat(stack.url, token) as chat:
-        id = await chat.send("say something")
-        old = (await chat.until("reply.finished"))["message"]
-        stack.fault(mode="hang")
-        new = await chat.retry(id)
-        await chat.until("reply.started")
-        await chat.stop(id)
-        ended = (await chat.until("reply.finished"))["message"]
-        assert (ended["id"], ended["finish_reason"], ended["text"]) == (new, "stopped", old["text"])
-        assert (await newcomer(stack, token))["conversation"]["messages"][1:] == [ended]
