@@ -44,7 +44,7 @@ def test_every_frame_of_the_examples_stands_in_contributing(side: str) -> None:
 
 
 def test_every_close_code_stands_in_contributing() -> None:
-    codes = {value for value in vars(frames).values() if isinstance(value, int)}
+    codes = {value for value in vars(frames).values() if isinstance(value, int) and 1000 <= value < 5000}
     assert codes
     assert [code for code in codes if str(code) not in CONTRIBUTING] == []
 
