@@ -162,10 +162,11 @@ async def test_nothing_moves_when_a_message_is_accepted(person: Person, network:
     await person.says("Slowly")
     await expect(person.messages).to_have_attribute("data-unsent", "true")
     await at_rest(person.page)
-    before = await person.messages.bounding_box()
+    bubble = person.messages.locator(".plain")
+    before = await bubble.bounding_box()
     network.release()
     await person.sees_accepted()
-    assert await person.messages.bounding_box() == before
+    assert await bubble.bounding_box() == before
 
 
 async def test_what_is_said_offline_waits_and_goes_out_by_itself(

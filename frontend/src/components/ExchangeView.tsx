@@ -27,15 +27,17 @@ interface Props {
   service: ServiceState;
   open: boolean;
   stopping: boolean;
-  /** The last message, and no reply is being written: it can be answered again or edited. */
+  /** The last message that the server has, and no reply is being written: it can be answered again. */
   canRetry: boolean;
+  /** The same, and nothing is waiting to be sent. */
+  canEdit: boolean;
   /** At least as high as the window, so that the message is at the top and the reply grows below it. */
   anchored: boolean;
   actions: ExchangeActions;
 }
 
 export const ExchangeView = memo(function ExchangeView(props: Props) {
-  const { human, reply, live, unsent, delivery, canRetry, actions, anchored } = props;
+  const { human, reply, live, unsent, delivery, canRetry, canEdit, actions, anchored } = props;
   const note = unsent && delivery && (
     <DeliveryNote
       delivery={delivery}
@@ -49,7 +51,7 @@ export const ExchangeView = memo(function ExchangeView(props: Props) {
         text={human.text}
         timestamp={human.timestamp}
         unsent={note}
-        onEdit={canRetry ? () => actions.onEdit(human) : null}
+        onEdit={canEdit ? () => actions.onEdit(human) : null}
       />
       {(reply ?? live ?? human.failed) && (
         <Reply

@@ -1,5 +1,5 @@
 // Asks for a name and starts a chat.
-import { useId, useState, type FormEvent } from 'react';
+import { useEffect, useId, useRef, useState, type FormEvent } from 'react';
 import { sentenceOf } from '../browser/http';
 import { isTouch } from '../browser/touch';
 
@@ -16,15 +16,20 @@ const MISSING = 'Please enter a name first.';
 
 export function NameForm({ name: given = '', button, focused = false, onStart }: Props) {
   const id = useId();
+  const field = useRef<HTMLInputElement>(null);
   const [name, setName] = useState(given);
   const [problem, setProblem] = useState('');
   const [starting, setStarting] = useState(false);
+
+  useEffect(() => {
+    if (focused && !isTouch()) field.current?.focus({ preventScroll: true });
+  }, [focused]);
 
   const start = async (event: FormEvent<HTMLFormElement>) => {
     event.preventDefault();
     if (starting) return;
     setProblem(name.trim() === '' ? MISSING : '');
-    if (name.trim() === '') return event.currentTarget.querySelector('input')?.focus();
+    if (name.trim() === '') return field.current?.focus();
     setStarting(true);
     try {
       await onStart(name.trim());
@@ -40,10 +45,10 @@ export function NameForm({ name: given = '', button, focused = false, onStart }:
       <div className="field-row">
         <input
           id={id}
+          ref={field}
           name="name"
           autoComplete="given-name"
           dir="auto"
-          autoFocus={focused && !isTouch()}
           value={name}
           aria-invalid={problem !== '' || undefined}
           aria-describedby={`${id}-error`}

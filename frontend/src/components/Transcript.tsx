@@ -46,6 +46,7 @@ export const Transcript = memo(function Transcript(props: Props) {
           open={open || !exchange.live}
           stopping={stopping === exchange.human.id}
           canRetry={open && idle && exchange === lastSent}
+          canEdit={open && idle && exchange === all.at(-1)}
           anchored={anchor === exchange.human.id && exchange === all.at(-1)}
           actions={actions}
         />

@@ -9,10 +9,12 @@ import { ConnectionBar } from '../components/ConnectionBar';
 import { Disclaimer } from '../components/Disclaimer';
 import { Notice } from '../components/Notice';
 import { ScrollToEnd } from '../components/ScrollToEnd';
+import { TimeAgo } from '../components/TimeAgo';
 import { Transcript } from '../components/Transcript';
 import { useStickToBottom } from '../components/useStickToBottom';
 import { Welcome } from '../components/Welcome';
 import { exchanges, inProgress } from '../conversation/exchanges';
+import type { LastSeen } from '../browser/lastSeen';
 import type { ConversationStore, UiState } from '../store';
 import { StreamingTextContext } from '../useConversation';
 import { useConnectionBar } from './useConnectionBar';
@@ -26,11 +28,17 @@ import { useUnseenCount } from './useUnseenCount';
 interface Props {
   token: string;
   uiState: UiState;
+  /** What was last seen, while the page has not reached the server. */
+  lastSeen: LastSeen | null;
   store: ConversationStore;
 }
 
-export function ChatScreen({ token, uiState, store }: Props) {
-  const { view, outbox, link, stopping, pendingRetry } = uiState;
+export function ChatScreen({ token, uiState, lastSeen, store }: Props) {
+  const { outbox, link, stopping, pendingRetry } = uiState;
+  const bar = useConnectionBar(link);
+  // Only where the server really cannot be reached: otherwise its own state is there in a moment.
+  const stale = bar === 'down' ? lastSeen : null;
+  const view = useMemo(() => (stale ? { ...uiState.view, ...stale } : uiState.view), [uiState.view, stale]);
   const all = useMemo(() => exchanges(view, pendingRetry, outbox.entries), [view, pendingRetry, outbox.entries]);
   const running = inProgress(all);
   const isEmpty = all.length === 0;
@@ -98,7 +106,7 @@ export function ChatScreen({ token, uiState, store }: Props) {
   return (
     <StreamingTextContext.Provider value={store}>
       <header className="header" ref={header}>
-        <ConnectionBar state={useConnectionBar(link)} />
+        <ConnectionBar state={bar} />
         <ChatHeader name={view.name} sessionStart={view.sessionStart} model={view.model} {...menu} />
         <Banner link={link} online={useOnline()} onConnect={() => store.connection.connectNow()} />
       </header>
@@ -113,6 +121,7 @@ export function ChatScreen({ token, uiState, store }: Props) {
               }}
             />
           )}
+          {stale && <p className="stale"><span>As last seen </span><TimeAgo timestamp={stale.at} /></p>}
           <Transcript
             all={all}
             earlier={view.earlier}

@@ -33,7 +33,9 @@ const replyInFlight = shape<ReplyInFlight>({
   retry_in: optional(number),
 });
 
-const messages = list(either(human, bot));
+export const message = either(human, bot);
+
+const messages = list(message);
 
 const conversation = { token: text, name: text, session_start: text, messages, earlier: optional(number) };
 
