@@ -18,7 +18,7 @@ from tasks.broker import WaitingBroker
 from tasks.errors import Resync, StorageError
 from tasks.monitoring import canary, metrics
 from tasks.monitoring.background import Background, Run
-from tasks.monitoring.heartbeat import WEB, Heartbeat
+from tasks.monitoring.heartbeat import INTERVAL, WEB, Heartbeat
 from tasks.monitoring.metrics import Metrics
 from tasks.settings import Settings
 from tasks.storage.client import RedisClient, require_json, translate_errors
@@ -31,8 +31,8 @@ log = logging.getLogger("parley.state")
 CONNECTIONS = 2
 #: Redis connections for enqueueing.
 BROKER_CONNECTIONS = 1
-#: Seconds between two looks of the watch.
-WATCH = 5.0
+#: Seconds between two looks of the watch; each leaves a heartbeat.
+WATCH = INTERVAL
 #: Seconds after which a Redis that says nothing counts as away, for who asks and for the watch.
 PATIENCE = 3.0
 #: Seconds without a sign of a worker's work after which this process sends a canary, at its next look.
@@ -188,9 +188,11 @@ class AppState:
                 await asyncio.sleep(WATCH)
 
     def _set_status(self, state: str, why: str = "") -> None:
+        # The trouble may be another one by now.
+        self._trouble = why
         if state == self.status:
             return
         log.warning("service.status status=%s error=%s", state, why)
-        self.status, self._trouble = state, why
+        self.status = state
         for reader in self.readers:
             reader.push(frames.service(state))

@@ -2,6 +2,7 @@
 
 from functools import cache
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -102,6 +103,19 @@ class Settings(BaseSettings):
     def stand_in(self) -> bool:
         """Whether the built-in model server answers instead of GPT-J."""
         return self.model_url == self.stand_in_url
+
+    @field_validator("redis_url")
+    @classmethod
+    def _check_redis_url(cls, value: str) -> str:
+        """Find what is no address here, since the client's own error quotes parts of it, a password among them."""
+        try:
+            parts = urlsplit(value)
+            wrong = parts.fragment or parts.port == 0 or (parts.scheme != "unix" and "@" in parts.path + parts.query)
+        except ValueError:
+            wrong = True
+        if wrong:
+            raise ValueError("this is no address; in a name or password write # as %23, / as %2F, ? as %3F, @ as %40")
+        return value
 
     @model_validator(mode="before")
     @classmethod

@@ -7,8 +7,9 @@ killed process told counts until it is off the list of the living.
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from tasks.errors import StorageError, TooManyConnections
@@ -23,6 +24,16 @@ ALL = "all"
 RENEWAL, KEPT = 600.0, 1800.0
 #: Seconds between tries while Redis is away.
 RETRY_SECONDS = 1.0
+#: Sockets that are asked for in one trip.
+BATCH = 100
+
+
+@dataclass
+class _Asked:
+    """A socket that waits: the names it would be counted under, and whether it may come in."""
+
+    names: Sequence[str]
+    answer: asyncio.Future[bool]
 
 
 class ConnectionLimits:
@@ -38,20 +49,20 @@ class ConnectionLimits:
         self._some_changed = asyncio.Event()
         #: One tells at a time, so that what arrives last is the latest.
         self._telling = asyncio.Lock()
+        #: Sockets that wait for an answer, and who asks for them.
+        self._asked: list[_Asked] = []
+        self._asking: asyncio.Task[None] | None = None
 
     @asynccontextmanager
     async def slot(self, conversation: str, address: str) -> AsyncIterator[None]:
         """Count a socket while it is open. Raises TooManyConnections, StorageError."""
-        maximum = {
-            f"session {conversation}": self._settings.limit_sockets_per_session,
-            f"address {address}": self._settings.limit_sockets_per_address,
-        }
-        if not await self._add(maximum):
+        names = (ALL, f"session {conversation}", f"address {address}")
+        if not await self._add(names):
             raise TooManyConnections
         try:
             yield
         finally:
-            self._remove(maximum)
+            self._remove(names)
 
     async def run(self) -> None:
         """Tell what has changed when it has, and everything now and then, for ever."""
@@ -73,43 +84,77 @@ class ConnectionLimits:
         """Take back what was told. Raises StorageError."""
         await self._redis.command("DEL", SOCKETS + self._process)
 
-    async def _add(self, maximum: Mapping[str, int]) -> bool:
-        """Count a socket under each name, unless all processes then held more than `most` (0: any number) of one."""
+    async def _add(self, names: Sequence[str]) -> bool:
+        """Count a socket under each name, unless all processes then held more of one than possible."""
         # Here a flood ends: it must not stand in line before others.
-        if not self._room_here(maximum):
+        if not self._room_here(names):
             return False
-        async with self._turn():
-            if not self._room_here(maximum):
-                return False
-            try:
-                asked = self._asking(maximum)
-                allowed = bool(await self._redis.script(scripts.HOLD, (ALIVE, SOCKETS), asked))
-            except BaseException:
+        asked = _Asked(names, asyncio.get_running_loop().create_future())
+        self._asked.append(asked)
+        if len(self._asked) == 1:
+            self._asking = asyncio.create_task(self._ask())
+        try:
+            return await asked.answer
+        except asyncio.CancelledError:
+            if not asked.answer.cancelled() and asked.answer.exception() is None and asked.answer.result():
+                self._remove(names)
+            raise
+
+    async def _ask(self) -> None:
+        """Ask for all who wait, in one trip, whatever it takes: with a distant Redis a crowd comes in at once."""
+        batch: list[_Asked] = []
+        try:
+            async with self._turn():
+                batch, self._asked = self._asked[:BATCH], self._asked[BATCH:]
+                if self._asked:
+                    self._asking = asyncio.create_task(self._ask())
+                answers = await self._redis.script(scripts.HOLD, (ALIVE, SOCKETS), self._arguments(batch))
+                for asked, allowed in zip(batch, answers, strict=True):
+                    if asked.answer.done():  # it hung up
+                        self._change(asked.names)
+                        continue
+                    if allowed:
+                        self._held.update(asked.names)
+                    asked.answer.set_result(bool(allowed))
+        except BaseException as error:
+            if not batch:
+                batch, self._asked = self._asked, []
+            for asked in batch:
                 # It may have been counted there all the same.
-                self._change(maximum)
+                self._change(asked.names)
+                if not asked.answer.done():
+                    asked.answer.set_exception(error)
+            if not isinstance(error, StorageError):
                 raise
-            if allowed:
-                self._held.update((ALL, *maximum))
-            return allowed
+
+    def _arguments(self, batch: Sequence[_Asked]) -> list[Any]:
+        names = list(dict.fromkeys(name for asked in batch for name in asked.names))
+        number = {name: index for index, name in enumerate(names, 1)}
+        described = [part for name in names for part in (name, self._held[name], self._maximum(name))]
+        wanted = [number[name] for asked in batch for name in asked.names]
+        return [self._process, int(KEPT * 1000), len(names), *described, *wanted]
 
     def _remove(self, names: Collection[str]) -> None:
         """Count one less; the others hear of it soon."""
-        for name in (ALL, *names):
+        for name in names:
             self._held[name] -= 1
             if not self._held[name]:
                 del self._held[name]
         self._change(names)
 
-    def _room_here(self, maximum: Mapping[str, int]) -> bool:
-        return not any(number and self._held[name] >= number for name, number in maximum.items())
+    def _room_here(self, names: Sequence[str]) -> bool:
+        return not any(0 < self._maximum(name) <= self._held[name] for name in names)
 
-    def _asking(self, maximum: Mapping[str, int]) -> list[Any]:
-        names = {ALL: 0, **maximum}
-        asked = [part for name, number in names.items() for part in (name, self._held[name] + 1, number)]
-        return [self._process, int(KEPT * 1000), *asked]
+    def _maximum(self, name: str) -> int:
+        match name.partition(" ")[0]:
+            case "session":
+                return self._settings.limit_sockets_per_session
+            case "address":
+                return self._settings.limit_sockets_per_address
+        return 0
 
     def _change(self, names: Iterable[str]) -> None:
-        self._changed.update((ALL, *names))
+        self._changed.update(names)
         self._some_changed.set()
 
     async def _tell(self) -> None:

@@ -23,7 +23,8 @@ class RateLimits:
     def __init__(self, settings: Settings) -> None:
         self._pool = new_pool(settings.redis_url, max_connections=CONNECTIONS, retries=0)
         storage = RedisStorage(
-            f"async+{settings.redis_url}",
+            # The pool knows the address; the library reads only the kind of server here.
+            "async+redis://",
             implementation="redispy",
             key_prefix="parley:limits",
             connection_pool=self._pool,

@@ -14,8 +14,8 @@ from tasks.settings import Settings
 
 #: Frames that an address may send, for each message that it may: people also stop replies, ask for others, and so on.
 FRAMES_PER_MESSAGE = 10
-#: Messages of a history that cost as much as one call.
-MESSAGES_PER_CALL = 100
+#: Bytes of a history that cost as much as one call.
+BYTES_PER_CALL = 50_000
 
 
 class Visitors:
@@ -43,9 +43,9 @@ class Visitors:
         """Count a call or a handshake; returns 0, or the whole seconds to wait, and then it is refused."""
         return math.ceil(self._calls.take(address))
 
-    def history(self, address: str, messages: int) -> None:
-        """Count what a history of so many messages costs beyond the call itself."""
-        self._calls.charge(address, messages / MESSAGES_PER_CALL)
+    def history(self, address: str, size: int) -> None:
+        """Count what so many bytes of a history cost beyond the call itself."""
+        self._calls.charge(address, size / BYTES_PER_CALL)
 
     def flood(self, address: str) -> bool:
         """Count a socket that flooded, for a minute of calls; returns whether it is the address's first one lately.

@@ -1,5 +1,7 @@
 """The HTTP calls and the two sockets, each handed to the room that does the work."""
 
+import secrets
+from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
@@ -20,6 +22,7 @@ from tasks.storage import conversations
 router = APIRouter()
 
 UNKNOWN = "This session is unknown or has expired. Please start a new one."
+ASK_WITH_TOKEN = "This is for operators: ask with METRICS_TOKEN as bearer token."  # noqa: S105
 
 
 def state_of(request: Request) -> AppState:
@@ -33,7 +36,16 @@ Token = Annotated[str, Query(description="The session token.")]
 Name = Annotated[str, Query(description="What the person is called, up to 200 characters.")]
 
 
-@router.post("/token", responses=schemas.of(200, 400, 429, 503, ok=schemas.Session))
+def is_operator(request: Request, state: AppState) -> bool:
+    """Whether a call may read what only operators need to know."""
+    token = state.settings.metrics_token
+    if token is None:
+        return True
+    given = request.headers.get("authorization", "").encode()
+    return secrets.compare_digest(given, f"Bearer {token.get_secret_value()}".encode())
+
+
+@router.post("/token", responses=schemas.of(200, 400, 403, 429, 503, ok=schemas.Session))
 async def begin(request: Request, state: Shared, name: Name = "") -> Any:
     """Begin a conversation for a person of this name."""
     address = state.visitors.address_of(request)
@@ -50,17 +62,25 @@ async def begin(request: Request, state: Shared, name: Name = "") -> Any:
         raise HTTPException(400, str(error)) from None
 
 
-@router.get("/refresh_token", responses=schemas.of(200, 400, 503, ok=schemas.LegacySession))
-async def history(state: Shared, token: Token = "") -> Any:
+@router.get("/refresh_token", responses=schemas.of(200, 400, 429, 503, ok=schemas.LegacySession))
+async def history(request: Request, state: Shared, token: Token = "") -> Any:
     """The conversation in the older contract's shape."""
     try:
         pieces = await legacy_history(state.redis, conversation_of(token), state.settings.session_ttl_seconds)
     except ConversationGone:
         raise HTTPException(400, UNKNOWN) from None
-    return StreamingResponse(pieces, media_type="application/json")
+    return StreamingResponse(_counted(pieces, request, state), media_type="application/json")
 
 
-@router.delete("/token", status_code=204, responses=schemas.of(400, 503))
+async def _counted(pieces: AsyncIterator[bytes], request: Request, state: AppState) -> AsyncIterator[bytes]:
+    """The pieces of a history, counted for whoever asked for it."""
+    address = state.visitors.address_of(request)
+    async for piece in pieces:
+        state.visitors.history(address, len(piece))
+        yield piece
+
+
+@router.delete("/token", status_code=204, responses=schemas.of(400, 403, 429, 503))
 async def forget(state: Shared, token: Token = "") -> Response:
     """Delete a conversation; who follows it is told."""
     try:
@@ -79,15 +99,19 @@ async def health() -> schemas.Health:
 
 
 @router.get("/readyz", responses=schemas.READY)
-async def ready(state: Shared) -> Response:
+async def ready(request: Request, state: Shared) -> Response:
     """A new message would be answered."""
     missing = await state.missing()
+    if missing and not is_operator(request, state):
+        missing = [ASK_WITH_TOKEN]
     return JSONResponse({"ready": not missing, "missing": missing}, 503 if missing else 200)
 
 
-@router.get("/metrics", response_class=PlainTextResponse, responses=schemas.of(503))
-async def show_metrics(state: Shared) -> Response:
-    """The figures of all processes."""
+@router.get("/metrics", response_class=PlainTextResponse, responses=schemas.of(401, 429, 503))
+async def show_metrics(request: Request, state: Shared) -> Response:
+    """The metrics of all processes."""
+    if not is_operator(request, state):
+        raise HTTPException(401, ASK_WITH_TOKEN, {"WWW-Authenticate": "Bearer"})
     return Response(metrics.text(await state.totals(), await state.gauges()), media_type=CONTENT_TYPE_LATEST)
 
 

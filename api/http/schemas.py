@@ -55,6 +55,8 @@ class Readiness(BaseModel):
 _WHY = {
     200: "Done",
     400: "An empty or too long name, or an unknown or expired token",
+    401: "METRICS_TOKEN is set and was not sent as bearer token",
+    403: "Another site asks in the visitor's name",
     429: "Too many from this address; Retry-After says when to come back",
     503: "Redis cannot be used right now; try again",
 }
@@ -63,6 +65,7 @@ _RETRY = {"Retry-After": {"description": "Seconds", "schema": {"type": "string"}
 #: The two answers of /readyz.
 READY: dict[int | str, dict[str, Any]] = {
     200: {"model": Readiness, "description": "A new message would be answered"},
+    429: {"model": Problem, "description": _WHY[429], "headers": _RETRY},
     503: {"model": Readiness, "description": "It would not"},
 }
 

@@ -7,12 +7,12 @@ from tests.fuzz.calls import call_everything
 from tests.support.stack import Stack
 
 CALLS = {
-    ("/token", "post"): {"200", "400", "429", "503"},
-    ("/refresh_token", "get"): {"200", "400", "503"},
-    ("/token", "delete"): {"204", "400", "503"},
+    ("/token", "post"): {"200", "400", "403", "429", "503"},
+    ("/refresh_token", "get"): {"200", "400", "429", "503"},
+    ("/token", "delete"): {"204", "400", "403", "429", "503"},
     ("/healthz", "get"): {"200"},
-    ("/readyz", "get"): {"200", "503"},
-    ("/metrics", "get"): {"200", "503"},
+    ("/readyz", "get"): {"200", "429", "503"},
+    ("/metrics", "get"): {"200", "401", "429", "503"},
 }
 
 

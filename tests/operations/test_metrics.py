@@ -115,3 +115,15 @@ async def test_open_sockets_and_live_workers_are_counted_across_processes(stack:
 def test_every_figure_says_what_it_is(stack: Stack, name: str) -> None:
     lines = httpx.get(f"{stack.url}/metrics").text.splitlines()
     assert any(line.startswith((f"# HELP {name} ", f"# HELP {name}_total ")) for line in lines)
+
+
+def test_with_a_token_metrics_and_the_details_of_readyz_are_closed_to_strangers(own_stack: Stack) -> None:
+    own_stack.start_web(METRICS_TOKEN="operators-only")  # noqa: S106
+    operator = {"Authorization": "Bearer operators-only"}
+    for wrong in ({"Accept": "text/plain"}, {"Authorization": "Bearer operators-onl"}, {"Authorization": "operators-only"}):
+        assert httpx.get(f"{own_stack.url}/metrics", headers=wrong).status_code == 401
+        ready = httpx.get(f"{own_stack.url}/readyz", headers=wrong)
+        assert ready.status_code == 503
+        assert "worker" not in ready.text
+    assert "parley_workers" in httpx.get(f"{own_stack.url}/metrics", headers=operator).text
+    assert "No worker is alive" in httpx.get(f"{own_stack.url}/readyz", headers=operator).text

@@ -94,6 +94,17 @@ def test_a_full_redis_makes_it_red_and_names_it(watched: Stack) -> None:
     watched.wait_ready(HEALS)
 
 
+def test_it_names_the_trouble_of_now_when_another_one_has_taken_the_place_of_the_first(watched: Stack) -> None:
+    with redis.Redis.from_url(watched.redis.url) as client:
+        client.config_set("maxmemory", 1)
+        wait_red(watched, "full")
+        client.replicaof("127.0.0.1", "9")
+        wait_red(watched, "read-only")
+        client.replicaof("NO", "ONE")
+        client.config_set("maxmemory", 0)
+    watched.wait_ready(HEALS)
+
+
 def test_a_redis_that_is_gone_makes_it_red_while_the_process_stays_healthy(watched: Stack) -> None:
     watched.redis.kill()
     wait_red(watched, "cannot be reached")

@@ -8,6 +8,7 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 import redis
@@ -186,6 +187,31 @@ async def test_redis_over_tls_with_a_self_signed_certificate_works(
         stack.start_worker()
         stack.wait_ready(60)
         await hold_a_conversation(stack)
+
+
+async def test_redis_behind_a_unix_socket_and_a_password_with_special_characters_works(tmp_path: Path) -> None:
+    path = tmp_path / "redis.sock"
+    with Stack(real(tmp_path / "redis", unixsocket=str(path))) as stack:
+        with redis.Redis.from_url(stack.redis.url) as client:
+            client.config_set("requirepass", "pa#s/s@1?")
+        stack.env["REDIS_URL"] = f"unix://:{quote('pa#s/s@1?', safe='')}@{path}"
+        stack.processes = Processes(env=stack.env)
+        stack.start_web()
+        stack.start_worker()
+        stack.wait_ready(60)
+        await hold_a_conversation(stack)
+
+
+def test_a_redis_url_that_is_no_address_ends_both_processes_with_one_sentence() -> None:
+    url = "redis://:hun#ter@127.0.0.1:6379/0"
+    with started("web", url) as web, started("worker", url) as worker:
+        for child in (web, worker):
+            assert child.wait(60)
+            child.kill()
+            assert child.returncode not in (0, None)
+            assert says(child, "Wrong settings: REDIS_URL")
+            assert not says(child, "Traceback")
+            assert not says(child, "hun")
 
 
 async def hold_a_conversation(stack: Stack) -> None:

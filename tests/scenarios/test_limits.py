@@ -193,6 +193,22 @@ async def test_more_calls_of_an_address_than_possible_are_answered_with_429_and_
             assert (await chat.next())["type"] == "snapshot"
 
 
+async def test_with_no_worker_alive_the_sockets_of_a_killed_web_process_do_not_count_for_long_either(
+    own_stack: Stack,
+) -> None:
+    limit = {"LIMIT_SOCKETS_PER_SESSION": "1"}
+    killed = own_stack.start_web(**limit)
+    own_stack.start_web(**limit)
+    there, here = [f"http://127.0.0.1:{port}" for port in own_stack.ports]
+    mine = await new_token(here)
+    async with Chat(there, mine) as first:
+        await first.next()
+        own_stack.kill(killed)
+        async with asyncio.timeout(PATIENCE):
+            while await rejected(here, mine):
+                await asyncio.sleep(0.1)
+
+
 async def test_the_limit_of_a_texts_length_is_told_in_the_snapshot_and_held(stack: Stack) -> None:
     with stack.another_web(LIMIT_TEXT="5") as url:
         async with Chat(url, await new_token(url)) as chat:

@@ -7,7 +7,17 @@ from tasks.settings import Settings, load_settings
 
 BAD = {
     "PORT": ["0", "65536", "http", "-1"],
-    "REDIS_URL": ["localhost:6379", "http://x"],
+    "REDIS_URL": [
+        "localhost:6379",
+        "http://x",
+        "redis://:pa#ss@127.0.0.1:6379/0",
+        "redis://:pa/ss@127.0.0.1:6379/0",
+        "redis://:pa?ss@127.0.0.1:6379/0",
+        "redis://:12#34@127.0.0.1:6379/0",
+        "redis://:12/34@127.0.0.1:6379/0",
+        "redis://:pass@127.0.0.1:port/0",
+        "redis://:pass@[::1/0",
+    ],
     "MODEL_URL": ["example.com", "ftp://x"],
     "STAND_IN_URL": ["here"],
     "MODEL_PROTOCOL": ["chat", "Completions"],
@@ -46,6 +56,24 @@ def test_a_bad_value_is_an_error_that_names_its_variable(
     monkeypatch.setenv(name, value)
     with pytest.raises(SettingsError, match=f"{name}: "):
         load_settings()
+
+
+@pytest.mark.parametrize("url", [url for url in BAD["REDIS_URL"] if ":pa" in url or ":12" in url])
+def test_the_error_about_a_redis_url_shows_no_part_of_it(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("REDIS_URL", url)
+    with pytest.raises(SettingsError) as error:
+        load_settings()
+    assert not [
+        part for part in ("pa", "ss", "12", "34", "127.0.0.1") if part in str(error.value).replace("password", "")
+    ]
+
+
+@pytest.mark.parametrize(
+    "url", ["unix:///run/redis.sock", "redis://u:p%23s@h:6379/0", "rediss://u:p@ss@h:1", "redis://[::1]:6379/0"]
+)
+def test_every_kind_of_redis_url_is_taken(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("REDIS_URL", url)
+    assert load_settings().redis_url == url
 
 
 def test_several_bad_values_are_all_named_in_one_go(monkeypatch: pytest.MonkeyPatch) -> None:

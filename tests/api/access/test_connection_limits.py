@@ -4,15 +4,19 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
+from typing import Any
 
 import pytest
 
 from api.access import connection_limits as open_sockets
 from api.access.connection_limits import ALL, ConnectionLimits
 from tasks.errors import StorageUnavailable, TooManyConnections
+from tasks.local.embedded_redis import EmbeddedRedis
+from tasks.monitoring.background import cancel_and_wait
 from tasks.settings import Settings
 from tasks.storage.client import RedisClient
 from tasks.storage.keys import ALIVE, SOCKETS
+from tests.support.proxy import Proxy
 
 #: Starts a process that beats, under a name; two sockets may be open of a session, three of an address.
 Starting = Callable[[str], Awaitable[ConnectionLimits]]
@@ -33,10 +37,7 @@ async def started(redis: RedisClient) -> AsyncIterator[Starting]:
         return sockets
 
     yield start
-    for task in tasks:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+    await cancel_and_wait(tasks)
 
 
 @pytest.fixture
@@ -59,8 +60,8 @@ async def reply_metrics(redis: RedisClient, process: str, expected: dict[str, in
     """Wait until this is what others know of a process."""
     async with asyncio.timeout(PATIENCE):
         while True:
-            flat = await redis.command("HGETALL", SOCKETS + process)
-            if {flat[i].decode(): int(flat[i + 1]) for i in range(0, len(flat), 2)} == expected:
+            told = await redis.command("HGETALL", SOCKETS + process)
+            if {name.decode(): int(number) for name, number in told.items()} == expected:
                 return
             await asyncio.sleep(0.01)
 
@@ -126,11 +127,12 @@ async def test_who_is_one_too_many_here_does_not_stand_in_line_at_a_slow_redis(
         assert await comes_in(here, "s", "a", closing)
     runtime = asyncio.Event()
 
-    async def slowly(*command: object) -> bool:
-        return await runtime.wait()
+    async def slowly(*script: object) -> list[int]:
+        await runtime.wait()
+        return [1]
 
     with monkeypatch.context() as patch:
-        patch.setattr(redis, "command", slowly)
+        patch.setattr(redis, "script", slowly)
         other = asyncio.create_task(comes_in(here, "other", "a", closing))
         await asyncio.sleep(0)
         assert not await comes_in(here, "s", "b", closing)
@@ -143,12 +145,12 @@ async def test_an_answer_that_was_lost_is_put_right(
 ) -> None:
     here = await started("web:1")
 
-    async def done_but_not_said(*command: object) -> None:
-        await RedisClient.command(redis, *command)
+    async def done_but_not_said(*script: Any) -> None:
+        await RedisClient.script(redis, *script)
         raise StorageUnavailable("Redis cannot be reached.")
 
     with monkeypatch.context() as patch:
-        patch.setattr(redis, "command", done_but_not_said)
+        patch.setattr(redis, "script", done_but_not_said)
         with pytest.raises(StorageUnavailable):
             await comes_in(here, "s", "a", closing)
     await reply_metrics(redis, "web:1", {})
@@ -177,3 +179,32 @@ async def test_zero_is_no_limit(redis: RedisClient, closing: AsyncExitStack) -> 
     settings = Settings(limit_sockets_per_session=0, limit_sockets_per_address=0)
     here = ConnectionLimits(settings, redis, "web:1")
     assert all([await comes_in(here, "s", "a", closing) for _ in range(200)])
+
+
+async def test_a_crowd_comes_in_at_once_however_far_away_redis_is(real_redis: EmbeddedRedis) -> None:
+    """One trip after the other would take longer than anybody waits."""
+    async with Proxy(real_redis.port) as proxy, AsyncExitStack() as closing:
+        distant = RedisClient(f"redis://127.0.0.1:{proxy.port}/0", max_connections=1)
+        await distant.command("PING")
+        here = ConnectionLimits(Settings(limit_sockets_per_address=25), distant, "web:1")
+        proxy.delay = 0.1
+        came = await asyncio.gather(*(comes_in(here, str(number), "a", closing) for number in range(30)))
+        proxy.delay = 0.0
+        assert sum(came) == 25
+        await distant.aclose()
+
+
+async def test_who_hangs_up_while_the_answer_is_on_its_way_is_not_counted(
+    redis: RedisClient, started: Starting, closing: AsyncExitStack
+) -> None:
+    here = await started("web:1")
+    for steps in range(12):
+        coming = asyncio.create_task(comes_in(here, "s", "a", closing))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        coming.cancel()
+        with suppress(asyncio.CancelledError):
+            if await coming:
+                await closing.aclose()
+    await reply_metrics(redis, "web:1", {})
+    assert await comes_in(here, "s", "a", closing)
