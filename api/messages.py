@@ -12,8 +12,8 @@ from tasks.storage.client import RedisClient
 from tasks.storage.conversations import (
     MAX_CONTINUED_BYTES,
     MAX_PENDING,
-    PATIENCE_MS,
     QUIET_STREAM_SECONDS,
+    RECOVERY_DELAY_MS,
     Message,
     Page,
     finished_reply,
@@ -125,7 +125,16 @@ async def accept(redis: RedisClient, conversation: str, id: str, text: str, ttl:
     """
     message = {"id": id, "role": "human", "text": text, "timestamp": now_iso()}
     args = (
-        *(conversation, id, orjson.dumps(message), events.accepted(message), ttl, PATIENCE_MS, maximum, MAX_PENDING),
+        *(
+            conversation,
+            id,
+            orjson.dumps(message),
+            events.accepted(message),
+            ttl,
+            RECOVERY_DELAY_MS,
+            maximum,
+            MAX_PENDING,
+        ),
         reply_id(id),
     )
     outcome, *rest = await redis.script(scripts.ACCEPT, ConversationKeys(conversation).all, args)
@@ -146,7 +155,7 @@ async def edit(redis: RedisClient, conversation: str, to: str, id: str, text: st
     """
     message = {"id": id, "role": "human", "text": text, "timestamp": now_iso()}
     event = events.edited(to, message)
-    args = (conversation, to, id, orjson.dumps(message), event, ttl, PATIENCE_MS, reply_id(id))
+    args = (conversation, to, id, orjson.dumps(message), event, ttl, RECOVERY_DELAY_MS, reply_id(id))
     outcome, *rest = await redis.script(scripts.EDIT, ConversationKeys(conversation).all, args)
     _check(outcome, id)
     return _accepted(outcome, rest, message, replaces=to)
@@ -163,7 +172,7 @@ async def retry(redis: RedisClient, conversation: str, to: str, id: str, ttl: in
     Raises FrameRejected, ConversationGone, StorageError.
     """
     keys = ConversationKeys(conversation)
-    _check(await redis.script(scripts.RETRY, keys.all, (conversation, id, to, ttl, PATIENCE_MS)), id)
+    _check(await redis.script(scripts.RETRY, keys.all, (conversation, id, to, ttl, RECOVERY_DELAY_MS)), id)
 
 
 async def grow(redis: RedisClient, conversation: str, to: str, id: str, ttl: int) -> None:
@@ -176,7 +185,7 @@ async def grow(redis: RedisClient, conversation: str, to: str, id: str, ttl: int
     Raises FrameRejected, ConversationGone, StorageError.
     """
     keys = ConversationKeys(conversation)
-    args = (conversation, id, to, ttl, PATIENCE_MS, MAX_CONTINUED_BYTES)
+    args = (conversation, id, to, ttl, RECOVERY_DELAY_MS, MAX_CONTINUED_BYTES)
     _check(await redis.script(scripts.CONTINUE, keys.all, args), id)
 
 

@@ -31,14 +31,14 @@ log = logging.getLogger("parley.state")
 CONNECTIONS = 2
 #: Redis connections for enqueueing.
 BROKER_CONNECTIONS = 1
-#: Seconds between two looks of the watch; each leaves a heartbeat.
-WATCH = INTERVAL
+#: Seconds between two rounds of the watch; each leaves a heartbeat.
+WATCH_SECONDS = INTERVAL
 #: Seconds after which a Redis that says nothing counts as away, for who asks and for the watch.
-PATIENCE = 3.0
-#: Seconds without a sign of a worker's work after which this process sends a canary, at its next look.
-CANARY_AFTER = 4.0
+CHECK_TIMEOUT = 3.0
+#: Seconds without a sign of a worker's work after which this process sends a canary, at its next round.
+CANARY_SECONDS = 4.0
 #: Seconds without a sign of a worker's work, canaries included, after which the way counts as closed.
-OVERDUE = 9.5
+SILENCE_TIMEOUT = 9.5
 
 OK, NO_WORKER, STORAGE_AWAY = "ok", "no_worker", "storage_away"
 
@@ -102,7 +102,7 @@ class AppState:
         """What a new message would lack, in sentences; empty if it would be answered."""
         try:
             with translate_errors():
-                async with asyncio.timeout(PATIENCE):
+                async with asyncio.timeout(CHECK_TIMEOUT):
                     await require_json(self.redis)
         except StorageError as error:
             return [str(error)]
@@ -137,7 +137,7 @@ class AppState:
         known, though not for a Redis that is away."""
 
         async def once_looked_at() -> None:
-            await asyncio.wait([self._check], timeout=PATIENCE)
+            await asyncio.wait([self._check], timeout=CHECK_TIMEOUT)
             await run()
 
         self._background.run_forever(name, once_looked_at)
@@ -145,16 +145,16 @@ class AppState:
     async def _watch(self) -> None:
         while True:
             await self.watch_once()
-            await asyncio.sleep(WATCH)
+            await asyncio.sleep(WATCH_SECONDS)
 
     async def watch_once(self) -> None:
         """Leave a heartbeat, and see whether messages are being answered."""
         try:
             with translate_errors():
-                async with asyncio.timeout(PATIENCE):
+                async with asyncio.timeout(CHECK_TIMEOUT):
                     await self._inspect()
         except StorageError as error:
-            self._excused_until = time.monotonic() + OVERDUE
+            self._excused_until = time.monotonic() + SILENCE_TIMEOUT
             self._set_status(STORAGE_AWAY, str(error))
         else:
             excused = time.monotonic() < self._excused_until
@@ -166,12 +166,12 @@ class AppState:
             await self.heartbeat.remove_dead(process)
         self.queued = await self.redis.command("ZCARD", QUEUE_WAITING)
         # Without workers one is enough: nobody takes it, and it stays in the queue.
-        if time.monotonic() - self.tail.heard_at > CANARY_AFTER and (self.heartbeat.workers() or not self.queued):
+        if time.monotonic() - self.tail.heard_at > CANARY_SECONDS and (self.heartbeat.workers() or not self.queued):
             await canary.send(self.redis, self.broker)
         await self.metrics.send(self.redis)
 
     def _heard_lately(self) -> bool:
-        return time.monotonic() - self.tail.heard_at < OVERDUE
+        return time.monotonic() - self.tail.heard_at < SILENCE_TIMEOUT
 
     async def _follow_canaries(self, reader: Subscription) -> None:
         """The tail notes when work was heard; the first after a silence is news."""
@@ -185,7 +185,7 @@ class AppState:
                         self._set_status(OK)
             except (StorageError, Resync):
                 # The watch says that Redis is away, the tail that it is back.
-                await asyncio.sleep(WATCH)
+                await asyncio.sleep(WATCH_SECONDS)
 
     def _set_status(self, state: str, why: str = "") -> None:
         # The trouble may be another one by now.

@@ -114,7 +114,7 @@ class WaitingBroker(RedisBroker):
     Middleware of Dramatiq's is left out on purpose. Retries and its queue of delayed messages: what is left to do is
     in the conversation's own state, and recovery finds it there. TimeLimit and ShutdownNotifications: they raise in
     threads, but the replies are tasks of one event loop, which ends them itself. AgeLimit, Callbacks, Pipelines,
-    Prometheus: nothing here uses them; the figures of all processes are in /metrics.
+    Prometheus: nothing here uses them; the counts of all processes are in /metrics.
     """
 
     def __init__(self, url: str, *, max_connections: int) -> None:

@@ -1,8 +1,8 @@
-"""Follows the streams of all conversations that somebody here watches.
+"""Follows the streams of all conversations that a socket of this process reads.
 
-The bell says in which conversations something has happened, and mostly what. An event that follows the last one known
-is passed on as it is; all else is read from the streams themselves, which alone are the truth. So the cost is that of
-what happens, not of the open tabs, nor of who else is talking.
+Notifications say in which conversations something has happened, and mostly what. An event that follows the last known
+one is passed on as it is. Everything else is read from the streams, which alone are the truth. So the cost is that of
+what happens, not of open sockets, nor of who else is talking.
 """
 
 import asyncio
@@ -32,8 +32,8 @@ MAX_BACKLOG = 256_000
 CHECKED = 200
 #: Streams in one read.
 STREAMS = 500
-#: Seconds between two looks at all conversations in which something is going on, should a ring be missed.
-LOOK = 2.0
+#: Seconds between two reads of all conversations in which something is going on, should a notification be missed.
+POLL_SECONDS = 2.0
 #: Seconds between tries while Redis is away.
 RETRY_SECONDS = 0.25
 
@@ -193,7 +193,7 @@ class Tail:
                 await asyncio.sleep(RETRY_SECONDS)
 
     async def _listen(self) -> None:
-        """Pass on what rings."""
+        """Pass on what is published."""
         async with aclosing(self._listener.listen()) as pieces:
             async for piece in pieces:
                 if piece:
@@ -226,9 +226,9 @@ class Tail:
             self._add(followed)
 
     async def _poll_open(self) -> None:
-        """Read now and then all conversations in which something is going on, should a ring be missed."""
+        """Read now and then all conversations in which something is going on, should a notification be missed."""
         while True:
-            await asyncio.sleep(LOOK)
+            await asyncio.sleep(POLL_SECONDS)
             for followed in self._followed.values():
                 if followed.open:
                     self._add(followed)

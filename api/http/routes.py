@@ -1,4 +1,4 @@
-"""The HTTP calls and the two sockets, each handed to the room that does the work."""
+"""The HTTP calls and the two sockets, each handed to the module that does the work."""
 
 import secrets
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""Which processes are alive: each leaves a beat, and each sees whose beat has stopped, by its own clock."""
+"""Which processes are alive: each leaves a heartbeat, and each sees by its own clock whose heartbeat has stopped."""
 
 import time
 from dataclasses import dataclass
@@ -7,9 +7,9 @@ from tasks.storage import scripts
 from tasks.storage.client import RedisClient
 from tasks.storage.keys import ALIVE
 
-#: Seconds between two beats.
+#: Seconds between two heartbeats.
 INTERVAL = 2.0
-#: A beat unchanged for so many seconds is a death.
+#: A process whose heartbeat has not changed for so many seconds is dead.
 TIMEOUT = 5.0
 
 WORKER = "worker"
@@ -25,7 +25,7 @@ class _Seen:
 
 
 class Heartbeat:
-    """One process's place among the living, and its view of the others."""
+    """One process's heartbeat, and its view of the others."""
 
     def __init__(self, redis: RedisClient, process: str) -> None:
         self.process = process
@@ -34,7 +34,7 @@ class Heartbeat:
         self._looked_at = 0.0
 
     async def beat(self) -> list[str]:
-        """Leave a beat and look round; returns the processes that do not beat any more.
+        """Leave a heartbeat; returns the processes that are dead.
 
         Raises StorageError.
         """
@@ -58,7 +58,7 @@ class Heartbeat:
         return {name for name, seen in self._seen.items() if now - seen.at <= TIMEOUT * 2}
 
     def workers(self) -> int:
-        """How many workers were alive at the last look."""
+        """How many workers were alive at the last heartbeat."""
         return sum(
             seen.is_live and self._looked_at - seen.at <= TIMEOUT
             for name, seen in self._seen.items()

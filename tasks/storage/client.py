@@ -1,8 +1,7 @@
 """Redis for many callers at once: redis-py's client, its pool and its retries, with its errors turned into ours.
 
 Every command may be sent twice, since the answer to the first sending can be lost: a script knows what it has done
-already, and a counter is told as a number with the place that it belongs to. What may not be sent twice takes a client
-without retries.
+already, and counts carry the number of their batch. What may not be sent twice takes a client without retries.
 """
 
 import contextlib

@@ -19,9 +19,9 @@ REPLY_NAMESPACE = uuid.UUID("6f3b1c52-94a7-4a53-9a5b-0d6f5a3e1f77")
 #: How long a lease outlives its last renewal (ms).
 LEASE_MS = 4500
 #: Milliseconds until a sweep looks after something that was just enqueued.
-PATIENCE_MS = 10_000
+RECOVERY_DELAY_MS = 10_000
 #: The same for something that has waited long already.
-LONGEST_PATIENCE_MS = 60_000
+MAX_RECOVERY_DELAY_MS = 60_000
 #: Seconds that a quiet conversation's stream stays for those who come back with a cursor.
 QUIET_STREAM_SECONDS = 300
 #: Messages that one read of the document's end, or of what is before it, brings at most.

@@ -3,7 +3,7 @@
 from tasks.broker import WaitingBroker
 from tasks.storage import scripts
 from tasks.storage.client import RedisClient
-from tasks.storage.conversations import LEASE_MS, LONGEST_PATIENCE_MS, PATIENCE_MS
+from tasks.storage.conversations import LEASE_MS, MAX_RECOVERY_DELAY_MS, RECOVERY_DELAY_MS
 from tasks.storage.keys import SHARDS, ConversationKeys, pending_index_key
 
 #: Conversations of one shard that one look takes.
@@ -18,7 +18,7 @@ async def requeue_pending(redis: RedisClient, broker: WaitingBroker) -> int:
         return 0
     now = seconds * 1000 + micros // 1000
     # An entry further ahead than any of ours was written before Redis' clock was set back.
-    ranges = ("-inf", now), (now + LONGEST_PATIENCE_MS + PATIENCE_MS, "+inf")
+    ranges = ("-inf", now), (now + MAX_RECOVERY_DELAY_MS + RECOVERY_DELAY_MS, "+inf")
     due = await redis.pipeline(
         *(("ZRANGE", index, *bounds, "BYSCORE", "LIMIT", 0, BATCH) for index in indexes for bounds in ranges)
     )
@@ -33,5 +33,5 @@ async def requeue(redis: RedisClient, broker: WaitingBroker, conversation: str) 
 async def claim(redis: RedisClient, conversation: str) -> bool:
     """Whether a conversation waits, is due for a look, and nobody else has just claimed it. Raises StorageError."""
     keys = ConversationKeys(conversation)
-    args = (conversation, PATIENCE_MS, LONGEST_PATIENCE_MS, LEASE_MS)
+    args = (conversation, RECOVERY_DELAY_MS, MAX_RECOVERY_DELAY_MS, LEASE_MS)
     return bool(await redis.script(scripts.CLAIM, (keys.state, keys.pending_index), args))

@@ -1,4 +1,4 @@
--- Lets one of those who look enqueue a conversation again that waits without a live lease.
+-- Lets one caller enqueue a conversation again that waits without a live lease.
 -- The longer it has waited, the later the next look, so that a long queue does not fill with repeats; but no later than
 -- `longest`, for the repeat may be lost as well. A look that is due later than that was set before the clock was set
 -- back, so it is due now.

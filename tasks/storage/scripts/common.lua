@@ -66,6 +66,6 @@ end
 
 -- Publishes notifications, one a line.
 local function notify(notifications)
-  redis.call('PUBLISH', 'parley:bell', notifications)
+  redis.call('PUBLISH', 'parley:events', notifications)
 end
 

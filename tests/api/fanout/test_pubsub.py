@@ -11,7 +11,7 @@ from tasks.errors import StorageError
 from tasks.storage.client import RedisClient
 from tasks.storage.keys import EVENT_CHANNEL
 
-CONFIRMED = b"*3\r\n$9\r\nsubscribe\r\n$11\r\nparley:bell\r\n:1\r\n"
+CONFIRMED = b"*3\r\n$9\r\nsubscribe\r\n$11\r\nparley:events\r\n:1\r\n"
 
 
 @pytest.fixture(autouse=True)

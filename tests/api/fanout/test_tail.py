@@ -121,7 +121,7 @@ async def test_messages_in_quick_succession_are_all_heard(tail: Tail, redis: Red
 @pytest.fixture
 def _no_look(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the tail does not find at once, it does not find."""
-    monkeypatch.setattr(tail_module, "LOOK", 3600)
+    monkeypatch.setattr(tail_module, "POLL_SECONDS", 3600)
 
 
 class Held(RedisClient):

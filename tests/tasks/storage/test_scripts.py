@@ -13,10 +13,10 @@ from tasks.errors import ConversationGone, FrameRejected, LeaseLost
 from tasks.storage import conversations, events, scripts
 from tasks.storage.client import RedisClient
 from tasks.storage.conversations import (
-    LONGEST_PATIENCE_MS,
     MAX_CONTINUED_BYTES,
     MAX_PENDING,
-    PATIENCE_MS,
+    MAX_RECOVERY_DELAY_MS,
+    RECOVERY_DELAY_MS,
     reply_id,
 )
 from tasks.storage.keys import EVENT_CHANNEL, ConversationKeys
@@ -121,7 +121,7 @@ class TestAccept:
         (event,) = await steps.events()
         assert (event["type"], event["message"]) == ("message.accepted", message)
         assert (await steps.look()).cursor == event["cursor"]
-        assert abs((await score(steps) or 0) - await now_ms(steps) - PATIENCE_MS) < 5_000
+        assert abs((await score(steps) or 0) - await now_ms(steps) - RECOVERY_DELAY_MS) < 5_000
 
     async def test_the_second_time_it_changes_nothing_and_names_the_first(self, steps: Steps) -> None:
         first = await messages.accept(steps.redis, steps.id, reply_id("x"), "hello", TTL)
@@ -920,7 +920,7 @@ class TestClockSetBack:
 
     async def test_a_look_from_before_is_due(self, steps: Steps) -> None:
         await steps.say("hello")
-        ahead = await now_ms(steps) + LONGEST_PATIENCE_MS + 60_000
+        ahead = await now_ms(steps) + MAX_RECOVERY_DELAY_MS + 60_000
         await steps.redis.command("ZADD", steps.keys.pending_index, ahead, steps.id)
         assert await claim(steps.redis, steps.id)
         assert not await claim(steps.redis, steps.id)

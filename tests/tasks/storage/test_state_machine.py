@@ -21,7 +21,7 @@ from tasks.storage import conversations, events, scripts
 from tasks.storage.client import RedisClient
 from tasks.storage.conversations import (
     LEASE_MS,
-    LONGEST_PATIENCE_MS,
+    MAX_RECOVERY_DELAY_MS,
     WINDOW_MESSAGES,
     Message,
     View,
@@ -479,13 +479,13 @@ class Machine(RuleBasedStateMachine):
         if self._run(claim(self._redis, talk.id)):
             assert waits, "what is answered was enqueued again"
             assert not held, "what is being answered was enqueued again"
-            too_far = float(due) > now + LONGEST_PATIENCE_MS
+            too_far = float(due) > now + MAX_RECOVERY_DELAY_MS
             assert too_far or float(due) <= now + SLACK_MS, "what may be answered yet was enqueued again"
             assert not self._run(claim(self._redis, talk.id)), "everybody who looks enqueues it"
 
     def set_clock_back(self, talk: Talk, which: int) -> None:
         """Redis' clock is set back by more than any time that is written there."""
-        back = 2 * LONGEST_PATIENCE_MS
+        back = 2 * MAX_RECOVERY_DELAY_MS
         if "lease_expires_at" in self._state(talk):
             self._command("HINCRBY", talk.keys.state, "lease_expires_at", back)
         score = self._command("ZSCORE", talk.keys.pending_index, talk.id)
