@@ -59,8 +59,9 @@ import hashlib
 from dataclasses import dataclass, field
 
 SHARDS = 64
-#: The channel on which `scripts/common.lua` publishes what has happened, one event a line: `<conversation> <cursor of the event
-#: before> <cursor> <event>`, or the conversation alone where the event is to be read.
+#: The channel on which `scripts/common.lua` publishes what has happened, one event a line:
+#: `<conversation> <cursor of the event before> <cursor> <event>`, or the conversation alone where the event is to be
+#: read.
 EVENT_CHANNEL = "parley:events"
 ALIVE = "parley:{processes}:alive"
 METRICS = "parley:{processes}:metrics"
