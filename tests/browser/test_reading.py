@@ -1,6 +1,9 @@
 """Reading a reply while it grows: where the page stands, what it shows, and what a screen reader hears."""
 
-from playwright.async_api import Page, expect
+import json
+import re
+
+from playwright.async_api import Page, WebSocketRoute, expect
 
 from tests.browser.dictation import Dictation
 from tests.browser.person import Person, at_rest, comes_true
@@ -248,3 +251,56 @@ async def test_a_long_conversation_opens_at_its_end(person: Person, url: str, mo
     await expect(person.replies).to_have_count(3)
     await at_end(person.page)
     await person.sees_document()
+
+
+#: Messages and replies of a conversation that is longer than what a snapshot holds.
+LONG_TALK = [
+    {"id": f"{role}{number}", "role": role, "text": f"{role} {number} " + "word " * 60, "timestamp": "2026-11-28T20:00:00Z"}
+    | ({"to": f"human{number}", "finish_reason": "stop"} if role == "bot" else {})
+    for number in range(60)
+    for role in ("human", "bot")
+]
+
+
+async def tells_a_long_talk(page: Page) -> None:
+    """In place of a server: a snapshot of the last twenty messages, and twenty more each time that they are asked for."""
+
+    def routed(socket: WebSocketRoute) -> None:
+        def answer(data: str | bytes) -> None:
+            before = json.loads(data)["before"]
+            end = next(at for at, message in enumerate(LONG_TALK) if message["id"] == before)
+            start = max(0, end - 20)
+            part = LONG_TALK[start:end]
+            socket.send(json.dumps({"type": "history", "before": before, "messages": part, "earlier": start}))
+
+        socket.on_message(answer)
+        conversation = {
+            "token": "t", "name": "Ada", "session_start": "2026-11-28T20:00:00Z",
+            "messages": LONG_TALK[-20:], "earlier": len(LONG_TALK) - 20,
+        }  # fmt: skip
+        snapshot = {
+            "type": "snapshot", "cursor": "1-0", "conversation": conversation, "reply": None,
+            "model": {"name": "gpt-j", "stand_in": False}, "limits": {"text": 4000},
+        }  # fmt: skip
+        socket.send(json.dumps(snapshot))
+
+    await page.route_web_socket(re.compile("/chat"), routed)
+
+
+async def test_earlier_messages_come_as_one_scrolls_up_and_what_one_reads_stays_where_it_is(
+    person: Person, url: str
+) -> None:
+    page = person.page
+    await tells_a_long_talk(page)
+    await page.goto(f"{url}/chat/{'A' * 43}")
+    await expect(person.messages).to_have_count(10)
+    await at_end(page)
+    for expected in (20, 30, 40, 50, 60):
+        await page.evaluate("scrollTo(0, 300)")
+        await expect(person.messages).to_have_count(expected)
+        await at_rest(page)
+        assert await page.evaluate("scrollY") > 1000
+    await expect(page.get_by_role("button", name="earlier messages")).to_have_count(0)
+    await expect(person.messages.first).to_contain_text("human 0")
+    # What was seen before is not new.
+    await expect(person.button("Jump to the end")).to_be_visible()

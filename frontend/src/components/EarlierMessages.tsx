@@ -16,10 +16,7 @@ export function EarlierMessages({ loading, open, onLoad }: Props) {
     if (!place.current || loading || !open) return;
     const observer = new IntersectionObserver(
       (entries) => {
-        if (!entries.some(({ isIntersecting }) => isIntersecting)) return;
-        // Browsers keep the reader's place when something is inserted above it, but not at the very top of the page.
-        if (window.scrollY === 0) window.scrollTo({ top: 1, behavior: 'instant' });
-        onLoad();
+        if (entries.some(({ isIntersecting }) => isIntersecting)) onLoad();
       },
       { rootMargin: `${MARGIN} 0px 0px` },
     );

@@ -6,6 +6,7 @@ import type { OutboxView } from '../outbox/outbox';
 import type { ServiceState } from '../protocol/frames';
 import { EarlierMessages } from './EarlierMessages';
 import { ExchangeView, type ExchangeActions } from './ExchangeView';
+import { KeepPlace } from './KeepPlace';
 import { useProgressiveRender } from './useProgressiveRender';
 
 interface Props {
@@ -34,23 +35,25 @@ export const Transcript = memo(function Transcript(props: Props) {
       {props.earlier > 0 && hidden === 0 && (
         <EarlierMessages loading={props.loadingEarlier} open={open} onLoad={props.onLoadEarlier} />
       )}
-      {all.slice(hidden).map((exchange) => (
-        <ExchangeView
-          key={exchange.human.id}
-          human={exchange.human}
-          reply={exchange.reply}
-          live={exchange.live}
-          unsent={exchange.unsent}
-          delivery={exchange.unsent && deliveryStatusOf(exchange.unsent, outbox, open)}
-          service={exchange === firstWaiting ? service : 'ok'}
-          open={open || !exchange.live}
-          stopping={stopping === exchange.human.id}
-          canRetry={open && idle && exchange === lastSent}
-          canEdit={open && idle && exchange === all.at(-1)}
-          anchored={anchor === exchange.human.id && exchange === all.at(-1)}
-          actions={actions}
-        />
-      ))}
+      <KeepPlace first={all[hidden]?.human.id} list={log}>
+        {all.slice(hidden).map((exchange) => (
+          <ExchangeView
+            key={exchange.human.id}
+            human={exchange.human}
+            reply={exchange.reply}
+            live={exchange.live}
+            unsent={exchange.unsent}
+            delivery={exchange.unsent && deliveryStatusOf(exchange.unsent, outbox, open)}
+            service={exchange === firstWaiting ? service : 'ok'}
+            open={open || !exchange.live}
+            stopping={stopping === exchange.human.id}
+            canRetry={open && idle && exchange === lastSent}
+            canEdit={open && idle && exchange === all.at(-1)}
+            anchored={anchor === exchange.human.id && exchange === all.at(-1)}
+            actions={actions}
+          />
+        ))}
+      </KeepPlace>
     </div>
   );
 });
