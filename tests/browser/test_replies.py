@@ -136,3 +136,55 @@ async def test_a_reply_as_long_as_may_be_says_that_it_was_cut(person: Person, ur
         b'"details":{"finish_reason":"length"}}\n\n'
     )
     await expect(person.reply).to_contain_text("Cut off at the length limit.")
+
+
+async def test_the_last_message_can_be_edited_and_is_answered_anew(person: Person, url: str, model: Dictation) -> None:
+    await person.comes(url)
+    await person.says("Frist")
+    await (await model.asked()).ends("What?")
+    await person.sees_end()
+    await person.composer.press("ArrowUp")
+    await expect(person.composer).to_have_value("Frist")
+    await person.says("First")
+    await (await model.asked()).ends("I see.")
+    await expect(person.messages.locator(".plain")).to_have_text(["First"])
+    await person.sees_end()
+    await person.sees_reply("I see.")
+    await person.sees_document()
+
+
+async def test_a_reply_that_was_cut_off_can_be_continued(person: Person, url: str, model: Dictation) -> None:
+    await person.comes(url)
+    await person.says("Hello")
+    reply = await model.asked()
+    await reply.says("Good")
+    await reply.closes(
+        b'data:{"token":{"text":" day","special":false},"generated_text":"Good day",'
+        b'"details":{"finish_reason":"length"}}\n\n'
+    )
+    await person.sees_end()
+    await person.button("Continue").click()
+    more = await model.asked()
+    await more.says(" to")
+    await person.sees_reply("Good day to")
+    await more.ends(" you.")
+    await person.sees_end()
+    await person.sees_reply("Good day to you.")
+    await person.sees_document()
+
+
+async def test_another_reply_that_is_stopped_before_its_first_word_leaves_the_first_as_it_was(
+    person: Person, url: str, model: Dictation
+) -> None:
+    await person.comes(url)
+    await person.says("Hello")
+    await (await model.asked()).ends("Good day.")
+    await person.sees_end()
+    await person.button("Regenerate").click()
+    await model.asked()
+    await person.stop.click()
+    await person.sees_end()
+    await expect(person.reply).not_to_contain_text("Stopped.")
+    await person.page.reload()
+    await person.sees_reply("Good day.")
+    await expect(person.button("Regenerate")).to_be_visible()
