@@ -255,7 +255,12 @@ async def test_a_long_conversation_opens_at_its_end(person: Person, url: str, mo
 
 #: Messages and replies of a conversation that is longer than what a snapshot holds.
 LONG_TALK = [
-    {"id": f"{role}{number}", "role": role, "text": f"{role} {number} " + "word " * 60, "timestamp": "2026-11-28T20:00:00Z"}
+    {
+        "id": f"{role}{number}",
+        "role": role,
+        "text": f"{role} {number} " + "word " * 60,
+        "timestamp": "2026-11-28T20:00:00Z",
+    }
     | ({"to": f"human{number}", "finish_reason": "stop"} if role == "bot" else {})
     for number in range(60)
     for role in ("human", "bot")
@@ -263,7 +268,7 @@ LONG_TALK = [
 
 
 async def tells_a_long_talk(page: Page) -> None:
-    """In place of a server: a snapshot of the last twenty messages, and twenty more each time that they are asked for."""
+    """In place of a server: a snapshot of the last twenty messages, and twenty more each time one asks."""
 
     def routed(socket: WebSocketRoute) -> None:
         def answer(data: str | bytes) -> None:
