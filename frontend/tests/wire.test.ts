@@ -37,19 +37,6 @@ describe('frames from the server', () => {
     expect(parseFrame(data)).toBeNull();
   });
 
-  const message = { id: 'a', role: 'human', text: 'Hello', timestamp: '2026-11-22T20:00:01Z' };
-  it.each([
-    { type: 'alive' },
-    { type: 'history', before: 'b', messages: [message], earlier: 3 },
-    { type: 'message.edited', cursor: '1-0', to: 'b', message },
-  ])('reads $type', (frame) => {
-    expect(parseFrame(JSON.stringify(frame))).toEqual(frame);
-    for (const field of Object.keys(frame)) {
-      const { [field]: _, ...rest } = frame as Record<string, unknown>;
-      expect(parseFrame(JSON.stringify(rest)), `without ${field}`).toBeNull();
-    }
-  });
-
   it('ignores binary data', () => {
     expect(parseFrame(new ArrayBuffer(4))).toBeNull();
   });
@@ -57,8 +44,10 @@ describe('frames from the server', () => {
 
 describe('frames from the page', () => {
   it('are those of the examples, each type at least once', () => {
-    const types: ClientFrame['type'][] = ['message.send', 'reply.stop', 'reply.retry'];
-    expect([...new Set(clientExamples.map(({ frame }) => frame.type))]).toEqual(expect.arrayContaining(types));
+    const types: ClientFrame['type'][] = [
+      'message.send', 'message.edit', 'reply.stop', 'reply.retry', 'reply.continue', 'history.before',
+    ];
+    expect(new Set(clientExamples.map(({ frame }) => frame.type))).toEqual(new Set(types));
   });
 });
 
