@@ -20,7 +20,7 @@ from tests.support.stack import Stack
 
 #: Not a word of a reply is still to come.
 QUIET = "!document.querySelector('.by-model[aria-busy=true]')"
-READY = "document.querySelector('textarea') && document.querySelector('.line')?.dataset.state === 'open'"
+READY = "document.querySelector('textarea') && document.querySelector('.connection-bar')?.dataset.state === 'open'"
 
 #: After how many replies the page has all that it will have for ever, but for compiled code.
 WARM = 3
