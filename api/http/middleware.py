@@ -32,8 +32,8 @@ class Boundary:
             return
 
         async def send_in_time(message: Message) -> None:
-            # The server waits here while a client does not read, for ever if need be. Sockets have their own bound: what
-            # they have not taken is counted, and pings find those that are gone.
+            # The server waits here while a client does not read, for ever if need be. Sockets have bounds of their own:
+            # what they have not taken is counted, and pings find those that are gone.
             try:
                 async with asyncio.timeout(SEND_TIMEOUT):
                     await send(message)
