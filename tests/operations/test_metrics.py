@@ -120,7 +120,11 @@ def test_every_figure_says_what_it_is(stack: Stack, name: str) -> None:
 def test_with_a_token_metrics_and_the_details_of_readyz_are_closed_to_strangers(own_stack: Stack) -> None:
     own_stack.start_web(METRICS_TOKEN="operators-only")  # noqa: S106
     operator = {"Authorization": "Bearer operators-only"}
-    for wrong in ({"Accept": "text/plain"}, {"Authorization": "Bearer operators-onl"}, {"Authorization": "operators-only"}):
+    for wrong in (
+        {"Accept": "text/plain"},
+        {"Authorization": "Bearer operators-onl"},
+        {"Authorization": "operators-only"},
+    ):
         assert httpx.get(f"{own_stack.url}/metrics", headers=wrong).status_code == 401
         ready = httpx.get(f"{own_stack.url}/readyz", headers=wrong)
         assert ready.status_code == 503
