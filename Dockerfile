@@ -1,20 +1,20 @@
 # One image for web and worker: the command, one of the Procfile's names, makes it the one or the other.
 
-FROM node:24-slim AS page
+FROM node:24.15.0-bookworm-slim AS page
 WORKDIR /page
 COPY frontend/package.json frontend/package-lock.json ./
 RUN npm ci --no-audit --no-fund
 COPY frontend/ ./
 RUN npm run build
 
-FROM python:3.11-slim AS packages
+FROM python:3.11.14-slim-bookworm AS packages
 WORKDIR /app
 COPY requirements.txt ./
 RUN python -m venv .venv \
     && .venv/bin/pip install --no-cache-dir --disable-pip-version-check --require-hashes -r requirements.txt
 
 # A model on the processor, for the profile `local` of docker-compose.yml.
-FROM python:3.11-slim AS model
+FROM python:3.11.14-slim-bookworm AS model
 WORKDIR /app
 ENV PATH=/app/.venv/bin:$PATH \
     PYTHONUNBUFFERED=1
@@ -25,7 +25,7 @@ RUN python -m venv .venv \
 COPY tasks/ tasks/
 USER 65534:65534
 
-FROM python:3.11-slim
+FROM python:3.11.14-slim-bookworm
 WORKDIR /app
 ENV PATH=/app/.venv/bin:$PATH \
     PYTHONUNBUFFERED=1

@@ -23,7 +23,7 @@ from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
 from tasks.errors import StorageError
-from tasks.storage.client import COMMAND_TIMEOUT, CONNECTION_OPTIONS, translate_errors
+from tasks.storage.client import COMMAND_TIMEOUT, connection_options, translate_errors
 from tasks.storage.keys import QUEUE_NAMESPACE, QUEUE_STOP, QUEUE_TOKENS, QUEUE_WAITING
 
 log = logging.getLogger("parley.broker")
@@ -226,7 +226,7 @@ def _sync_client(url: str, max_connections: int, timeout: float) -> Any:
     """
     pool = redis.BlockingConnectionPool.from_url(
         url,
-        **CONNECTION_OPTIONS,
+        **connection_options(url),
         max_connections=max_connections,
         timeout=timeout,
         socket_timeout=timeout,

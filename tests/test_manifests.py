@@ -80,8 +80,28 @@ RENDER_YAML: dict[str, Any] = {
     "type": "object",
     "required": ["services"],
     "additionalProperties": False,
-    "properties": {"services": {"type": "array", "items": {"$ref": "#/$defs/service"}}},
+    "properties": {
+        "services": {"type": "array", "items": {"$ref": "#/$defs/service"}},
+        "envVarGroups": {"type": "array", "items": {"$ref": "#/$defs/group"}},
+    },
     "$defs": {
+        "group": {
+            "type": "object",
+            "required": ["name", "envVars"],
+            "additionalProperties": False,
+            "properties": {
+                "name": {"type": "string"},
+                "envVars": {
+                    "type": "array",
+                    "items": {
+                        "type": "object",
+                        "required": ["key", "value"],
+                        "additionalProperties": False,
+                        "properties": {"key": {"type": "string"}, "value": {"type": "string"}},
+                    },
+                },
+            },
+        },
         "service": {
             "type": "object",
             "required": ["type", "name", "runtime"],
@@ -115,11 +135,11 @@ RENDER_YAML: dict[str, Any] = {
         },
         "variable": {
             "type": "object",
-            "required": ["key"],
+            "oneOf": [{"required": ["fromGroup"], "maxProperties": 1}, {"required": ["key"], "minProperties": 2}],
             "additionalProperties": False,
-            "minProperties": 2,
             "maxProperties": 2,
             "properties": {
+                "fromGroup": {"type": "string"},
                 "key": {"type": "string", "pattern": "^[A-Z][A-Z0-9_]*$"},
                 "value": {"type": "string"},
                 "sync": {"const": False},
@@ -227,22 +247,65 @@ def test_the_compose_file_follows_the_compose_specification() -> None:
     assert done.returncode == 0, done.stdout
 
 
-@pytest.mark.parametrize(
-    ("env", "url", "protocol"),
-    [
-        ({}, "http://standin:8000", ""),
-        ({"COMPOSE_PROFILES": "gptj"}, "http://gptj:8000", "completions"),
-        ({"COMPOSE_PROFILES": "local"}, "http://local:8000", "completions"),
-        ({"MODEL_URL": "http://mine"}, "http://mine", ""),
-        ({"MODEL_URL": "http://mine", "MODEL_PROTOCOL": "completions"}, "http://mine", "completions"),
-    ],
-)
-def test_the_profile_picks_the_model_server(env: dict[str, str], url: str, protocol: str) -> None:
-    """Compose expands these as a shell does."""
+def expanded(value: str, **env: str) -> str:
+    """A value with its variables filled in; Compose expands these as a shell does."""
+    echo = ["/bin/sh", "-c", f'printf %s "{value}"']
+    return subprocess.run(echo, env=env, capture_output=True, text=True, check=True).stdout
+
+
+@pytest.mark.parametrize("profiles", ["", "gptj", "local", "https", "gptj,https", "gptj,local,https"])
+def test_whatever_profiles_are_on_the_model_is_the_one_that_model_url_names(profiles: str) -> None:
     given = compose()["services"]["worker"]["environment"]
-    echo = f'printf "%s %s" "{given["MODEL_URL"]}" "{given["MODEL_PROTOCOL"]}"'
-    said = subprocess.run(["/bin/sh", "-c", echo], env=env, capture_output=True, text=True, check=True).stdout
-    assert said == f"{url} {protocol}"
+    assert expanded(given["MODEL_URL"], COMPOSE_PROFILES=profiles) == "http://standin:8000"
+    assert expanded(given["STAND_IN_URL"], COMPOSE_PROFILES=profiles) == "http://standin:8000"
+    mine = {"MODEL_URL": "http://gptj:8000", "MODEL_PROTOCOL": "completions", "COMPOSE_PROFILES": profiles}
+    assert expanded(given["MODEL_URL"], **mine) == "http://gptj:8000"
+    assert expanded(given["MODEL_PROTOCOL"], **mine) == "completions"
+
+
+def test_no_value_depends_on_the_profiles() -> None:
+    assert not re.search(r"\$\{?COMPOSE_PROFILES", re.sub(r"(?m)^#.*$", "", read("docker-compose.yml")))
+
+
+@pytest.mark.parametrize("model", ["gptj", "local"])
+def test_each_profile_with_a_model_is_told_with_the_address_and_the_protocol_that_it_has(model: str) -> None:
+    start = f"# COMPOSE_PROFILES={model} MODEL_URL=http://{model}:8000 MODEL_PROTOCOL=completions docker compose up"
+    assert start in read("docker-compose.yml")
+    assert compose()["services"][model]["profiles"] == [model]
+
+
+def test_a_domain_makes_caddy_the_one_trusted_proxy() -> None:
+    given = compose()["services"]["web"]["environment"]["TRUSTED_PROXIES"]
+    assert expanded(given) == ""
+    assert expanded(given, DOMAIN="chat.example.com") == "1"
+    assert expanded(given, DOMAIN="chat.example.com", TRUSTED_PROXIES="2") == "2"
+
+
+def test_web_is_reached_from_this_machine_alone_unless_somebody_says_otherwise() -> None:
+    (published,) = compose()["services"]["web"]["ports"]
+    assert expanded(published) == "127.0.0.1:3500:3500"
+    assert expanded(published, HOST="0.0.0.0", PORT="80") == "0.0.0.0:80:3500"
+
+
+def test_redis_listens_to_nobody_but_web_and_worker() -> None:
+    document = compose()
+    assert document["networks"]["redis"] == {"internal": True}
+    assert "ports" not in document["services"]["redis"]
+    beside = [name for name, service in document["services"].items() if "redis" in service.get("networks", [])]
+    assert sorted(beside) == ["redis", "web", "worker"]
+
+
+def test_every_image_is_of_one_version_everywhere() -> None:
+    images = [service["image"] for service in compose()["services"].values() if "build" not in service]
+    images += [service["image"]["url"] for service in render().values() if "image" in service]
+    images += re.findall(r"^FROM (\S+:\S+)", read("Dockerfile"), re.MULTILINE)
+    assert len(images) > 5
+    versions: dict[str, set[str]] = {}
+    for image in images:
+        name, _, tag = image.removeprefix("docker.io/library/").rpartition(":")
+        assert re.match(r"v?\d+\.\d+\.\d+", tag), image
+        versions.setdefault(name, set()).add(tag)
+    assert not [name for name, tags in versions.items() if len(tags) > 1]
 
 
 def test_the_dockerfile_is_read_by_dockers_parser_and_copies_only_what_is_there() -> None:
@@ -262,9 +325,9 @@ def test_the_dockerfile_is_read_by_dockers_parser_and_copies_only_what_is_there(
 
 
 def test_the_images_are_of_the_versions_that_are_tested_and_declared() -> None:
-    assert f"FROM python:{read('.python-version').strip()}-slim" in read("Dockerfile")
+    assert f"FROM python:{read('.python-version').strip()}." in read("Dockerfile")
     node = json.loads(read("package.json"))["engines"]["node"].removesuffix(".x")
-    assert f"FROM node:{node}-slim" in read("Dockerfile")
+    assert f"FROM node:{node}." in read("Dockerfile")
 
 
 def test_what_the_image_is_made_of_is_not_ignored() -> None:
@@ -273,7 +336,7 @@ def test_what_the_image_is_made_of_is_not_ignored() -> None:
     assert {Path(source).parts[0] for sources in copied for source in sources.split()} == kept
 
 
-@pytest.mark.parametrize("service", ["web", "worker", "standin", "local", "redis"])
+@pytest.mark.parametrize("service", ["web", "worker", "standin", "local", "redis", "caddy"])
 def test_every_container_is_confined_and_comes_back(service: str) -> None:
     container = compose()["services"][service]
     assert container["read_only"] is True
@@ -294,7 +357,7 @@ def test_redis_keeps_conversations_and_evicts_nothing() -> None:
     assert "--appendonly yes" in redis["command"]
     assert "--maxmemory-policy noeviction" in redis["command"]
     assert redis["volumes"] == ["redis-data:/data"]
-    assert redis["image"] == "redis:8"
+    assert redis["image"].startswith("redis:8.")
 
 
 def test_workers_can_be_scaled_by_a_number() -> None:
@@ -307,7 +370,7 @@ def test_gpt_j_needs_its_profile_and_a_gpu() -> None:
     assert state["gptj"]["profiles"] == ["gptj"]
     assert state["gptj"]["deploy"]["resources"]["reservations"]["devices"][0]["capabilities"] == ["gpu"]
     assert state["gptj"]["command"][0] == Settings.model_fields["model_name"].default
-    assert [name for name, service in state.items() if service.get("profiles")] == ["local", "gptj"]
+    assert [name for name, service in state.items() if service.get("profiles")] == ["local", "gptj", "caddy"]
 
 
 def test_the_local_model_answers_by_the_name_that_is_asked_for() -> None:
@@ -380,13 +443,30 @@ def test_render_references_point_at_services_and_variables_of_the_same_file() ->
                 continue
             assert state[source["name"]]["type"] == source["type"]
             if key := source.get("envVarKey"):
-                assert key in {known["key"] for known in state[source["name"]]["envVars"]}
+                assert key in {known.get("key") for known in state[source["name"]]["envVars"]}
 
 
 def test_render_gives_only_variables_that_somebody_reads() -> None:
     for service in render().values():
         if service["runtime"] == "docker":
-            assert {variable["key"] for variable in service["envVars"]} <= known_variables()
+            keys = {variable["key"] for variable in service["envVars"] if "key" in variable}
+            assert keys <= known_variables()
+
+
+def test_renders_web_and_worker_share_every_setting_that_is_not_webs_own() -> None:
+    web, worker = (
+        {variable.get("fromGroup") or variable["key"] for variable in render()[name]["envVars"]}
+        for name in ("parley", "parley-worker")
+    )
+    assert web - worker == {"WEB_CONCURRENCY", "TRUSTED_PROXIES"}
+    assert worker - web == set()
+
+
+def test_renders_group_holds_only_settings_and_no_secret() -> None:
+    (group,) = yaml.safe_load(read("render.yaml"))["envVarGroups"]
+    keys = {variable["key"] for variable in group["envVars"]}
+    assert keys <= {name.upper() for name in Settings.model_fields}
+    assert "HF_TOKEN" not in keys
 
 
 def test_render_gives_everyone_the_time_to_hand_over() -> None:
@@ -399,7 +479,7 @@ def test_render_keeps_sockets_open_when_a_worker_is_away() -> None:
 
 def test_renders_redis_keeps_conversations_and_evicts_nothing() -> None:
     redis = render()["parley-redis"]
-    assert redis["image"]["url"].endswith("/redis:8")
+    assert "/redis:8." in redis["image"]["url"]
     assert "--appendonly yes" in redis["dockerCommand"]
     assert "--maxmemory-policy noeviction" in redis["dockerCommand"]
     assert redis["disk"]["mountPath"] == "/data"

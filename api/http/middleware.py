@@ -14,7 +14,7 @@ from tasks.errors import ClientTooSlow
 log = logging.getLogger("parley.http")
 
 #: Seconds in which a client has to take some of what it is sent.
-SEND_TIMEOUT = 20.0
+SEND_TIMEOUT = 10.0
 
 FOREIGN_ORIGIN = "This page may not call this service: its origin is not among those allowed."
 TOO_MANY_CALLS = "Too many calls from here. Please try again in {wait} seconds."

@@ -196,6 +196,8 @@ class Socket:
                 case ReplyContinue(to, id):
                     await messages.continue_reply(state, self._conversation, self._address, to, id)
                 case HistoryBefore(before):
+                    if wait := state.visitors.call(self._address):
+                        raise FrameRejected("rate_limited", TOO_FAST, id=before, retry_in=wait)
                     page = await messages.read_history(state.redis, self._conversation, before)
                     self._reader.push(frames.history(before, page))
         except StorageError as error:

@@ -44,12 +44,9 @@ TEMPORARY = ("MISCONF", "NOREPLICAS", "BUSY", "LOADING", "MASTERDOWN", "CLUSTERD
 NO_CONNECTION = "Redis has no connection left: start fewer processes, or choose a plan with more connections."
 
 #: What all connections have in common. RESP2 has one shape for JSON.GET on every server.
-CONNECTION_OPTIONS: dict[str, Any] = {
-    "protocol": 2,
-    "socket_connect_timeout": CONNECT_TIMEOUT,
-    "socket_keepalive": True,
-    "retry_on_error": WRONG_SERVER,
-}
+CONNECTION_OPTIONS: dict[str, Any] = {"protocol": 2, "retry_on_error": WRONG_SERVER}
+#: What those over TCP have besides.
+TCP_OPTIONS: dict[str, Any] = {"socket_connect_timeout": CONNECT_TIMEOUT, "socket_keepalive": True}
 
 Command = tuple[Any, ...]
 
@@ -92,6 +89,11 @@ def _without_arguments(error: Exception) -> str:
     return str(error).partition(", with args")[0][:200]
 
 
+def connection_options(url: str) -> dict[str, Any]:
+    """What redis-py is told about each connection to `url`, an address as in REDIS_URL."""
+    return CONNECTION_OPTIONS if url.startswith("unix:") else {**CONNECTION_OPTIONS, **TCP_OPTIONS}
+
+
 def new_pool(url: str, *, max_connections: int, timeout: float = COMMAND_TIMEOUT, retries: int = RETRIES) -> Any:
     """A pool whose callers wait for a free connection.
 
@@ -103,7 +105,7 @@ def new_pool(url: str, *, max_connections: int, timeout: float = COMMAND_TIMEOUT
     """
     return aioredis.BlockingConnectionPool.from_url(
         url,
-        **CONNECTION_OPTIONS,
+        **connection_options(url),
         max_connections=max_connections,
         timeout=timeout,
         socket_timeout=timeout,

@@ -1,5 +1,6 @@
 """The application needs nothing of its server but ASGI (https://asgi.readthedocs.io), so another one can run it."""
 
+import socket
 import sys
 from collections.abc import Iterator
 
@@ -53,3 +54,20 @@ def test_the_test_client_runs_calls_and_sockets(stack: Stack) -> None:
             while "reply.finished" not in types:
                 types.append(socket.receive_json()["type"])
     assert types[0] == "message.accepted"
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="This machine has no IPv6.")
+def test_on_two_colons_web_is_reached_by_ipv4_and_by_ipv6(stack: Stack) -> None:
+    with stack.another_web(HOST="::") as url:
+        assert answers(f"{url}/healthz")
+        assert answers(f"{url.replace('127.0.0.1', '[::1]')}/healthz")
+
+
+def test_a_port_that_is_taken_is_named_in_one_sentence(stack: Stack) -> None:
+    port = str(stack.ports[0])
+    with stack.processes.start("web", {"PORT": port}) as child:
+        assert child.wait(60)
+        child.kill()
+        stack.processes.children.remove(child)
+        assert f"PORT {port}: another program uses it." in child.lines[-1]
+        assert not [line for line in child.lines if "Traceback" in line]
