@@ -5,8 +5,6 @@ import uuid
 from collections.abc import Iterable
 from typing import Any
 
-from redis import Redis
-
 from tasks.storage.conversations import Message, now_iso
 from tasks.storage.keys import ConversationKeys, conversation_id
 
@@ -30,8 +28,8 @@ def used_ids(messages: list[Message]) -> dict[str, str]:
     }
 
 
-def give_past(client: "Redis[Any]", token: str, messages: list[Message]) -> None:
-    """Give a new conversation these messages."""
+def give_past(client: Any, token: str, messages: list[Message]) -> None:
+    """Give a new conversation these messages; `client`: redis-py's own."""
     keys = ConversationKeys(conversation_id(token))
     client.execute_command("JSON.SET", keys.document, "$.messages", json.dumps(messages))
     client.hset(keys.state, "count", len(messages))
