@@ -1,21 +1,18 @@
 """What is measured of the page; every function returns its rows."""
 
-import uuid
 from dataclasses import dataclass
 from statistics import median
 
-import orjson
 import redis
 from playwright.async_api import Browser
 
-from tasks.storage.conversations import now_iso
-from tasks.storage.keys import ConversationKeys, conversation_id
 from tests.bench.report import Row
 from tests.bench_page.assets import MOST_JAVASCRIPT, Requests, gzipped_javascript
 from tests.bench_page.novelist import Novelist, sentence
 from tests.bench_page.tab import Tab, new_tab
 from tests.bench_page.trace import LONG, Trace
 from tests.support.client import history, new_token
+from tests.support.past import exchanges, give_past
 from tests.support.stack import Stack
 
 #: Not a word of a reply is still to come.
@@ -271,16 +268,13 @@ async def _open(bench: Bench, tab: Tab, token: str, messages: int) -> Trace:
 async def _conversation(bench: Bench, messages: int) -> str:
     """Write one straight into Redis; returns its token."""
     token = await new_token(bench.stack.url)
-    talk: list[dict[str, str]] = []
-    for number in range(messages // 2):
-        asked = {"id": str(uuid.uuid4()), "role": "human", "text": f"What of night {number}?", "timestamp": now_iso()}
-        text = f"{sentence(number)} {sentence(number + 1)}\n\n- {sentence(number + 2)}\n- {sentence(number + 3)}"
-        reply = {"id": str(uuid.uuid4()), "role": "bot", "text": text, "timestamp": now_iso()}
-        talk += [asked, reply | {"finish_reason": "stop", "to": asked["id"]}]
-    keys = ConversationKeys(conversation_id(token))
+    replies = (
+        f"{sentence(number)} {sentence(number + 1)}\n\n- {sentence(number + 2)}\n- {sentence(number + 3)}"
+        for number in range(messages // 2)
+    )
+    talk = exchanges((f"What of night {number}?", reply) for number, reply in enumerate(replies))
     with redis.Redis.from_url(bench.stack.redis.url, protocol=2) as client:
-        client.execute_command("JSON.SET", keys.document, "$.messages", orjson.dumps(talk))
-        client.hset(keys.state, "count", len(talk))
+        give_past(client, token, talk)
     return token
 
 

@@ -8,26 +8,16 @@ from redis import Redis
 
 from api.sessions import PIECE
 from tasks.storage.conversations import WINDOW_BYTES, WINDOW_MESSAGES, Message
-from tasks.storage.keys import ConversationKeys, conversation_id
 from tests.support.client import Chat, LegacyChat, history, new_token, replay
+from tests.support.past import exchanges, give_past
 from tests.support.stack import Stack
 
 
-def put(stack: Stack, token: str, exchanges: int, text: str) -> list[Message]:
-    """Give a conversation a past; returns its messages."""
-    keys = ConversationKeys(conversation_id(token))
-    messages: list[Message] = []
-    ids: dict[str, str] = {}
-    for number in range(exchanges):
-        asked, reply = str(uuid.uuid4()), str(uuid.uuid4())
-        at = {"timestamp": "2026-11-22T20:00:00.000+00:00", "text": f"{number} {text}"}
-        messages.append({"id": asked, "role": "human", **at})
-        messages.append({"id": reply, "role": "bot", **at, "finish_reason": "stop", "to": asked})
-        ids |= {asked: f"message 0-0 {2 * number} {2 * number}", reply: f"reply {asked}"}
+def put(stack: Stack, token: str, number: int, text: str) -> list[Message]:
+    """Give a conversation so many exchanges; returns its messages."""
+    messages = exchanges((f"{one} {text}", f"{one} {text}") for one in range(number))
     with Redis.from_url(stack.redis.url) as client:
-        client.execute_command("JSON.SET", keys.document, "$.messages", json.dumps(messages))
-        client.hset(keys.state, "count", len(messages))
-        client.hset(keys.ids, mapping=ids)
+        give_past(client, token, messages)
     return messages
 
 

@@ -15,6 +15,7 @@ from tasks.storage.conversations import Message, View
 from tasks.storage.keys import ConversationKeys, conversation_id
 from tasks.worker.lease import Lease, Turn
 from tasks.worker.publisher import Publisher, ReplyBuffer
+from tests.support.past import used_ids
 
 #: Long enough for every test, in seconds.
 TTL = 600
@@ -66,11 +67,10 @@ class Steps:
 
     async def put(self, messages: list[Message]) -> None:
         """Give the conversation these messages instead of those that it has."""
-        used = ((m["id"], f"reply {m['to']}" if "to" in m else f"message 0-0 {n} {n}") for n, m in enumerate(messages))
         await self.redis.transaction(
             ("JSON.SET", self.keys.document, "$.messages", json.dumps(messages)),
             ("HSET", self.keys.state, "count", len(messages)),
-            *(("HSET", self.keys.ids, id, value) for id, value in used),
+            *(("HSET", self.keys.ids, id, value) for id, value in used_ids(messages).items()),
         )
 
     async def stop(self, to: str) -> None:
