@@ -135,30 +135,36 @@ class Machine(RuleBasedStateMachine):
         state = self._state(talk)
         waits = int(state.get("pending", 0))
         begun = sum(hand.begun for hand in talk.hands)
-        acts = {"say": 3, "sweep": 1, "look": 1}
+        acts = {"say": 6, "sweep": 2, "look": 2}
         if talk.said:
             acts |= dict.fromkeys(("say_again", "expire", "stop", "take", "retry", "edit", "grow", "scroll"), 1)
+            acts |= {"say_badly": 2, "wish_badly": 3}
         if talk.retries or talk.edits or talk.continues:
-            acts |= {"wish_again": 3}
-        if talk.ids:
-            acts |= {"say_badly": 2, "wish_badly": 4}
+            acts |= {"wish_again": 2}
         if waits:
-            acts |= {"take": 6, "stop": 1 + waits}
+            acts |= {"take": 20, "stop": 2 + waits}
         elif "failed" in state or (talk.said and talk.said[-1] in talk.doomed):
-            acts |= {"retry": 12, "edit": 3}
+            acts |= {"retry": 20, "edit": 8}
+        elif self._can_grow(talk):
+            acts |= {"retry": 8, "edit": 4, "grow": 30}
         elif talk.said:
-            acts |= {"retry": 2, "edit": 3, "grow": 6}
+            acts |= {"retry": 8, "edit": 4}
         if talk.hands:
-            acts |= {"sweep": 2, "hand_over": 1, "prolong": 1, "crash": 1, "set_clock_back": 1}
+            acts |= {"sweep": 4, "hand_over": 2, "prolong": 2, "crash": 2, "set_clock_back": 1}
         if begun < len(talk.hands):
-            acts |= {"start": 12}
+            acts |= {"start": 40}
         if begun:
-            acts |= {"publish": 10, "finish": 4, "fail": 4}
+            acts |= {"publish": 30, "finish": 14, "fail": 6}
         if begun > len({"owner"} & state.keys()):
-            acts |= {"wake_up": 5}
+            acts |= {"wake_up": 10}
         if any(hand.sent for hand in talk.hands):
-            acts |= {"publish_again": 4, "forget": 3, "overtake": 4}
+            acts |= {"publish_again": 6, "forget": 4, "overtake": 6}
         return acts
+
+    def _can_grow(self, talk: Talk) -> bool:
+        """Whether the last reply was cut off or stopped after some words."""
+        last = (self._document(talk) or [{}])[-1]
+        return last.get("finish_reason") in ("length", "stopped") and last["text"] != ""
 
     # people
 
@@ -175,7 +181,7 @@ class Machine(RuleBasedStateMachine):
 
     async def _say(self, talk: Talk) -> None:
         # Some messages have the id that was chosen beforehand, whose reply's id a bad client has used perhaps.
-        id = talk.chosen if talk.chosen not in talk.said and len(talk.said) % 2 else str(uuid.uuid4())
+        id = talk.chosen if len(talk.said) % 2 else str(uuid.uuid4())
         try:
             assert not (await messages.accept(self._redis, talk.id, id, "Hello", TTL, talk.maximum)).known
         except FrameRejected as rejected:
@@ -190,6 +196,8 @@ class Machine(RuleBasedStateMachine):
         talk.said.append(id)
         talk.turns += 1
         talk.learn(id)
+        if id == talk.chosen:
+            talk.chosen = str(uuid.uuid4())
 
     def say_again(self, talk: Talk, which: int) -> None:
         """The same message once more, whatever has become of it."""
@@ -403,7 +411,7 @@ class Machine(RuleBasedStateMachine):
 
     async def _finish(self, hand: Hand, which: int, twice: bool) -> None:
         for _ in range(1 + twice):
-            await hand.lease.finish(hand.turn, "length" if which % 2 else "stop")
+            await hand.lease.finish(hand.turn, "length" if which % 4 else "stop")
         await self._next(hand)
 
     def fail(self, talk: Talk, which: int) -> None:
