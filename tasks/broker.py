@@ -34,8 +34,9 @@ ACTOR = "answer"
 BLOCK_SECONDS = 8
 #: Seconds between tries while Redis is away.
 RETRY_SECONDS = 0.25
-#: Tokens that are kept. More than one wakes as many consumers; a token without a message costs one look.
-MAX_TOKENS = 64
+#: Tokens that are kept, one for each message. A token without a message costs one fetch; a message without a token
+#: waits until a consumer looks by itself.
+MAX_TOKENS = 10_000
 #: Redis connections of a worker's Dramatiq threads: one that blocks, and some for fetching and acknowledging.
 WORKER_CONNECTIONS = 3
 
@@ -54,15 +55,17 @@ class WaitingConsumer(Consumer):
         self._stock = stock
         self._prefetch = prefetch
         self._unavailable = False
+        #: Messages may be there that no token stands for: from before this start, or while tokens were lost.
+        self._draining = True
 
     def __next__(self) -> MessageProxy | None:
         """The next message, or None if there was none for a while."""
         if not self._broker.wait_for_capacity(self._prefetch, timeout=1.0):
             return None
         try:
-            message: MessageProxy | None = next(self._stock)
-            if message is None:
-                self._broker.wait_for_token()
+            if not self._draining:
+                self._draining = not self._broker.wait_for_token()
+            message: MessageProxy | None = None if self._broker.stopping else next(self._stock)
         except (BrokerConnectionError, redis.RedisError, OSError) as error:
             # A consumer that raises is made anew by Dramatiq, after three seconds and with a traceback.
             if not self._unavailable:
@@ -73,7 +76,9 @@ class WaitingConsumer(Consumer):
         if self._unavailable:
             log.warning("queue.available")
             self._unavailable = False
-        if message is not None:
+        if message is None:
+            self._draining = False
+        else:
             self._broker.hold(message)
         return message
 
@@ -165,6 +170,11 @@ class WaitingBroker(RedisBroker):
         # The stock consumer sleeps for up to `timeout` milliseconds when it finds nothing; ours waits itself.
         return WaitingConsumer(self, super().consume(queue_name, prefetch=prefetch, timeout=1), prefetch)
 
+    @property
+    def stopping(self) -> bool:
+        """Whether nothing more is to be taken."""
+        return self._stopping.is_set()
+
     def wait_for_capacity(self, prefetch: int, timeout: float) -> bool:
         """Wait up to `timeout` seconds until fewer than `prefetch` messages are held; False if that did not come."""
         with self._held_changed:
@@ -174,13 +184,14 @@ class WaitingBroker(RedisBroker):
             return False
         return free
 
-    def wait_for_token(self) -> None:
-        """Block in Redis until something was enqueued since the last look, at most BLOCK_SECONDS."""
+    def wait_for_token(self) -> bool:
+        """Block in Redis until a token is there for this consumer; False if none came within BLOCK_SECONDS."""
         began = time.monotonic()
         token = self._blocking.blpop([self._stop_key, QUEUE_TOKENS], timeout=BLOCK_SECONDS)
         if token is None and time.monotonic() - began < RETRY_SECONDS:
             # A server that does not block must not make us spin.
             time.sleep(RETRY_SECONDS)
+        return token is not None and not self._stopping.is_set()
 
     def hold(self, message: MessageProxy) -> None:
         """Count a message until it is released."""

@@ -15,7 +15,7 @@
 | parley:limits/…                |        | the limit's window   | limits (library)       | limits           |
 | parley:{queue}:…               |        | Dramatiq's own       | Dramatiq               | Dramatiq         |
 | parley:{queue}!waiting         | zset   | while not empty      | enqueue, runtime       | limits, metrics  |
-| parley:{queue}!tokens          | list   | at most 64           | enqueue                | consumer         |
+| parley:{queue}!tokens          | list   | one a message        | enqueue                | consumer         |
 | parley:{queue}!stop:<broker>   | list   | 8 s                  | a worker that stops    | its consumer     |
 
 All keys of a conversation live and die together, but for its stream, which may go earlier. Use prolongs them: opening

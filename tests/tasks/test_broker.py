@@ -132,6 +132,7 @@ def test_at_shutdown_a_consumer_that_waits_wakes_and_takes_nothing_more(
     broker: WaitingBroker, consumer: Consumer, redis_url: str
 ) -> None:
     stopping = threading.Timer(0.1, broker.stop_consuming)
+    assert next(consumer) is None, "there is nothing from before"
     stopping.start()
     began = time.monotonic()
     assert next(consumer) is None
