@@ -38,6 +38,8 @@ class Background:
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping = False
+        #: The tasks that wait for Redis. The first says so in the log, and the last that it is over.
+        self._waiting: set[str] = set()
 
     def run_forever(self, name: str, run: Run) -> None:
         """Run a task that is expected not to return."""
@@ -46,21 +48,20 @@ class Background:
         task.add_done_callback(lambda ended: self._ended(ended, name, run))
 
     def run_every(self, name: str, seconds: float, step: Run) -> None:
-        """Run a step again and again, `seconds` after it ended. An unusable Redis is logged once until it is back."""
+        """Run a step again and again, `seconds` after it ended. An unusable Redis is logged once."""
 
         async def run() -> None:
-            waiting = False
             while True:
                 try:
                     await step()
                 except StorageError as error:
-                    if not waiting:
-                        log.warning("task.waiting task=%s error=%s", name, error)
-                    waiting = True
+                    if not self._waiting:
+                        log.warning("tasks.waiting task=%s error=%s", name, error)
+                    self._waiting.add(name)
                 else:
-                    if waiting:
-                        log.warning("task.resumed task=%s", name)
-                    waiting = False
+                    if self._waiting == {name}:
+                        log.warning("tasks.resumed task=%s", name)
+                    self._waiting.discard(name)
                 await asyncio.sleep(seconds)
 
         self.run_forever(name, run)
