@@ -7,13 +7,14 @@ import os
 import time
 import uuid
 from typing import Any
+from weakref import WeakValueDictionary
 
 from api import frames
 from api.access.connection_limits import ALL, ConnectionLimits
 from api.access.rate_limits import RateLimits
 from api.access.visitors import Visitors
 from api.fanout.open_sockets import OpenSockets
-from api.fanout.tail import Subscription, Tail
+from api.fanout.tail import Backlog, Subscription, Tail
 from tasks.broker import WaitingBroker
 from tasks.errors import Resync, StorageError
 from tasks.monitoring import canary, metrics
@@ -54,6 +55,8 @@ class AppState:
         self.sockets = ConnectionLimits(settings, self.redis, self.heartbeat.process)
         self.limits = RateLimits(settings)
         self.visitors = Visitors(settings)
+        #: What waits to be read, by address; each is gone with the address's last socket.
+        self.backlogs: WeakValueDictionary[str, Backlog] = WeakValueDictionary()
         self.broker = WaitingBroker(settings.redis_url, max_connections=BROKER_CONNECTIONS)
         self.metrics = Metrics(self.heartbeat.process)
         self.status = OK

@@ -28,6 +28,9 @@ log = logging.getLogger("parley.tail")
 COUNT = 500
 #: Characters that may wait for one slow reader.
 MAX_BACKLOG = 256_000
+#: Characters that may wait for all readers of one address together, and how many of one count as little: beyond the
+#: first, whoever has more than the second is cut off, so that nobody is for what a neighbour does not read.
+MAX_SHARED_BACKLOG, SMALL_BACKLOG = 4_000_000, 32_000
 #: Streams checked in one go after Redis was away.
 CHECKED = 200
 #: Streams in one read.
@@ -52,13 +55,24 @@ def parse_cursor(cursor: str | bytes) -> Cursor:
     return int(ms), int(seq)
 
 
+class Backlog:
+    """What waits for several readers together, in characters."""
+
+    def __init__(self) -> None:
+        self.size = 0
+
+
 class Subscription:
     """One reader of one conversation: iterating yields lists of frames, each frame once and in order.
 
-    Iterating raises Behind or Resync.
+    Iterating raises SlowConsumer or Resync.
+
+    Args:
+        backlog: shared with other readers of the same address; None for a reader that is no visitor's.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, backlog: Backlog | None = None) -> None:
+        self._shared = backlog or Backlog()
         #: What it was given last; nothing yet comes after NOWHERE.
         self.cursor = NOWHERE
         self._frames: deque[str] = deque()
@@ -75,8 +89,9 @@ class Subscription:
 
     def push(self, frame: str) -> None:
         """Put a frame behind those that wait."""
-        self._size += len(frame)
-        if self._size > MAX_BACKLOG:
+        self._count(len(frame))
+        crowd = self._shared.size > MAX_SHARED_BACKLOG and self._size > SMALL_BACKLOG
+        if self._size > MAX_BACKLOG or crowd:
             self.interrupt(SlowConsumer)
             self.on_too_slow()
         elif self._trouble is None:
@@ -85,11 +100,19 @@ class Subscription:
 
     def interrupt(self, trouble: type[SlowConsumer] | type[Resync]) -> None:
         """End the reading; what waits is dropped."""
-        self._frames.clear()
-        self._size = 0
+        self.clear()
         self.cursor = NOWHERE
         self._trouble = trouble
         self._something.set()
+
+    def clear(self) -> None:
+        """Drop what waits."""
+        self._frames.clear()
+        self._count(-self._size)
+
+    def _count(self, size: int) -> None:
+        self._size += size
+        self._shared.size += size
 
     def restart(self) -> None:
         """Read on after a Resync."""
@@ -102,7 +125,8 @@ class Subscription:
             if self._trouble:
                 raise self._trouble
             if self._frames:
-                frames, self._frames, self._size = list(self._frames), deque(), 0
+                frames = list(self._frames)
+                self.clear()
                 yield frames
 
 
@@ -141,13 +165,16 @@ class Tail:
         #: Redis could not be heard, and nobody has looked yet at what it still knows.
         self._away = False
 
-    def join(self, conversation: str) -> Subscription:
-        """Begin to listen, before the conversation is looked at; `begin` then says from where."""
+    def join(self, conversation: str, backlog: Backlog | None = None) -> Subscription:
+        """Begin to listen, before the conversation is looked at; `begin` then says from where.
+
+        `backlog`: what waits for all readers of the same address.
+        """
         name = conversation.encode()
         followed = self._followed.get(name)
         if followed is None:
             followed = self._followed[name] = _Followed(ConversationKeys(conversation).events.encode())
-        reader = Subscription()
+        reader = Subscription(backlog)
         followed.readers.add(reader)
         return reader
 
@@ -165,6 +192,7 @@ class Tail:
 
     def leave(self, conversation: str, reader: Subscription) -> None:
         """Stop listening."""
+        reader.clear()
         followed = self._followed.get(conversation.encode())
         if followed:
             followed.readers.discard(reader)

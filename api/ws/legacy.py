@@ -12,7 +12,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from api import messages
 from api.access.throttle import FRAMES_AT_ONCE, FRAMES_PER_SECOND, Throttle
-from api.fanout.tail import Subscription
+from api.fanout.tail import Backlog, Subscription
 from api.frames import POLICY_VIOLATION, check_text
 from api.sessions import conversation_of
 from api.state import AppState
@@ -57,7 +57,7 @@ class LegacySocket:
         self._address = address
         self._state = state
         self._conversation = conversation
-        self._reader: Subscription = state.tail.join(conversation)
+        self._reader: Subscription = state.tail.join(conversation, state.backlogs.setdefault(address, Backlog()))
         self._throttle = Throttle(FRAMES_PER_SECOND, FRAMES_AT_ONCE)
         #: What this socket asked and is still owed, in order: a message's id, or the frame that refuses it.
         self._owed: deque[str] = deque()

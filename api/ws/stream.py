@@ -8,7 +8,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from api import frames, messages
 from api.access.throttle import FRAMES_AT_ONCE, FRAMES_PER_SECOND, Throttle
-from api.fanout.tail import Subscription, parse_cursor
+from api.fanout.tail import Backlog, Subscription, parse_cursor
 from api.frames import (
     ClientFrame,
     HistoryBefore,
@@ -98,7 +98,7 @@ class Socket:
         self._address = address
         self._state = state
         self._conversation = conversation
-        self._reader: Subscription = state.tail.join(conversation)
+        self._reader: Subscription = state.tail.join(conversation, state.backlogs.setdefault(address, Backlog()))
         self._throttle = Throttle(FRAMES_PER_SECOND, FRAMES_AT_ONCE)
 
     async def run(self, after: str | None) -> None:

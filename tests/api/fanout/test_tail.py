@@ -9,7 +9,16 @@ from typing import Any
 import pytest
 
 from api.fanout import tail as tail_module
-from api.fanout.tail import COUNT, MAX_BACKLOG, Subscription, Tail, parse_cursor
+from api.fanout.tail import (
+    COUNT,
+    MAX_BACKLOG,
+    MAX_SHARED_BACKLOG,
+    SMALL_BACKLOG,
+    Backlog,
+    Subscription,
+    Tail,
+    parse_cursor,
+)
 from tasks.errors import Resync, SlowConsumer
 from tasks.local.embedded_redis import EmbeddedRedis
 from tasks.local.processes import wait_until
@@ -273,6 +282,33 @@ async def test_a_reader_that_keeps_up_may_read_without_end() -> None:
             assert len(frames) == MAX_BACKLOG // 1000
             break
     assert not reader.too_slow
+
+
+async def test_what_waits_for_all_sockets_of_an_address_is_bounded_and_readers_who_read_are_not_cut_off() -> None:
+    backlog = Backlog()
+    readers = [Subscription(backlog) for _ in range(100)]
+    reading, other = Subscription(backlog), Subscription(Backlog())
+    for _ in range(MAX_BACKLOG // 1000 - 1):
+        for reader in (*readers, reading, other):
+            reader.push("x" * 1000)
+        async for _ in reading:
+            break
+    assert backlog.size <= MAX_SHARED_BACKLOG + len(readers) * SMALL_BACKLOG
+    assert any(reader.too_slow for reader in readers)
+    assert not reading.too_slow
+    assert not other.too_slow
+
+
+async def test_what_was_read_or_dropped_does_not_wait_any_more() -> None:
+    backlog = Backlog()
+    readers = [Subscription(backlog) for _ in range(3)]
+    for reader in readers:
+        reader.push("x" * 1000)
+    async for _ in readers[0]:
+        break
+    readers[1].interrupt(Resync)
+    readers[2].clear()
+    assert backlog.size == 0
 
 
 async def test_after_redis_was_away_readers_go_on_where_they_were(real_redis: EmbeddedRedis) -> None:
