@@ -23,8 +23,9 @@ import psutil
 import websockets
 
 from tasks.local.embedded_redis import start_redis
-from tests.fuzz.attacks import ATTACKS
+from tests.fuzz.attacks import ATTACKS, PROXY
 from tests.fuzz.generated import GENERATED
+from tests.support.caddy import caddy
 from tests.support.client import Chat, new_token
 from tests.support.stack import Stack
 
@@ -119,8 +120,9 @@ def p99(seconds: list[float]) -> float:
 class Fuzz:
     """One run against one stack."""
 
-    def __init__(self, stack: Stack, start: int, minutes: float) -> None:
+    def __init__(self, stack: Stack, front: str, start: int, minutes: float) -> None:
         self._stack = stack
+        self._front = front
         self._random = random.Random(start)
         self._ends = time.monotonic() + minutes * 60
         self._others = Others(stack.url)
@@ -147,8 +149,8 @@ class Fuzz:
         await asyncio.sleep(QUIET)
         quiet = self._others.take()
         # Examples are to be carried out, not to run into limits: they have a web process without any.
-        port = self._stack.ports[name in GENERATED]
-        done = await in_a_process(name, f"http://127.0.0.1:{port}", self._random.randrange(1_000_000))
+        url = self._front if name in PROXY else f"http://127.0.0.1:{self._stack.ports[name in GENERATED]}"
+        done = await in_a_process(name, url, self._random.randrange(1_000_000))
         await asyncio.sleep(AFTERMATH)
         self._rounds.append(Round(name, done, quiet, self._others.take()))
         print(self._rounds[-1].line(), flush=True)
@@ -240,7 +242,8 @@ def main() -> int:
         stack.pace(rate=RATE, stamped=TOKENS)
         print(f"seed {given.seed}; seconds to first token of others, 99th percentile, in ms:")
         print(f"{'attack':<18}{'quiet':>8}{'attacked':>10}{'ratio':>7}{'replies':>9}  done by the attacker")
-        found = asyncio.run(Fuzz(stack, given.seed, given.minutes).run())
+        with caddy(stack.ports[0], Path(folder) / "caddy", tls=False) as front:
+            found = asyncio.run(Fuzz(stack, front, given.seed, given.minutes).run())
     return 1 if found else 0
 
 

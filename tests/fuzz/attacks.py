@@ -13,6 +13,7 @@ from urllib.parse import quote, urlsplit
 import websockets
 
 from api.frames import SUBPROTOCOL
+from tasks.storage.conversations import reply_id
 from tests.fuzz.values import NASTY
 from tests.support.client import Chat, new_token
 
@@ -304,11 +305,97 @@ async def tokens(target: Target) -> None:
         await target.say(handshake(target, escaped), patience=2)
 
 
+async def deaf_pings(target: Target) -> None:
+    """Pings as fast as they go, from sockets that read none of the answers."""
+    token = await new_token(target.url)
+    ping = (b"\x89\xfd\0\0\0\0" + b"x" * 125) * 100
+
+    async def flood() -> None:
+        reader, writer = await target.connect()
+        with contextlib.suppress(OSError, TimeoutError, asyncio.IncompleteReadError):
+            writer.write(handshake(target, token))
+            await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+            writer.transport.pause_reading()  # type: ignore[attr-defined]
+            while target.left > 0:
+                writer.write(ping)
+                await asyncio.wait_for(writer.drain(), max(target.left, 0))
+                target.done["pings"] += 100
+        writer.transport.abort()
+
+    await asyncio.gather(*(flood() for _ in range(3)))
+
+
+async def deaf_downloads(target: Target) -> None:
+    """The page's script, asked for thirty times on each of many connections that read nothing."""
+
+    async def ask(path: str) -> None:
+        _, writer = await target.connect()
+        writer.transport.pause_reading()  # type: ignore[attr-defined]
+        writer.write(f"GET {path} HTTP/1.1\r\nHost: {target.host}\r\n\r\n".encode() * 30)
+        await asyncio.sleep(max(target.left, 0))
+        writer.transport.abort()
+        target.done["downloads"] += 30
+
+    page = await target.say(f"GET / HTTP/1.1\r\nHost: {target.host}\r\n\r\n".encode())
+    scripts = [word for word in page.decode("latin-1").split('"') if word.endswith(".js")]
+    await asyncio.gather(*(ask((scripts or ["/"])[0]) for _ in range(300)), return_exceptions=True)
+
+
+async def histories(target: Target) -> None:
+    """A long conversation of control characters, asked for again and again by clients that hang up."""
+    token = await new_token(target.url)
+    async with target.chat(token) as chat:
+        for _ in range(20):
+            await chat.send("\x01" * 600)
+            target.done[(await chat.until("message.accepted", "error"))["type"]] += 1
+    ask = f"GET /refresh_token?token={token} HTTP/1.1\r\nHost: {target.host}\r\nX-Forwarded-For: {ATTACKER}\r\n\r\n"
+
+    async def hurry() -> None:
+        while target.left > 0:
+            _, writer = await target.connect()
+            writer.write(ask.encode() * 5 if target.random.random() < 0.5 else handshake(target, token))
+            with contextlib.suppress(OSError):
+                await writer.drain()
+            await asyncio.sleep(0.01)
+            writer.transport.abort()
+            target.done["asked and gone"] += 1
+
+    await asyncio.gather(*(hurry() for _ in range(12)), return_exceptions=True)
+
+
+async def networks(target: Target) -> None:
+    """Sessions from ever new addresses of one /64."""
+    while target.left > 0:
+        address = f"2001:db8:66::{target.random.randrange(1 << 16):x}:{target.random.randrange(1 << 16):x}"
+        start = f"POST /token?name=Many HTTP/1.1\r\nHost: {target.host}\r\nConnection: close\r\n"
+        await target.say(f"{start}X-Forwarded-For: {address}\r\n\r\n".encode())
+
+
+async def forged_ids(target: Target) -> None:
+    """Retries and messages whose ids are those that replies will have."""
+    while target.left > 0:
+        async with target.chat(await new_token(target.url)) as chat:
+            first, second = str(uuid.uuid4()), str(uuid.uuid4())
+            with contextlib.suppress(websockets.ConnectionClosed):
+                await chat.send("One", first)
+                await chat.until("reply.finished", "error")
+                await chat.retry(first, reply_id(second))
+                target.done[(await chat.until("reply.finished", "error"))["type"]] += 1
+                await chat.send("Two", second)
+                target.done[(await chat.until("reply.finished", "error"))["type"]] += 1
+                await chat.send("Three", reply_id(first))
+                target.done[(await chat.until("reply.finished", "error"))["type"]] += 1
+
+
 Attack = Callable[[Target], Awaitable[None]]
-ATTACKS: dict[str, Attack] = {
+#: What the application answers for, behind whatever proxy.
+APPLICATION: dict[str, Attack] = {
     attack.__name__: attack
     for attack in (
-        *(slow_handshakes, half_open_sockets, sockets, sends, nonsense, questions, pings),
-        *(bodies, headers, requests, bits, tokens),
+        *(half_open_sockets, sockets, sends, nonsense, questions, pings, deaf_pings, requests, bits, tokens),
+        *(histories, networks, forged_ids),
     )
 }
+#: What only a server's insides can do against, and so the proxy in front: they go through Caddy.
+PROXY: dict[str, Attack] = {attack.__name__: attack for attack in (slow_handshakes, bodies, headers, deaf_downloads)}
+ATTACKS = APPLICATION | PROXY

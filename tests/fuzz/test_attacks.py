@@ -9,7 +9,8 @@ import pytest
 from tasks.errors import StorageError
 from tasks.local.embedded_redis import start_redis
 from tests.fuzz.attack import attack
-from tests.fuzz.attacks import ATTACKS, Target, sockets
+from tests.fuzz.attacks import APPLICATION, PROXY, Target, sockets
+from tests.support.caddy import caddy
 from tests.support.client import PATIENCE, Chat, new_token
 from tests.support.missing import missing
 from tests.support.stack import Stack, own_port
@@ -54,10 +55,27 @@ async def be_served(stack: Stack, address: str) -> None:
         await chat.until("reply.finished")
 
 
-@pytest.mark.parametrize("name", ATTACKS)
+@pytest.fixture(scope="module")
+def front(attacked: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of Caddy in front of that system."""
+    with caddy(attacked.ports[0], tmp_path_factory.mktemp("caddy"), tls=False) as url:
+        yield url
+
+
+@pytest.mark.parametrize("name", APPLICATION)
 async def test_during_and_after_an_attack_others_are_served_and_nothing_breaks(attacked: Stack, name: str) -> None:
+    await attack_and_look(attacked, attacked.url, name)
+
+
+@pytest.mark.parametrize("name", PROXY)
+async def test_what_the_proxy_answers_for_disturbs_nobody_behind_it(attacked: Stack, front: str, name: str) -> None:
+    await attack_and_look(attacked, front, name)
+
+
+async def attack_and_look(attacked: Stack, url: str, name: str) -> None:
+    """Attack for a while, at `url`; others talk meanwhile and afterwards, and nothing may break."""
     before = memory(attacked)
-    attacking = asyncio.create_task(attack(name, attacked.url, SHORT, seed=1))
+    attacking = asyncio.create_task(attack(name, url, SHORT, seed=1))
     others = 0
     while not attacking.done():
         others += 1
