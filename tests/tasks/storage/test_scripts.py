@@ -776,6 +776,17 @@ class TestContinue:
         assert await steps.texts() == ["hello", "Once again"]
         assert "failed" not in (await steps.messages())[0]
 
+    async def test_that_cannot_even_begin_fails_all_the_same(self, steps: Steps) -> None:
+        id = await steps.say("hello")
+        await steps.answer("Once", finish_reason="length")
+        await steps.grow_reply(id)
+        lease = steps.lease("worker:2:y")
+        turn = await lease.next_turn()
+        assert turn
+        await lease.fail(turn, "internal", "Something went wrong.", True)
+        assert (await steps.look()).reply() is None
+        assert [message["text"] for message in await steps.messages()] == ["hello", "Once"]
+
     async def test_that_brings_nothing_more_is_an_end(self, steps: Steps) -> None:
         id = await steps.say("hello")
         await steps.answer("Once", finish_reason="length")
