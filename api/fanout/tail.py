@@ -163,7 +163,8 @@ class Tail:
         self.heard_at = time.monotonic()
         self.heard = False
         #: Redis could not be heard, and nobody has looked yet at what it still knows.
-        self._away = False
+        #: Redis cannot be heard.
+        self.away = False
 
     def join(self, conversation: str, backlog: Backlog | None = None) -> Subscription:
         """Begin to listen, before the conversation is looked at; `begin` then says from where.
@@ -215,9 +216,9 @@ class Tail:
             try:
                 await self._listen()
             except StorageError as error:
-                if not self._away:
+                if not self.away:
                     log.warning("tail.waiting error=%s", error)
-                self._away = True
+                self.away = True
                 await asyncio.sleep(RETRY_SECONDS)
 
     async def _listen(self) -> None:
@@ -232,10 +233,10 @@ class Tail:
 
     async def _catch_up(self) -> None:
         """Nothing is missed from now on; read what was before."""
-        if self._away:
+        if self.away:
             await self._check_all()
             log.warning("tail.resumed")
-            self._away = False
+            self.away = False
         for followed in self._followed.values():
             self._add(followed)
 
@@ -254,12 +255,15 @@ class Tail:
             self._add(followed)
 
     async def _poll_open(self) -> None:
-        """Read now and then all conversations in which something is going on, should a notification be missed."""
         while True:
             await asyncio.sleep(POLL_SECONDS)
-            for followed in self._followed.values():
-                if followed.open:
-                    self._add(followed)
+            self.read_open()
+
+    def read_open(self) -> None:
+        """Read all conversations in which something is going on, should a notification be missed."""
+        for followed in self._followed.values():
+            if followed.open:
+                self._add(followed)
 
     async def _read_forever(self) -> None:
         """Read what is due, and pass it on."""
@@ -268,7 +272,7 @@ class Tail:
             try:
                 await self._read(dict(islice(self._due.items(), STREAMS)))
             except StorageError as error:
-                if not self._away:
+                if not self.away:
                     log.warning("tail.read_failed error=%s", error)
                 await asyncio.sleep(RETRY_SECONDS)
             if not self._due:

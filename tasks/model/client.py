@@ -142,7 +142,7 @@ class Model:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._endpoint = Endpoint(settings)
-        self._breaker = CircuitBreaker()
+        self.breaker = CircuitBreaker()
         known = known_model(settings.model_name)
         self._style = known.style
         self._preamble = _preamble(settings, known)
@@ -197,13 +197,13 @@ class Model:
             await asyncio.sleep(reply.pause)
             reply.pause = 0.0
         announced = 0.0
-        while (attempt := self._breaker.enter()) is None:
-            error, wait = self._breaker.outage()
+        while (attempt := self.breaker.enter()) is None:
+            error, wait = self.breaker.outage()
             left = reply.retry.remaining(error)
             if time.monotonic() >= announced:
                 announced = time.monotonic() + wait
                 yield Waiting(error.waiting_reason, wait)
-            await self._breaker.changed(min(wait, left))
+            await self.breaker.changed(min(wait, left))
         reply.attempt = attempt
 
     async def _ask(self, reply: _Reply) -> AsyncGenerator[Text, None]:

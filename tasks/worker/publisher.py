@@ -116,9 +116,10 @@ class Publisher:
         while True:
             await self._due.wait()
             self._due.clear()
-            await self._flush()
+            await self.flush()
 
-    async def _flush(self) -> None:
+    async def flush(self) -> None:
+        """Send all that is unsent; `run` calls it whenever something is due."""
         if self._timer:
             self._timer.cancel()
             self._timer = None

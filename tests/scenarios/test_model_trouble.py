@@ -40,9 +40,9 @@ class Counted(Proxy):
 
     connections = 0
 
-    async def _connected(self, reader: asyncio.StreamReader, publisher: asyncio.StreamWriter) -> None:
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
-        await super()._connected(reader, publisher)
+        await super()._connected(reader, writer)
 
 
 async def test_all_conversations_of_a_worker_share_its_connections_to_the_model(own_stack: Stack) -> None:

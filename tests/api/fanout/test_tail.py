@@ -221,7 +221,7 @@ async def test_what_only_a_read_brought_is_kept_though_more_was_heard_meanwhile(
         await steps.write(lease, turn, "one")
         seen = await read(reader, "one")
         held.holding = True
-        tail._add(tail._followed[steps.id.encode()])
+        tail.read_open()
         await held.held.wait()
         await steps.write(lease, turn, "two")
         seen += await read(reader, "two")
@@ -346,7 +346,7 @@ async def test_a_reader_who_saw_more_than_redis_still_knows_needs_a_snapshot(rea
         proxy.refusing = True
         proxy.cut()
         await direct.command("XTRIM", steps.keys.events, "MAXLEN", 0)
-        await asyncio.to_thread(wait_until, lambda: tail._away, "the tail to notice")
+        await asyncio.to_thread(wait_until, lambda: tail.away, "the tail to notice")
         proxy.refusing = False
         with pytest.raises(Resync):
             await read(reader, "never")

@@ -610,21 +610,21 @@ async def test_a_thousand_waiting_replies_do_not_hammer_a_dead_server() -> None:
         model(url, model_retry_timeout=60) as client,
     ):
         replies = [asyncio.create_task(hear(client)) for _ in range(5)]
-        await eventually(lambda: client._breaker.state == "open")
+        await eventually(lambda: client.breaker.state == "open")
         late = [Heard() for _ in range(995)]
         replies += [asyncio.create_task(hear(client, heard=heard)) for heard in late]
         await eventually(lambda: all(heard.waits for heard in late))
         asked = server.stats.requests
         for _ in range(3):
-            await eventually(lambda: client._breaker.state != "open")
-            await eventually(lambda: client._breaker.state == "open")
+            await eventually(lambda: client.breaker.state != "open")
+            await eventually(lambda: client.breaker.state == "open")
         # One each time; another may be over between two looks.
         assert server.stats.requests - asked <= 5
         for reply in replies[100:]:
             reply.cancel()
         server.faults.waiting.clear()
         heard = list(await asyncio.gather(*replies, return_exceptions=True))[:100]
-        assert client._breaker.state == "closed"
+        assert client.breaker.state == "closed"
     assert {reply.end for reply in heard if isinstance(reply, Heard)} == {"stop"}
     assert all(isinstance(reply, Heard) and {*reply.waits} == {"retrying"} for reply in heard)
 
@@ -632,7 +632,7 @@ async def test_a_thousand_waiting_replies_do_not_hammer_a_dead_server() -> None:
 async def test_who_comes_during_an_outage_waits_without_asking_and_is_told_why() -> None:
     async with standin({"mode": "loading", "estimated_time": 0.4, "count": 5}) as (_server, url), model(url) as client:
         first = [asyncio.create_task(hear(client)) for _ in range(5)]
-        await eventually(lambda: client._breaker.state == "open")
+        await eventually(lambda: client.breaker.state == "open")
         late = await hear(client)
         await asyncio.gather(*first)
     assert late.waits[0] == "model_loading"
@@ -661,7 +661,7 @@ async def test_a_probe_that_is_stopped_leaves_its_turn_to_the_next() -> None:
         waiting.append(asyncio.create_task(hear(client)))
         results = await asyncio.gather(*waiting, return_exceptions=True)
     assert {getattr(reply, "end", None) for reply in results} == {"stop", None}
-    assert client._breaker.state == "closed"
+    assert client.breaker.state == "closed"
 
 
 async def test_a_probe_that_has_to_ask_again_with_less_does_not_block_the_others() -> None:
@@ -676,7 +676,7 @@ async def test_an_outage_that_ends_in_a_refusal_does_not_block_the_next_probe() 
     async with standin(*faults) as (_, url), model(url) as client:
         results = await asyncio.gather(*(hear(client) for _ in range(5)), return_exceptions=True)
     assert [getattr(result, "code", "") for result in results].count("model_unauthorized") == 2
-    assert client._breaker.state == "closed"
+    assert client.breaker.state == "closed"
 
 
 # start, secrets

@@ -106,10 +106,10 @@ async def test_words_lost_in_a_failure_of_our_own_leave_no_gap(
 
         steps.publisher.write(buffer, "two ")
         with monkeypatch.context() as broken:
-            broken.setattr(steps.publisher, "_publish", fails)
+            broken.setattr(steps.redis, "script", fails)
             with pytest.raises(ValueError, match="mistake"):
-                await steps.publisher._flush()
-        await steps.publisher._flush()
+                await steps.publisher.flush()
+        await steps.publisher.flush()
         assert lease.lost
         assert await deltas(steps) == ["one "]
         with pytest.raises(LeaseLost):
