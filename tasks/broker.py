@@ -31,7 +31,7 @@ log = logging.getLogger("parley.broker")
 QUEUE = "replies"
 ACTOR = "answer"
 #: Seconds that a consumer blocks in Redis before it looks into the queue again; below every proxy's idle limit.
-BLOCK_SECONDS = 8
+BLOCK_SECONDS = 5
 #: Seconds between tries while Redis is away.
 RETRY_SECONDS = 0.25
 #: Tokens that are kept, one for each message. A token without a message costs one fetch; a message without a token

@@ -16,7 +16,7 @@
 | parley:{queue}:…               |        | Dramatiq's own       | Dramatiq               | Dramatiq         |
 | parley:{queue}!waiting         | zset   | while not empty      | enqueue, runtime       | limits, metrics  |
 | parley:{queue}!tokens          | list   | one a message        | enqueue                | consumer         |
-| parley:{queue}!stop:<broker>   | list   | 8 s                  | a worker that stops    | its consumer     |
+| parley:{queue}!stop:<broker>   | list   | 5 s                  | a worker that stops    | its consumer     |
 
 All keys of a conversation live and die together, but for its stream, which may go earlier. Use prolongs them: opening
 the page, every script that changes the conversation, and each renewal of a lease.
