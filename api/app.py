@@ -4,14 +4,12 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.responses import FileResponse, JSONResponse, Response
-from fastapi.staticfiles import StaticFiles
 from starlette.middleware.cors import CORSMiddleware
-from starlette.middleware.gzip import GZipMiddleware
 
+from api.http.assets import Assets
 from api.http.middleware import Admission, Boundary, HeadAsGet
 from api.http.routes import Sockets, router
 from api.http.schemas import document
@@ -75,18 +73,14 @@ async def _failed(request: Request, error: Exception) -> Response:
     return JSONResponse({"detail": FAILED}, 500, HEADERS)
 
 
-class Assets(StaticFiles):
-    """The page's scripts and styles; their names change with what is in them, so they are kept for ever."""
-
-    def file_response(self, *args: Any, **options: Any) -> Response:
-        """A file, with leave to keep it."""
-        response = super().file_response(*args, **options)
-        response.headers["Cache-Control"] = "public, max-age=31536000, immutable"
-        return response
-
-
 def _serve_page(app: FastAPI) -> None:
-    app.mount("/assets", GZipMiddleware(Assets(directory=PAGE / "assets")))
+    assets = Assets(PAGE / "assets")
+
+    @app.get("/assets/{name:path}", include_in_schema=False)
+    async def asset(request: Request, name: str) -> Response:
+        """A script or a style of the page."""
+        return assets.response(name, request)
+
     # Looked up by name: what a stranger sends never becomes a path.
     files = {file.name: file for file in PAGE.iterdir() if file.is_file()}
 

@@ -14,6 +14,8 @@ from tasks.settings import Settings
 
 #: Frames that an address may send, for each message that it may: people also stop replies, ask for others, and so on.
 FRAMES_PER_MESSAGE = 10
+#: Seconds of that rate that an address may use at once.
+FRAMES_BURST_SECONDS = 3
 #: Bytes of a history that cost as much as one call.
 BYTES_PER_CALL = 50_000
 
@@ -30,8 +32,8 @@ class Visitors:
         self._proxy_check = ProxyCheck(settings.trusted_proxies)
         self._calls_per_minute = settings.limit_calls_per_address
         self._calls = per_minute(settings.limit_calls_per_address)
-        frames = FRAMES_PER_MESSAGE * settings.limit_messages_per_address
-        self._frames = Throttle(frames / 60 or math.inf, frames / 6)
+        frames = FRAMES_PER_MESSAGE * settings.limit_messages_per_address / 60
+        self._frames = Throttle(frames or math.inf, FRAMES_BURST_SECONDS * frames)
 
     def address_of(self, connection: HTTPConnection) -> str:
         """The name under which the client is counted."""

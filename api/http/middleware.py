@@ -17,6 +17,8 @@ log = logging.getLogger("parley.http")
 SEND_TIMEOUT = 10.0
 
 FOREIGN_ORIGIN = "This page may not call this service: its origin is not among those allowed."
+#: What was sent behind a call that is refused is not even read.
+HANG_UP = {"Connection": "close"}
 TOO_MANY_CALLS = "Too many calls from here. Please try again in {wait} seconds."
 
 
@@ -88,5 +90,7 @@ class Admission:
         if request.url.path == "/healthz" or request.url.path.startswith("/assets/"):
             return None
         if wait := state.visitors.call(state.visitors.address_of(request)):
-            return JSONResponse({"detail": TOO_MANY_CALLS.format(wait=wait)}, 429, {"Retry-After": str(wait)})
+            return JSONResponse(
+                {"detail": TOO_MANY_CALLS.format(wait=wait)}, 429, {"Retry-After": str(wait), **HANG_UP}
+            )
         return None

@@ -7,6 +7,7 @@ import httpx
 import pytest
 import websockets
 
+from api.http.assets import FOR_EVER
 from api.http.security_headers import HEADERS
 from tests.support.client import Chat, LegacyChat, new_token
 from tests.support.stack import Stack
@@ -80,6 +81,19 @@ def test_the_page_and_its_files_carry_them(stack: Stack, path: str, status: int)
     answer = httpx.get(f"{stack.url}{path}")
     assert answer.status_code == status
     check(answer)
+
+
+@pytest.mark.skipif(not PAGE.is_dir(), reason="the page is not built")
+def test_each_script_and_style_is_kept_for_ever_and_comes_compressed_to_whoever_takes_that(stack: Stack) -> None:
+    for file in (PAGE / "assets").iterdir():
+        url = f"{stack.url}/assets/{file.name}"
+        packed, plain = httpx.get(url), httpx.get(url, headers={"Accept-Encoding": "identity"})
+        assert packed.content == plain.content == file.read_bytes()
+        assert "content-encoding" not in plain.headers
+        assert packed.headers["cache-control"] == plain.headers["cache-control"] == FOR_EVER
+        if file.suffix in (".js", ".css"):
+            assert packed.headers["content-encoding"] == "gzip"
+            assert int(packed.headers["content-length"]) < file.stat().st_size / 2
 
 
 @pytest.mark.skipif(not PAGE.is_dir(), reason="the page is not built")
