@@ -57,5 +57,5 @@ class Throttle:
 
 
 def per_minute(maximum: int) -> Throttle:
-    """An allowance of so many a minute, all of them at once if somebody likes; 0 for no limit."""
-    return Throttle(maximum / 60 or math.inf, maximum)
+    """An allowance of so many a minute, a fifth of them at once; 0 for no limit."""
+    return Throttle(maximum / 60 or math.inf, max(1.0, maximum / 5))

@@ -175,6 +175,8 @@ class Socket:
             except FrameRejected as rejected:
                 self._state.metrics.count("frames_rejected", rejected.code)
                 self._reader.push(frames.error(rejected))
+                # Nothing was waited for: between two such frames, everybody else has a turn.
+                await asyncio.sleep(0)
 
     async def _carry_out(self, data: str | bytes) -> None:
         state = self._state

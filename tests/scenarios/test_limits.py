@@ -172,7 +172,7 @@ async def test_stops_of_a_session_are_limited_and_messages_are_counted_apart(sta
 async def test_more_calls_of_an_address_than_possible_are_answered_with_429_and_sockets_are_closed(
     stack: Stack,
 ) -> None:
-    with stack.another_web(LIMIT_CALLS_PER_ADDRESS="10", TRUSTED_PROXIES="1") as url:
+    with stack.another_web(LIMIT_CALLS_PER_ADDRESS="50", TRUSTED_PROXIES="1") as url:
         token = await new_token(url)
         mine, yours = [{"X-Forwarded-For": address} for address in ("192.0.2.77", "192.0.2.78")]
         async with httpx.AsyncClient(base_url=url, headers={"Origin": "http://localhost:3000"}) as http:
