@@ -103,7 +103,7 @@ class LegacySocket:
                 await self._refuse(id, TRY_AGAIN)
 
     async def _refuse(self, id: str, detail: str) -> None:
-        """Say so in this message's place: after the replies to those before it."""
+        """Answer a message with the reason why it was rejected, after the replies to the messages before it."""
         if id in self._owed:
             self._owed[self._owed.index(id)] = reply_frame(id, detail, now_iso())
             await self._settle()
@@ -140,7 +140,7 @@ class LegacySocket:
         await self._settle()
 
     async def _settle(self) -> None:
-        """Send the refusals whose turn has come."""
+        """Send the rejections that have no unanswered message before them."""
         while self._owed and self._owed[0].startswith("{"):
             await self._websocket.send_text(self._owed.popleft())
             self._places.release()
@@ -160,7 +160,7 @@ class LegacySocket:
         return view
 
     async def _unread(self, page: Page) -> list[dict[str, Any]]:
-        """The end of the conversation, with what this socket is owed; that can be more than one page."""
+        """The last messages, as many pages as the answers that this socket still waits for can take."""
         messages, earlier = page.messages, page.earlier
         while self._owed and earlier and len(messages) < 2 * MAX_OWED:
             before = await history(self._state.redis, self._conversation, messages[0]["id"])

@@ -1,11 +1,11 @@
 -- Accepts a person's message: into the document, the stream and the index of pending conversations, at once.
 -- KEYS document, events, state, ids, partial, pending_index
--- ARGV conversation, message id, message (JSON), event, ttl (s), patience (ms) before a sweep looks,
+-- ARGV conversation, message id, message (JSON), event, ttl (s), recovery delay (ms),
 --      messages that fit (0: any number), messages that may wait, id that the reply will have
 -- Returns {"gone"}, {"known", cursor, message (JSON, '' if an edit has replaced it)}, {"taken"}, {"full"}, {"busy"}
 --      or {"accepted", cursor}.
 local document, events, state, ids, partial, pending_index = unpack(KEYS)
-local conversation, id, message, event, ttl, patience, most, most_pending, reply = unpack(ARGV)
+local conversation, id, message, event, ttl, delay, most, most_pending, reply = unpack(ARGV)
 
 if redis.call('EXISTS', document) == 0 then
   return {'gone'}
@@ -43,6 +43,6 @@ if pending == 0 then
   redis.call('HSET', state, 'pending_since', now)
   redis.call('HDEL', state, 'failed')
 end
-redis.call('ZADD', pending_index, 'NX', now + patience, conversation)
+redis.call('ZADD', pending_index, 'NX', now + delay, conversation)
 live({document, events, state, ids, partial}, ttl)
 return {'accepted', cursor}

@@ -1,16 +1,16 @@
 -- Lets one caller enqueue a conversation again that waits without a live lease.
--- The longer it has waited, the later the next look, so that a long queue does not fill with repeats; but no later than
--- `longest`, for the repeat may be lost as well. A look that is due later than that was set before the clock was set
--- back, so it is due now.
+-- The longer the conversation has waited, the later recovery looks again, so that a long queue does not fill with
+-- repeats; but no later than the maximum, since a repeat may be lost as well. A time further ahead than that was written
+-- before Redis' clock was set back, so it counts as over.
 -- KEYS state, pending_index
--- ARGV conversation, patience (ms), longest (ms), lease (ms)
+-- ARGV conversation, recovery delay (ms), maximum recovery delay (ms), lease (ms)
 -- Returns 1 if the caller should enqueue it.
 local state, pending_index = KEYS[1], KEYS[2]
-local conversation, patience, longest, lease = unpack(ARGV)
+local conversation, delay, max_delay, lease = unpack(ARGV)
 
 local score = redis.call('ZSCORE', pending_index, conversation)
 local now = clock()
-if not score or (tonumber(score) > now and tonumber(score) <= now + longest + patience) then
+if not score or (tonumber(score) > now and tonumber(score) <= now + max_delay + delay) then
   return 0
 end
 local s = redis.call('HMGET', state, 'pending', 'owner', 'lease_expires_at', 'pending_since')
@@ -23,5 +23,5 @@ if held(s[2], s[3], now, lease) then
   return 0
 end
 local waited = now - (tonumber(s[4]) or now)
-redis.call('ZADD', pending_index, now + math.max(patience, math.min(waited, longest)), conversation)
+redis.call('ZADD', pending_index, now + math.max(delay, math.min(waited, max_delay)), conversation)
 return 1

@@ -1,11 +1,11 @@
 -- Puts a new message in the place of the last one and of its reply, to be answered anew.
 -- KEYS document, events, state, ids, partial, pending_index
--- ARGV conversation, id of the message to replace, id of the new one, the new one (JSON), event, ttl (s), patience (ms)
---      before a sweep looks, id that the reply will have
+-- ARGV conversation, id of the message to replace, id of the new one, the new one (JSON), event, ttl (s),
+--      recovery delay (ms), id that the reply will have
 -- Returns {"gone"}, {"known", cursor, message (JSON, '' if another edit has replaced it)}, {"taken"}, {"busy"},
 --      {"not_last"} or {"accepted", cursor}.
 local document, events, state, ids, partial, pending_index = unpack(KEYS)
-local conversation, to, id, message, event, ttl, patience, reply = unpack(ARGV)
+local conversation, to, id, message, event, ttl, delay, reply = unpack(ARGV)
 
 if redis.call('EXISTS', document) == 0 then
   return {'gone'}
@@ -43,6 +43,6 @@ redis.call('HSET', ids, id, 'edit ' .. to .. where, reply, 'reply ' .. id)
 redis.call('HDEL', ids, 'stop:' .. to)
 redis.call('HSET', state, 'count', index + 1, 'pending', 1, 'pending_since', now)
 redis.call('HDEL', state, 'failed')
-redis.call('ZADD', pending_index, now + patience, conversation)
+redis.call('ZADD', pending_index, now + delay, conversation)
 live({document, events, state, ids, partial}, ttl)
 return {'accepted', cursor}

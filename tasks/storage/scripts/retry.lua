@@ -1,9 +1,9 @@
 -- Asks for another answer to the last human message; its earlier reply stays until the new one is whole.
 -- KEYS document, events, state, ids, partial, pending_index
--- ARGV conversation, id that the new reply will have, id of the message, ttl (s), patience (ms) before a sweep looks
+-- ARGV conversation, id that the new reply will have, id of the message, ttl (s), recovery delay (ms)
 -- Returns "gone", "known", "taken", "busy", "not_last" or "accepted".
 local document, events, state, ids, partial, pending_index = unpack(KEYS)
-local conversation, id, to, ttl, patience = unpack(ARGV)
+local conversation, id, to, ttl, delay = unpack(ARGV)
 
 if redis.call('EXISTS', document) == 0 then
   return 'gone'
@@ -24,6 +24,6 @@ local now = clock()
 redis.call('HSET', state, 'pending', 1, 'pending_since', now, 'retry', id, 'is_retry', answered)
 redis.call('HSET', ids, id, 'retry ' .. to)
 redis.call('HDEL', ids, 'stop:' .. to)
-redis.call('ZADD', pending_index, now + patience, conversation)
+redis.call('ZADD', pending_index, now + delay, conversation)
 live({document, events, state, ids, partial}, ttl)
 return 'accepted'
