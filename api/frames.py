@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 
-from tasks.errors import FrameRejected
+from tasks.errors import FrameRejectedError
 from tasks.storage.conversations import Page, View
 
 SUBPROTOCOL = "chat.stream.v1"
@@ -84,15 +84,15 @@ ClientFrame = MessageSend | MessageEdit | ReplyStop | ReplyRetry | ReplyContinue
 
 
 def check_frame(data: str | bytes, limit_text: int) -> ClientFrame:
-    """Read a client's frame; `limit_text` in characters, 0 for none. Raises FrameRejected."""
+    """Read a client's frame; `limit_text` in characters, 0 for none. Raises FrameRejectedError."""
     if isinstance(data, bytes):
-        raise FrameRejected("bad_frame", "Frames must be text, not binary.")
+        raise FrameRejectedError("bad_frame", "Frames must be text, not binary.")
     try:
         frame = orjson.loads(data)
     except orjson.JSONDecodeError:
-        raise FrameRejected("bad_frame", "This frame is not JSON.") from None
+        raise FrameRejectedError("bad_frame", "This frame is not JSON.") from None
     if not isinstance(frame, dict):
-        raise FrameRejected("bad_frame", "A frame must be a JSON object.")
+        raise FrameRejectedError("bad_frame", "A frame must be a JSON object.")
     match frame.get("type"):
         case "message.send":
             id = _uuid(frame, "id")
@@ -109,7 +109,7 @@ def check_frame(data: str | bytes, limit_text: int) -> ClientFrame:
         case "history.before":
             return HistoryBefore(_uuid(frame, "before"))
         case _:
-            raise FrameRejected("bad_frame", "This type of frame is not known here.", id=_id_of(frame))
+            raise FrameRejectedError("bad_frame", "This type of frame is not known here.", id=_id_of(frame))
 
 
 def check_text(text: object, limit: int, id: str | None = None) -> str:
@@ -120,18 +120,20 @@ def check_text(text: object, limit: int, id: str | None = None) -> str:
         limit: characters that are possible, 0 for any number; on the wire, a text may have four bytes for each.
         id: id of the message, for the refusal to name it.
 
-    Raises FrameRejected.
+    Raises FrameRejectedError.
     """
     if not isinstance(text, str):
-        raise FrameRejected("bad_frame", "A message needs a text.", id=id)
+        raise FrameRejectedError("bad_frame", "A message needs a text.", id=id)
     if not text.strip():
-        raise FrameRejected("empty", "The message is empty. Please write something.", id=id)
+        raise FrameRejectedError("empty", "The message is empty. Please write something.", id=id)
     if limit and len(text) > limit:
-        raise FrameRejected("too_long", f"The message has {len(text):,} characters; {limit:,} are possible.", id=id)
+        raise FrameRejectedError(
+            "too_long", f"The message has {len(text):,} characters; {limit:,} are possible.", id=id
+        )
     # JSON writes a control character with six bytes, a quotation mark with two.
     size, most = len(orjson.dumps(text)) - 2, min(BYTES_PER_CHARACTER * limit or MAX_TEXT_BYTES, MAX_TEXT_BYTES)
     if size > most:
-        raise FrameRejected("too_long", TOO_MANY_BYTES.format(size=size, most=most), id=id)
+        raise FrameRejectedError("too_long", TOO_MANY_BYTES.format(size=size, most=most), id=id)
     return text
 
 
@@ -164,7 +166,7 @@ def history(before: str, page: Page) -> str:
 ALIVE = '{"type":"alive"}'
 
 
-def error(rejected: FrameRejected) -> str:
+def error(rejected: FrameRejectedError) -> str:
     """The `error` frame for a frame that was rejected."""
     frame: dict[str, Any] = {"type": "error", "code": rejected.code, "detail": rejected.detail}
     if rejected.id is not None:
@@ -182,7 +184,7 @@ def service(state: str) -> str:
 def _uuid(frame: dict[str, Any], field: str) -> str:
     value = frame.get(field)
     if not isinstance(value, str) or not _UUID.fullmatch(value):
-        raise FrameRejected("bad_frame", f"`{field}` must be a UUID.", id=_id_of(frame))
+        raise FrameRejectedError("bad_frame", f"`{field}` must be a UUID.", id=_id_of(frame))
     return value
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import orjson
 
 from api.state import AppState
-from tasks.errors import ConversationGone, FrameRejected
+from tasks.errors import ConversationGoneError, FrameRejectedError
 from tasks.storage import conversations, events, scripts
 from tasks.storage.client import RedisClient
 from tasks.storage.conversations import (
@@ -54,14 +54,14 @@ class Accepted:
 
 
 async def check_limits(state: AppState, conversation: str, address: str, id: str) -> None:
-    """Count a message against every limit. Raises FrameRejected, StorageError."""
+    """Count a message against every limit. Raises FrameRejectedError, StorageError."""
     await state.limits.message(conversation, address, queued=state.queued, id=id)
 
 
 async def send_message(state: AppState, conversation: str, address: str, id: str, text: str) -> Accepted:
     """Accept a message within the limits and put its conversation on the queue.
 
-    Raises FrameRejected, ConversationGone, StorageError.
+    Raises FrameRejectedError, ConversationGoneError, StorageError.
     """
     await check_limits(state, conversation, address, id)
     settings = state.settings
@@ -72,7 +72,7 @@ async def send_message(state: AppState, conversation: str, address: str, id: str
 async def edit_message(state: AppState, conversation: str, address: str, to: str, id: str, text: str) -> Accepted:
     """Replace the last human message and its reply within the limits, and put the conversation on the queue.
 
-    Raises FrameRejected, ConversationGone, StorageError.
+    Raises FrameRejectedError, ConversationGoneError, StorageError.
     """
     await check_limits(state, conversation, address, id)
     accepted = await edit(state.redis, conversation, to, id, text, state.settings.session_ttl_seconds)
@@ -80,7 +80,10 @@ async def edit_message(state: AppState, conversation: str, address: str, to: str
 
 
 async def retry_reply(state: AppState, conversation: str, address: str, to: str, id: str) -> None:
-    """Answer the last human message again within the limits. Raises FrameRejected, ConversationGone, StorageError."""
+    """Answer the last human message again within the limits.
+
+    Raises FrameRejectedError, ConversationGoneError, StorageError.
+    """
     await check_limits(state, conversation, address, id)
     await retry(state.redis, conversation, to, id, state.settings.session_ttl_seconds)
     state.metrics.count("retries")
@@ -88,14 +91,14 @@ async def retry_reply(state: AppState, conversation: str, address: str, to: str,
 
 
 async def continue_reply(state: AppState, conversation: str, address: str, to: str, id: str) -> None:
-    """Let the last reply grow within the limits. Raises FrameRejected, ConversationGone, StorageError."""
+    """Let the last reply grow within the limits. Raises FrameRejectedError, ConversationGoneError, StorageError."""
     await check_limits(state, conversation, address, id)
     await grow(state.redis, conversation, to, id, state.settings.session_ttl_seconds)
     await state.broker.request_reply(conversation)
 
 
 async def stop_reply(state: AppState, conversation: str, to: str) -> None:
-    """Stop the reply to a message; too late is no error. Raises ConversationGone, StorageError."""
+    """Stop the reply to a message; too late is no error. Raises ConversationGoneError, StorageError."""
     waiting = await stop(state.redis, conversation, to, state.settings.session_ttl_seconds)
     if waiting is None:
         return
@@ -107,10 +110,10 @@ async def stop_reply(state: AppState, conversation: str, to: str) -> None:
 
 
 async def read_history(redis: RedisClient, conversation: str, before: str) -> Page:
-    """What was said before a message. Raises FrameRejected, ConversationGone, StorageError."""
+    """What was said before a message. Raises FrameRejectedError, ConversationGoneError, StorageError."""
     page = await conversations.history(redis, conversation, before)
     if page is None:
-        raise FrameRejected("bad_frame", "There is no message with this id here.", id=before)
+        raise FrameRejectedError("bad_frame", "There is no message with this id here.", id=before)
     return page
 
 
@@ -121,7 +124,7 @@ async def accept(redis: RedisClient, conversation: str, id: str, text: str, ttl:
         ttl: seconds that the conversation lives on without use.
         maximum: messages that fit in a conversation, with the replies that are due; 0 for any number.
 
-    Raises FrameRejected, ConversationGone, StorageError.
+    Raises FrameRejectedError, ConversationGoneError, StorageError.
     """
     message = {"id": id, "role": "human", "text": text, "timestamp": now_iso()}
     args = (
@@ -139,7 +142,7 @@ async def accept(redis: RedisClient, conversation: str, id: str, text: str, ttl:
     )
     outcome, *rest = await redis.script(scripts.ACCEPT, ConversationKeys(conversation).all, args)
     if outcome == b"busy":
-        raise FrameRejected("busy", f"{MAX_PENDING} messages wait for their replies already.", id=id)
+        raise FrameRejectedError("busy", f"{MAX_PENDING} messages wait for their replies already.", id=id)
     _check(outcome, id)
     return _accepted(outcome, rest, message)
 
@@ -151,7 +154,7 @@ async def edit(redis: RedisClient, conversation: str, to: str, id: str, text: st
         to: id of the message to replace.
         ttl: seconds that the conversation lives on without use.
 
-    Raises FrameRejected, ConversationGone, StorageError.
+    Raises FrameRejectedError, ConversationGoneError, StorageError.
     """
     message = {"id": id, "role": "human", "text": text, "timestamp": now_iso()}
     event = events.edited(to, message)
@@ -169,7 +172,7 @@ async def retry(redis: RedisClient, conversation: str, to: str, id: str, ttl: in
         id: the new reply will have it.
         ttl: seconds that the conversation lives on without use.
 
-    Raises FrameRejected, ConversationGone, StorageError.
+    Raises FrameRejectedError, ConversationGoneError, StorageError.
     """
     keys = ConversationKeys(conversation)
     _check(await redis.script(scripts.RETRY, keys.all, (conversation, id, to, ttl, RECOVERY_DELAY_MS)), id)
@@ -182,7 +185,7 @@ async def grow(redis: RedisClient, conversation: str, to: str, id: str, ttl: int
         to: id of the message that it answers.
         ttl: seconds that the conversation lives on without use.
 
-    Raises FrameRejected, ConversationGone, StorageError.
+    Raises FrameRejectedError, ConversationGoneError, StorageError.
     """
     keys = ConversationKeys(conversation)
     args = (conversation, id, to, ttl, RECOVERY_DELAY_MS, MAX_CONTINUED_BYTES)
@@ -194,13 +197,13 @@ async def stop(redis: RedisClient, conversation: str, to: str, ttl: int) -> int 
 
     Returns how many messages still wait, or None if no reply ended now. A reply whose turn has not come ends when it
     comes. The worker that writes the reply loses the lease, so its next text is rejected and it gives up.
-    Raises ConversationGone, StorageError.
+    Raises ConversationGoneError, StorageError.
     """
     keys = ConversationKeys(conversation)
     args = (conversation, to, reply_id(to), *finished_reply(to, "stopped"), ttl, QUIET_STREAM_SECONDS)
     left: int = await redis.script(scripts.STOP, keys.all, args)
     if left == -3:
-        raise ConversationGone(GONE)
+        raise ConversationGoneError(GONE)
     return left if left >= 0 else None
 
 
@@ -216,12 +219,12 @@ async def _requested(state: AppState, conversation: str, accepted: Accepted) -> 
 def _check(outcome: bytes, id: str) -> None:
     """Raise what a script's outcome means."""
     if outcome == b"gone":
-        raise ConversationGone(GONE)
+        raise ConversationGoneError(GONE)
     if outcome == b"busy":
-        raise FrameRejected("busy", "A reply is still being written.", id=id)
+        raise FrameRejectedError("busy", "A reply is still being written.", id=id)
     if outcome in REFUSALS:
         code, detail = REFUSALS[outcome]
-        raise FrameRejected(code, detail, id=id)
+        raise FrameRejectedError(code, detail, id=id)
 
 
 def _accepted(outcome: bytes, rest: list[bytes], message: Message, replaces: str | None = None) -> Accepted:

@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from tasks.errors import ConversationGone, InvalidName
+from tasks.errors import ConversationGoneError, InvalidNameError
 from tasks.storage import conversations
 from tasks.storage.client import RedisClient
 from tasks.storage.conversations import Message, View
@@ -21,26 +21,26 @@ _TOKEN = re.compile(r"[A-Za-z0-9_-]{20,100}")
 
 
 async def create(redis: RedisClient, name: str, ttl: int) -> dict[str, Any]:
-    """Begin a conversation; returns its document. Raises InvalidName, StorageError."""
+    """Begin a conversation; returns its document. Raises InvalidNameError, StorageError."""
     name = name.strip()
     if not name:
-        raise InvalidName("Please enter a name.")
+        raise InvalidNameError("Please enter a name.")
     if len(name) > LONGEST_NAME:
-        raise InvalidName(f"Please enter a name of at most {LONGEST_NAME} characters.")
+        raise InvalidNameError(f"Please enter a name of at most {LONGEST_NAME} characters.")
     return await conversations.create(redis, secrets.token_urlsafe(32), name, ttl)
 
 
 def conversation_of(token: str) -> str:
-    """The id of the conversation that a token opens. Raises ConversationGone if it cannot be a token."""
+    """The id of the conversation that a token opens. Raises ConversationGoneError if it cannot be a token."""
     if not _TOKEN.fullmatch(token):
-        raise ConversationGone("This conversation does not exist any more.")
+        raise ConversationGoneError("This conversation does not exist any more.")
     return conversation_id(token)
 
 
 async def legacy_history(redis: RedisClient, conversation: str, ttl: int) -> AsyncIterator[bytes]:
     """A whole conversation in the older contract's shape, as the pieces of one JSON object.
 
-    `ttl`: seconds that the conversation lives on, for reading is use. Raises ConversationGone, StorageError, both also
+    `ttl`: seconds that the conversation lives on, for reading is use. Raises ConversationGoneError, StorageError, both also
     while it is read.
     """
     return _legacy_history(redis, conversation, await conversations.load(redis, conversation, ttl))
@@ -54,7 +54,7 @@ async def _legacy_history(redis: RedisClient, conversation: str, view: View) -> 
         end = min(start + PIECE, view.page.earlier)
         messages = await conversations.read_slice(redis, conversation, start, end)
         if len(messages) < end - start:
-            raise ConversationGone("This conversation was deleted while it was read.")
+            raise ConversationGoneError("This conversation was deleted while it was read.")
         yield comma + _legacy_messages(messages)
         comma = b","
     if view.page.messages:

@@ -16,7 +16,7 @@ from api.access.visitors import Visitors
 from api.fanout.open_sockets import OpenSockets
 from api.fanout.tail import Backlog, Subscription, Tail
 from tasks.broker import WaitingBroker
-from tasks.errors import Resync, StorageError
+from tasks.errors import ResyncNeededError, StorageError
 from tasks.monitoring import canary, metrics
 from tasks.monitoring.background import Background, Run
 from tasks.monitoring.heartbeat import INTERVAL, WEB, Heartbeat
@@ -186,7 +186,7 @@ class AppState:
                     if self.status == NO_WORKER or not self.heartbeat.workers():
                         await self.heartbeat.beat()
                         self._set_status(OK)
-            except (StorageError, Resync):
+            except (StorageError, ResyncNeededError):
                 # The watch says that Redis is away, the tail that it is back.
                 await asyncio.sleep(WATCH_SECONDS)
 

@@ -13,23 +13,23 @@ class StorageError(ParleyError):
     """Redis cannot be used as it is: away, too old, without JSON, read-only or full."""
 
 
-class StorageUnavailable(StorageError):
+class StorageUnavailableError(StorageError):
     """Redis cannot do this now, but later: what was asked may or may not have been done, and may be asked again."""
 
 
-class UnsupportedRedis(StorageError):
+class UnsupportedRedisError(StorageError):
     """This Redis can never hold conversations, however long one waits."""
 
 
-class ConversationGone(ParleyError):
+class ConversationGoneError(ParleyError):
     """No conversation belongs to this token: it never existed, has expired, or was deleted."""
 
 
-class InvalidName(ParleyError):
+class InvalidNameError(ParleyError):
     """Nobody can be called by this name; the text says why."""
 
 
-class FrameRejected(ParleyError):
+class FrameRejectedError(ParleyError):
     """A frame is not carried out: the client is told `code` and the sentence `detail`.
 
     `id` is the frame's own, `retry_in` the seconds after which it may be sent again.
@@ -43,27 +43,27 @@ class FrameRejected(ParleyError):
         self.retry_in = retry_in
 
 
-class SlowConsumer(ParleyError):
+class SlowConsumerError(ParleyError):
     """A reader fell too far behind and has to come back with its cursor."""
 
 
-class Resync(ParleyError):
+class ResyncNeededError(ParleyError):
     """Redis forgot what this reader had seen: it needs a snapshot."""
 
 
-class ClientTooSlow(ParleyError):
+class ClientTooSlowError(ParleyError):
     """A client takes nothing of what it is sent."""
 
 
-class TooManyConnections(ParleyError):
+class TooManyConnectionsError(ParleyError):
     """This session or address has as many sockets open as it may."""
 
 
-class Flood(ParleyError):
+class FloodError(ParleyError):
     """A socket sends frames faster than any person does, for longer than a burst."""
 
 
-class LeaseLost(ParleyError):
+class LeaseLostError(ParleyError):
     """Somebody else may write this reply now (or it was stopped), so nothing more may be added to it."""
 
 

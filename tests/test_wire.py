@@ -12,7 +12,7 @@ import pytest
 from api import frames
 from api import state as state
 from api.frames import check_frame
-from tasks.errors import FrameRejected
+from tasks.errors import FrameRejectedError
 from tests.support.client import Chat, Frame, new_token, replay
 from tests.support.stack import Stack
 
@@ -46,7 +46,7 @@ KNOWN = {shape for example in SERVER for shape in shapes(example["frame"])}
 def test_every_example_of_a_client_is_taken_or_refused_as_it_says(example: dict[str, Any]) -> None:
     data = json.dumps(example["frame"], ensure_ascii=False)
     if "refused" in example:
-        with pytest.raises(FrameRejected) as rejected:
+        with pytest.raises(FrameRejectedError) as rejected:
             check_frame(data, 4000)
         assert rejected.value.code == example["refused"]
     else:
@@ -129,7 +129,7 @@ def test_what_is_said_of_the_service_is_an_example(state: str) -> None:
 
 def test_every_code_of_a_refusal_has_an_example() -> None:
     sources = "".join(path.read_text() for path in (WIRE.parent.parent / "api").rglob("*.py"))
-    used = set(re.findall(r'(?:FrameRejected\(\s*|b"\w+": \()"(\w+)"', sources))
+    used = set(re.findall(r'(?:FrameRejectedError\(\s*|b"\w+": \()"(\w+)"', sources))
     assert len(used) > 4
     assert used <= {example["frame"]["code"] for example in SERVER if example["frame"]["type"] == "error"}
 

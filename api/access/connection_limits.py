@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from tasks.errors import StorageError, TooManyConnections
+from tasks.errors import StorageError, TooManyConnectionsError
 from tasks.settings import Settings
 from tasks.storage import scripts
 from tasks.storage.client import COMMAND_TIMEOUT, Command, RedisClient, translate_errors
@@ -55,10 +55,10 @@ class ConnectionLimits:
 
     @asynccontextmanager
     async def slot(self, conversation: str, address: str) -> AsyncIterator[None]:
-        """Count a socket while it is open. Raises TooManyConnections, StorageError."""
+        """Count a socket while it is open. Raises TooManyConnectionsError, StorageError."""
         names = (ALL, f"session {conversation}", f"address {address}")
         if not await self._add(names):
-            raise TooManyConnections
+            raise TooManyConnectionsError
         try:
             yield
         finally:

@@ -7,7 +7,7 @@ from limits import RateLimitItem, RateLimitItemPerHour, RateLimitItemPerMinute
 from limits.aio.storage import RedisStorage
 from limits.aio.strategies import MovingWindowRateLimiter
 
-from tasks.errors import FrameRejected
+from tasks.errors import FrameRejectedError
 from tasks.settings import Settings
 from tasks.storage.client import new_pool, translate_errors
 
@@ -37,16 +37,19 @@ class RateLimits:
     async def message(self, conversation: str, address: str, *, queued: int, id: str | None = None) -> None:
         """Count a message of a session, unless `queued` others wait already or it is one too many.
 
-        Raises FrameRejected, StorageError.
+        Raises FrameRejectedError, StorageError.
         """
         settings = self._settings
         if settings.limit_waiting and queued >= settings.limit_waiting:
             detail = "Very many people are waiting for replies right now. Please try again in a minute."
-            raise FrameRejected("rate_limited", detail, id=id, retry_in=CROWDED)
+            raise FrameRejectedError("rate_limited", detail, id=id, retry_in=CROWDED)
         await self._check("messages", 1, conversation, address, id)
 
     async def stop(self, conversation: str, address: str, *, id: str) -> None:
-        """Count a wish to stop a reply: two for each message that is possible. Raises FrameRejected, StorageError."""
+        """Count a wish to stop a reply: two for each message that is possible.
+
+        Raises FrameRejectedError, StorageError.
+        """
         await self._check("stops", 2, conversation, address, id)
 
     async def session(self, address: str) -> float:
@@ -64,7 +67,7 @@ class RateLimits:
             wait = await self._hit(RateLimitItemPerMinute(maximum), *name) if maximum else 0
             if wait:
                 detail = f"That was fast: {maximum} {what} a minute are possible. Please wait {wait} seconds."
-                raise FrameRejected("rate_limited", detail, id=id, retry_in=wait)
+                raise FrameRejectedError("rate_limited", detail, id=id, retry_in=wait)
 
     async def aclose(self) -> None:
         """Close the connections."""

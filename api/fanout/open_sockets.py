@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from api import frames
 from api.fanout.tail import NOWHERE, Cursor, Subscription
-from tasks.errors import Resync, StorageError
+from tasks.errors import ResyncNeededError, StorageError
 from tasks.storage.client import RedisClient
 from tasks.storage.keys import ConversationKeys
 
@@ -85,4 +85,4 @@ class OpenSockets:
             socket.expires_at = now + milliseconds / 1000
             if milliseconds < 0:
                 # Whoever reads anew finds that the conversation is gone, and closes the socket.
-                socket.reader.interrupt(Resync)
+                socket.reader.interrupt(ResyncNeededError)

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 from typing import Any
 
-from tasks.errors import StorageUnavailable
+from tasks.errors import StorageUnavailableError
 from tasks.storage.client import RedisClient, translate_errors
 from tasks.storage.keys import EVENT_CHANNEL
 
@@ -39,7 +39,7 @@ class EventListener:
                     message: dict[str, Any] | None = await pubsub.get_message(timeout=QUIET_SECONDS)
                     if message is None:
                         if asked:
-                            raise StorageUnavailable("Redis does not answer on the connection that listens.")
+                            raise StorageUnavailableError("Redis does not answer on the connection that listens.")
                         asked = True
                         await pubsub.ping()
                         continue

@@ -16,7 +16,7 @@ from itertools import islice
 from typing import Any
 
 from api.fanout.pubsub import EventListener
-from tasks.errors import Resync, SlowConsumer, StorageError
+from tasks.errors import ResyncNeededError, SlowConsumerError, StorageError
 from tasks.monitoring import canary
 from tasks.storage import events
 from tasks.storage.client import RedisClient
@@ -65,7 +65,7 @@ class Backlog:
 class Subscription:
     """One reader of one conversation: iterating yields lists of frames, each frame once and in order.
 
-    Iterating raises SlowConsumer or Resync.
+    Iterating raises SlowConsumerError or ResyncNeededError.
 
     Args:
         backlog: shared with other readers of the same address; None for a reader that is no visitor's.
@@ -77,7 +77,7 @@ class Subscription:
         self.cursor = NOWHERE
         self._frames: deque[str] = deque()
         self._size = 0
-        self._trouble: type[SlowConsumer] | type[Resync] | None = None
+        self._trouble: type[SlowConsumerError] | type[ResyncNeededError] | None = None
         self._something = asyncio.Event()
         #: Called when the reader falls too far behind; by then it is stuck in sending.
         self.on_too_slow: Callable[[], object] = lambda: None
@@ -85,20 +85,20 @@ class Subscription:
     @property
     def too_slow(self) -> bool:
         """Whether it fell too far behind."""
-        return self._trouble is SlowConsumer
+        return self._trouble is SlowConsumerError
 
     def push(self, frame: str) -> None:
         """Put a frame behind those that wait."""
         self._count(len(frame))
         crowd = self._shared.size > MAX_SHARED_BACKLOG and self._size > SMALL_BACKLOG
         if self._size > MAX_BACKLOG or crowd:
-            self.interrupt(SlowConsumer)
+            self.interrupt(SlowConsumerError)
             self.on_too_slow()
         elif self._trouble is None:
             self._frames.append(frame)
         self._something.set()
 
-    def interrupt(self, trouble: type[SlowConsumer] | type[Resync]) -> None:
+    def interrupt(self, trouble: type[SlowConsumerError] | type[ResyncNeededError]) -> None:
         """End the reading; what waits is dropped."""
         self.clear()
         self.cursor = NOWHERE
@@ -115,7 +115,7 @@ class Subscription:
         self._shared.size += size
 
     def restart(self) -> None:
-        """Read on after a Resync."""
+        """Read on after a ResyncNeededError."""
         self._trouble = None
 
     async def __aiter__(self) -> AsyncIterator[list[str]]:
@@ -206,7 +206,7 @@ class Tail:
         await self._listener.aclose()
 
     async def run(self) -> None:
-        """Listen and read, for ever. After Redis was away, whoever saw more than it still knows gets a Resync."""
+        """Listen and read, for ever. After Redis was away, whoever saw more than it still knows gets a ResyncNeededError."""
         async with asyncio.TaskGroup() as group:
             for part in (self._listen_forever, self._read_forever, self._poll_open):
                 group.create_task(part())
@@ -331,7 +331,7 @@ class Tail:
                     followed.advance(None, b"")
                     self._due.pop(followed.key, None)
                     for reader in followed.readers:
-                        reader.interrupt(Resync)
+                        reader.interrupt(ResyncNeededError)
 
 
 def _find_entry(followed: _Followed) -> tuple[Any, ...]:

@@ -9,7 +9,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.access.origins import allowed
 from api.state import AppState
-from tasks.errors import ClientTooSlow
+from tasks.errors import ClientTooSlowError
 
 log = logging.getLogger("parley.http")
 
@@ -40,11 +40,11 @@ class Boundary:
                 async with asyncio.timeout(SEND_TIMEOUT):
                     await send(message)
             except TimeoutError:
-                raise ClientTooSlow from None
+                raise ClientTooSlowError from None
 
         try:
             await self._app(scope, receive, send_in_time if scope["type"] == "http" else send)
-        except ClientTooSlow:
+        except ClientTooSlowError:
             log.info("client.too_slow path=%s", scope["path"] if scope["path"] in ("/chat", "/refresh_token") else "…")
         except Exception:
             log.exception("call.failed type=%s method=%s", scope["type"], scope.get("method"))

@@ -16,7 +16,7 @@ from api.http import metrics, schemas
 from api.sessions import conversation_of, create, legacy_history
 from api.state import AppState
 from api.ws import legacy, stream
-from tasks.errors import ConversationGone, InvalidName
+from tasks.errors import ConversationGoneError, InvalidNameError
 from tasks.storage import conversations
 
 router = APIRouter()
@@ -58,7 +58,7 @@ async def begin(request: Request, state: Shared, name: Name = "") -> Any:
         )
     try:
         return await create(state.redis, name, state.settings.session_ttl_seconds)
-    except InvalidName as error:
+    except InvalidNameError as error:
         raise HTTPException(400, str(error)) from None
 
 
@@ -67,7 +67,7 @@ async def history(request: Request, state: Shared, token: Token = "") -> Any:
     """The conversation in the older contract's shape."""
     try:
         pieces = await legacy_history(state.redis, conversation_of(token), state.settings.session_ttl_seconds)
-    except ConversationGone:
+    except ConversationGoneError:
         raise HTTPException(400, UNKNOWN) from None
     return StreamingResponse(_counted(pieces, request, state), media_type="application/json")
 
@@ -85,7 +85,7 @@ async def forget(state: Shared, token: Token = "") -> Response:
     """Delete a conversation; who follows it is told."""
     try:
         gone = not await conversations.delete(state.redis, conversation_of(token))
-    except ConversationGone:
+    except ConversationGoneError:
         gone = True
     if gone:
         raise HTTPException(400, UNKNOWN)

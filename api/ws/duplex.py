@@ -5,7 +5,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from api.fanout.tail import Subscription
-from tasks.errors import SlowConsumer
+from tasks.errors import SlowConsumerError
 from tasks.monitoring.background import cancel_and_wait
 
 SocketCoroutine = Callable[[], Coroutine[Any, Any, None]]
@@ -14,7 +14,7 @@ SocketCoroutine = Callable[[], Coroutine[Any, Any, None]]
 async def run_both(reader: Subscription, send: SocketCoroutine, receive: SocketCoroutine) -> None:
     """Run until one of both coroutines ends, and end the other one.
 
-    Raises what the first one raised, or SlowConsumer if the client did not take what `reader` brings.
+    Raises what the first one raised, or SlowConsumerError if the client did not take what `reader` brings.
     """
     sending, receiving = asyncio.create_task(send()), asyncio.create_task(receive())
     reader.on_too_slow = sending.cancel
@@ -24,7 +24,7 @@ async def run_both(reader: Subscription, send: SocketCoroutine, receive: SocketC
         await cancel_and_wait((sending, receiving))
         ended = await asyncio.gather(sending, receiving, return_exceptions=True)
     if reader.too_slow:
-        raise SlowConsumer
+        raise SlowConsumerError
     for error in ended:
         if isinstance(error, Exception):
             raise error

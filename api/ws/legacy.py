@@ -17,7 +17,15 @@ from api.frames import POLICY_VIOLATION, check_text
 from api.sessions import conversation_of
 from api.state import AppState
 from api.ws.duplex import run_both
-from tasks.errors import ConversationGone, Flood, FrameRejected, Resync, SlowConsumer, StorageError, TooManyConnections
+from tasks.errors import (
+    ConversationGoneError,
+    FloodError,
+    FrameRejectedError,
+    ResyncNeededError,
+    SlowConsumerError,
+    StorageError,
+    TooManyConnectionsError,
+)
 from tasks.storage.conversations import Page, View, history, load, now_iso
 
 log = logging.getLogger("parley.legacy")
@@ -42,10 +50,10 @@ async def serve(websocket: WebSocket, state: AppState, token: str) -> None:
             conversation = conversation_of(token)
             async with state.sockets.slot(conversation, address):
                 await LegacySocket(websocket, state, conversation, address).run()
-        except Flood:
+        except FloodError:
             if state.visitors.flood(address):
                 await websocket.close(POLICY_VIOLATION)
-        except (ConversationGone, TooManyConnections, StorageError, SlowConsumer):
+        except (ConversationGoneError, TooManyConnectionsError, StorageError, SlowConsumerError):
             await websocket.close(POLICY_VIOLATION)
 
 
@@ -86,16 +94,16 @@ class LegacySocket:
             if data["type"] == "websocket.disconnect":
                 return
             if self._throttle.take():
-                raise Flood
+                raise FloodError
             id = str(uuid.uuid4())
             # Its reply may be here before we hear that it was accepted.
             self._owed.append(id)
             try:
                 if self._state.visitors.frame(self._address):
-                    raise FrameRejected("rate_limited", TRY_AGAIN)
+                    raise FrameRejectedError("rate_limited", TRY_AGAIN)
                 wanted = check_text(data.get("text"), self._state.settings.limit_text)
                 await messages.send_message(self._state, self._conversation, self._address, id, wanted)
-            except FrameRejected as rejected:
+            except FrameRejectedError as rejected:
                 self._state.metrics.count("frames_rejected", rejected.code)
                 await self._refuse(id, rejected.detail)
             except StorageError as error:
@@ -114,7 +122,7 @@ class LegacySocket:
                 async for frames in self._reader:
                     for frame in frames:
                         await self._pass_on(orjson.loads(frame))
-            except Resync:
+            except ResyncNeededError:
                 self._reader.restart()
                 await self._catch_up()
 

@@ -23,7 +23,15 @@ from api.messages import Accepted
 from api.sessions import conversation_of
 from api.state import OK, AppState
 from api.ws.duplex import run_both
-from tasks.errors import ConversationGone, Flood, FrameRejected, Resync, SlowConsumer, StorageError, TooManyConnections
+from tasks.errors import (
+    ConversationGoneError,
+    FloodError,
+    FrameRejectedError,
+    ResyncNeededError,
+    SlowConsumerError,
+    StorageError,
+    TooManyConnectionsError,
+)
 from tasks.storage import events
 from tasks.storage.conversations import load, progress_commands, progress_of, use_commands
 from tasks.storage.keys import ConversationKeys
@@ -51,7 +59,7 @@ async def serve(websocket: WebSocket, state: AppState, token: str, after: str | 
         # uvicorn says with an OSError that the client is gone before the socket was accepted. Only a server that ends
         # cancels, once its time is over; the socket was closed before.
         return
-    except Flood:
+    except FloodError:
         if state.visitors.flood(address):
             await _close_with(websocket, frames.POLICY_VIOLATION)
     except Exception as error:
@@ -60,11 +68,11 @@ async def serve(websocket: WebSocket, state: AppState, token: str, after: str | 
 
 async def _close(websocket: WebSocket, error: Exception) -> None:
     match error:
-        case ConversationGone():
+        case ConversationGoneError():
             code = frames.UNKNOWN_TOKEN
-        case TooManyConnections():
+        case TooManyConnectionsError():
             code = frames.TOO_MANY_SOCKETS
-        case SlowConsumer():
+        case SlowConsumerError():
             code = frames.TOO_SLOW
         case StorageError():
             code = frames.GOING_AWAY
@@ -135,7 +143,7 @@ class Socket:
         keys = ConversationKeys(self._conversation)
         redis = self._state.redis
         if not await redis.command("EXISTS", keys.document):
-            raise ConversationGone("This conversation does not exist any more.")
+            raise ConversationGoneError("This conversation does not exist any more.")
         entry, state, partial, last, clock, *_ = await redis.transaction(
             ("XRANGE", keys.events, cursor, cursor),
             *progress_commands(keys),
@@ -157,8 +165,8 @@ class Socket:
                     for frame in some:
                         await self._websocket.send_text(frame)
                         if frame.endswith(DELETED):
-                            raise ConversationGone("This conversation was deleted.")
-            except Resync:
+                            raise ConversationGoneError("This conversation was deleted.")
+            except ResyncNeededError:
                 self._reader.restart()
                 await self._snapshot()
 
@@ -168,11 +176,11 @@ class Socket:
             if data["type"] == "websocket.disconnect":
                 return
             if self._throttle.take():
-                raise Flood
+                raise FloodError
             text = data.get("text")
             try:
                 await self._carry_out(text if text is not None else data["bytes"])
-            except FrameRejected as rejected:
+            except FrameRejectedError as rejected:
                 self._state.metrics.count("frames_rejected", rejected.code)
                 self._reader.push(frames.error(rejected))
                 # Nothing was waited for: between two such frames, everybody else has a turn.
@@ -183,7 +191,7 @@ class Socket:
         wait = state.visitors.frame(self._address)
         frame = check_frame(data, state.settings.limit_text)
         if wait:
-            raise FrameRejected("rate_limited", TOO_FAST, id=_id_of(frame), retry_in=wait)
+            raise FrameRejectedError("rate_limited", TOO_FAST, id=_id_of(frame), retry_in=wait)
         try:
             match frame:
                 case MessageSend(id, text):
@@ -199,12 +207,12 @@ class Socket:
                     await messages.continue_reply(state, self._conversation, self._address, to, id)
                 case HistoryBefore(before):
                     if wait := state.visitors.call(self._address):
-                        raise FrameRejected("rate_limited", TOO_FAST, id=before, retry_in=wait)
+                        raise FrameRejectedError("rate_limited", TOO_FAST, id=before, retry_in=wait)
                     page = await messages.read_history(state.redis, self._conversation, before)
                     self._reader.push(frames.history(before, page))
         except StorageError as error:
             log.warning("frame.unavailable type=%s error=%s", type(frame).__name__, error)
-            raise FrameRejected("unavailable", UNAVAILABLE, id=_id_of(frame)) from error
+            raise FrameRejectedError("unavailable", UNAVAILABLE, id=_id_of(frame)) from error
 
     def _confirm(self, accepted: Accepted) -> None:
         """Answer a message that was sent again; a new one reaches every socket through the stream."""

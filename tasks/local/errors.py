@@ -7,5 +7,5 @@ class DownloadError(ParleyError):
     """The model could not be downloaded."""
 
 
-class UnfitComputer(ParleyError):
+class UnfitComputerError(ParleyError):
     """This computer cannot run the model."""

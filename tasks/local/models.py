@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tasks.errors import SettingsError
 from tasks.local.computer import engine_runs_here, free_disk, free_memory
-from tasks.local.errors import UnfitComputer
+from tasks.local.errors import UnfitComputerError
 from tasks.local.hub import Hub, is_complete
 from tasks.model.known_models import KnownModel, known_model
 
@@ -115,9 +115,9 @@ def what_it_takes(model: LocalModel, folder: Path) -> str:
 
 
 def check(model: LocalModel, folder: Path) -> None:
-    """Raises UnfitComputer if the model cannot run here."""
+    """Raises UnfitComputerError if the model cannot run here."""
     if not engine_runs_here():
-        raise UnfitComputer(
+        raise UnfitComputerError(
             "The model engine (openvino-genai) has no build for this system. It runs on Linux with glibc (x86-64: "
             "2.28 or newer, arm64: 2.35 or newer) and on Apple silicon. Run the model on such a computer and set "
             "MODEL_URL here; README says how."
@@ -125,13 +125,13 @@ def check(model: LocalModel, folder: Path) -> None:
     if free_memory() < model.memory:
         smaller = fitting(folder)
         other = f"take MODEL={smaller.key}" if smaller else "use another computer"
-        raise UnfitComputer(
+        raise UnfitComputerError(
             f"{model.title} needs {gigabytes(model.memory)} GB of memory and {gigabytes(free_memory())} are free: "
             f"close other programs, or {other}."
         )
     # Of a download that was broken off, nobody knows here how much is missing; the download itself looks.
     if not (folder / model.key).exists() and free_disk(folder) < model.disk:
-        raise UnfitComputer(
+        raise UnfitComputerError(
             f"{model.title} needs {gigabytes(model.disk)} GB on the disk with {folder} and "
             f"{gigabytes(free_disk(folder))} are free: free some room, or set LOCAL_MODEL_FOLDER to another disk."
         )

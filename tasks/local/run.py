@@ -49,7 +49,7 @@ START_TIMEOUT, MODEL_TIMEOUT = 60.0, 300.0
 FAILURE_LOG = DATA / "last-start.log"
 
 
-class Stopped(Exception):
+class StoppedError(Exception):
     """Asked to stop while starting."""
 
 
@@ -128,7 +128,7 @@ class Run:
                 stack.callback(self._stop_all)
                 self._start()
                 self._watch()
-        except Stopped:
+        except StoppedError:
             return 0
         except ParleyError as error:
             print(f"parley: {error}", file=sys.stderr)
@@ -224,7 +224,7 @@ class Run:
     ) -> None:
         def ready_or_stopped() -> bool:
             if self._stop.is_set():
-                raise Stopped
+                raise StoppedError
             return ready()
 
         wait_until(ready_or_stopped, what, children, timeout)
@@ -245,7 +245,7 @@ class Run:
         print("\nStopping (Ctrl-C again: at once)", flush=True)
         stop_all(child for child in children if child.name != "redis")
         stop_all(children)
-        print(f"Stopped ({time.monotonic() - started:.1f} s)", flush=True)
+        print(f"StoppedError ({time.monotonic() - started:.1f} s)", flush=True)
 
 
 def revive(part: Part) -> None:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import orjson
 
 from tasks.model.error_body import describe
-from tasks.model.sse import ErrorData, EventStream, EventTooLong
+from tasks.model.sse import ErrorData, EventStream, EventTooLongError
 
 FinishReason = Literal["stop", "length"]
 Protocol = Literal["text-generation", "completions"]
@@ -127,7 +127,7 @@ class Decoder:
     def _take_stream(self, chunk: bytes) -> list[Event]:
         try:
             return self._decode(self._stream.feed(chunk))
-        except EventTooLong:
+        except EventTooLongError:
             return self._end_with(ProtocolMismatch("something without an end of line"))
 
     def _take_document(self, chunk: bytes) -> list[Event]:

@@ -10,7 +10,7 @@ EVENT_LIMIT = 1 << 20
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
-class EventTooLong(ValueError):
+class EventTooLongError(ValueError):
     """One event took more than `EVENT_LIMIT` bytes."""
 
 
@@ -42,7 +42,7 @@ class EventStream:
     def feed(self, chunk: bytes) -> list[bytes]:
         """The data of every event that `chunk` completes.
 
-        Raises EventTooLong.
+        Raises EventTooLongError.
         """
         if not chunk:
             return []
@@ -59,7 +59,7 @@ class EventStream:
         self._rest = b"" if chunk[-1] in b"\r\n" else lines.pop()
         events = [data for line in lines if (data := self._take(line))]
         if len(self._rest) + self._size > EVENT_LIMIT:
-            raise EventTooLong
+            raise EventTooLongError
         return events
 
     def close(self) -> list[bytes]:

@@ -24,7 +24,7 @@ from redis.exceptions import (
     TryAgainError,
 )
 
-from tasks.errors import StorageError, StorageUnavailable
+from tasks.errors import StorageError, StorageUnavailableError
 from tasks.storage.scripts import Script
 
 #: Seconds after which a command counts as lost. All of ours are quick.
@@ -53,7 +53,7 @@ Command = tuple[Any, ...]
 
 @contextlib.contextmanager
 def translate_errors() -> Iterator[None]:
-    """Raise StorageUnavailable or StorageError for what redis-py raises inside the block."""
+    """Raise StorageUnavailableError or StorageError for what redis-py raises inside the block."""
     try:
         yield
     except (redis.RedisError, OSError, RuntimeError) as error:
@@ -63,24 +63,24 @@ def translate_errors() -> Iterator[None]:
 def _translated(error: Exception) -> StorageError:
     match error:
         case AuthenticationError():
-            return StorageUnavailable("Redis refuses the name or password in REDIS_URL.")
+            return StorageUnavailableError("Redis refuses the name or password in REDIS_URL.")
         case redis.MaxConnectionsError():
-            return StorageUnavailable(NO_CONNECTION)
+            return StorageUnavailableError(NO_CONNECTION)
         case OutOfMemoryError():
-            return StorageUnavailable("Redis is full: raise its maxmemory or let conversations expire sooner.")
+            return StorageUnavailableError("Redis is full: raise its maxmemory or let conversations expire sooner.")
         case ReadOnlyError():
-            return StorageUnavailable("Redis is read-only: REDIS_URL must point to the primary.")
+            return StorageUnavailableError("Redis is read-only: REDIS_URL must point to the primary.")
         case MasterDownError() | ClusterError():
-            return StorageUnavailable(f"Redis has no working primary ({type(error).__name__}).")
+            return StorageUnavailableError(f"Redis has no working primary ({type(error).__name__}).")
         case redis.ConnectionError() if "max number of clients" in str(error):
-            return StorageUnavailable(NO_CONNECTION)
+            return StorageUnavailableError(NO_CONNECTION)
         case redis.ConnectionError() | redis.TimeoutError() | OSError():
-            return StorageUnavailable(f"Redis cannot be reached ({type(error).__name__}).")
+            return StorageUnavailableError(f"Redis cannot be reached ({type(error).__name__}).")
         case RuntimeError():
             # uvloop says this of a connection that was closed a moment ago; redis-py does not translate it.
-            return StorageUnavailable("Redis cannot be reached (the connection is closed).")
+            return StorageUnavailableError("Redis cannot be reached (the connection is closed).")
         case ResponseError() if str(error).startswith(TEMPORARY):
-            return StorageUnavailable(f"Redis refuses commands for now: {_without_arguments(error)}")
+            return StorageUnavailableError(f"Redis refuses commands for now: {_without_arguments(error)}")
     return StorageError(f"Redis refused a command: {_without_arguments(error)}")
 
 
@@ -122,7 +122,7 @@ class RedisClient:
         timeout: seconds until a command counts as lost.
         retries: how often a command is sent again after its connection failed; 0 for what may not be sent twice.
 
-    All methods raise StorageUnavailable where waiting can help, and StorageError where it cannot.
+    All methods raise StorageUnavailableError where waiting can help, and StorageError where it cannot.
     """
 
     def __init__(

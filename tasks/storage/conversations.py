@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from tasks.errors import ConversationGone
+from tasks.errors import ConversationGoneError
 from tasks.storage import events, scripts
 from tasks.storage.client import Command, RedisClient
 from tasks.storage.keys import ConversationKeys, conversation_id
@@ -116,7 +116,7 @@ async def create(redis: RedisClient, token: str, name: str, ttl: int) -> Message
 async def load(redis: RedisClient, conversation: str, ttl: int) -> View:
     """Read a conversation's end, with the cursor that belongs to it, and count that as use.
 
-    The cost does not grow with the conversation. Raises ConversationGone, StorageError.
+    The cost does not grow with the conversation. Raises ConversationGoneError, StorageError.
     """
     keys = ConversationKeys(conversation)
     last_messages = f"$.messages[-{WINDOW_MESSAGES}:]"
@@ -126,7 +126,7 @@ async def load(redis: RedisClient, conversation: str, ttl: int) -> View:
         *use_commands(keys, ttl),
     )
     if not read:
-        raise ConversationGone("This conversation does not exist any more.")
+        raise ConversationGoneError("This conversation does not exist any more.")
     document = orjson.loads(read)
     progress = progress_of(state, partial, clock)
     first = max(0, progress.count - WINDOW_MESSAGES)
@@ -138,12 +138,12 @@ async def load(redis: RedisClient, conversation: str, ttl: int) -> View:
 async def history(redis: RedisClient, conversation: str, before: str) -> Page | None:
     """Read what was said before the message or reply with the id `before`; None if there is no such message.
 
-    Messages before an exchange that has ended never change. Raises ConversationGone, StorageError.
+    Messages before an exchange that has ended never change. Raises ConversationGoneError, StorageError.
     """
     keys = ConversationKeys(conversation)
     found = await redis.script(scripts.HISTORY, (keys.document, keys.ids), (before, WINDOW_MESSAGES))
     if found is None:
-        raise ConversationGone("This conversation does not exist any more.")
+        raise ConversationGoneError("This conversation does not exist any more.")
     return _within_bounds(orjson.loads(found[0]), found[1]) if found else None
 
 

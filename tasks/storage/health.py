@@ -9,7 +9,7 @@ from typing import Any
 
 import redis
 
-from tasks.errors import StorageError, UnsupportedRedis
+from tasks.errors import StorageError, UnsupportedRedisError
 from tasks.storage.client import RedisClient, require_json
 
 log = logging.getLogger("parley.redis_check")
@@ -47,7 +47,7 @@ async def check_or_exit(
                 for warning in await inspect_server(client, connections):
                     log.warning("redis.warning %s", warning)
                 return
-            except UnsupportedRedis as error:
+            except UnsupportedRedisError as error:
                 log.critical("process.unsupported_redis %s This process ends.", error)
                 end()
                 return
@@ -61,11 +61,11 @@ async def check_or_exit(
 
 
 async def inspect_server(client: RedisClient, connections: int) -> list[str]:
-    """What to warn of. Raises UnsupportedRedis, or StorageError if Redis cannot be asked now."""
+    """What to warn of. Raises UnsupportedRedisError, or StorageError if Redis cannot be asked now."""
     facts = await _facts(client)
     version = facts.get("redis_version", "")
     if (numbers := re.match(r"(\d+)\.(\d+)", version)) and (int(numbers[1]), int(numbers[2])) < OLDEST:
-        raise UnsupportedRedis(f"This Redis is too old ({version}): use Redis 8, or 7 with its JSON module.")
+        raise UnsupportedRedisError(f"This Redis is too old ({version}): use Redis 8, or 7 with its JSON module.")
     await _require_writing(client)
     await _require_json(client)
     return [*_evicts(facts), *_narrow(facts, connections)]
@@ -87,7 +87,7 @@ async def _require_writing(client: RedisClient) -> None:
         await client.command("SET", "parley:{check}:write", 1, "PX", 1000)
     except StorageError as error:
         if isinstance(error.__cause__, redis.exceptions.ReadOnlyError):
-            raise UnsupportedRedis(str(error)) from error
+            raise UnsupportedRedisError(str(error)) from error
         raise
 
 
@@ -96,7 +96,7 @@ async def _require_json(client: RedisClient) -> None:
         await require_json(client)
     except StorageError as error:
         if isinstance(error.__cause__, StorageError):
-            raise UnsupportedRedis(str(error)) from error
+            raise UnsupportedRedisError(str(error)) from error
         raise
 
 

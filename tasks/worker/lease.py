@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from tasks.errors import LeaseLost
+from tasks.errors import LeaseLostError
 from tasks.storage import events, scripts
 from tasks.storage.client import RedisClient
 from tasks.storage.conversations import LEASE_MS, QUIET_STREAM_SECONDS, Message, finished_reply, reply_id
@@ -114,7 +114,7 @@ class Lease:
         )
 
     async def start(self, turn: Turn) -> bool:
-        """Say that the reply begins; False if it was stopped before its turn. Raises LeaseLost, StorageError."""
+        """Say that the reply begins; False if it was stopped before its turn. Raises LeaseLostError, StorageError."""
         keys = self.keys
         answer = await self._redis.script(
             scripts.START,
@@ -122,16 +122,16 @@ class Lease:
             (self.conversation, self.owner, turn.reply, turn.to, events.started(turn.reply, turn.to)),
         )
         if answer == 0:
-            raise LeaseLost("The reply was given to somebody else before it began.")
+            raise LeaseLostError("The reply was given to somebody else before it began.")
         return bool(answer == 1)
 
     async def finish(self, turn: Turn, finish_reason: str) -> None:
-        """End the reply with the text that was shown. Raises LeaseLost, StorageError."""
+        """End the reply with the text that was shown. Raises LeaseLostError, StorageError."""
         outcome = "stopped" if finish_reason == "stopped" else "finished"
         await self._end(turn, outcome, *finished_reply(turn.to, finish_reason))
 
     async def fail(self, turn: Turn, code: str, detail: str, retryable: bool) -> None:
-        """End the reply with a failure; what was shown of it is kept beside it. Raises LeaseLost, StorageError."""
+        """End the reply with a failure; what was shown of it is kept beside it. Raises LeaseLostError, StorageError."""
         failure = {"code": code, "detail": detail, "retryable": retryable}
         await self._end(turn, "failed", events.up_to_text(failure), events.failed_head(turn.to))
 
@@ -145,7 +145,7 @@ class Lease:
             ),
         )
         if left == -1:
-            raise LeaseLost("The reply was given to somebody else before it ended.")
+            raise LeaseLostError("The reply was given to somebody else before it ended.")
         self.done = left == 0
 
     async def release(self) -> bool:

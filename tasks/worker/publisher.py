@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from tasks.errors import LeaseLost, StorageError, StorageUnavailable
+from tasks.errors import LeaseLostError, StorageError, StorageUnavailableError
 from tasks.storage import events, scripts
 from tasks.storage.client import RedisClient
 from tasks.worker.lease import Lease
@@ -84,10 +84,13 @@ class Publisher:
         self._flushed = asyncio.Event()
 
     def write(self, buffer: ReplyBuffer, text: str) -> bool:
-        """Add text to a reply; False if too much of it is unsent, and `drain` should come first. Raises LeaseLost."""
+        """Add text to a reply; False if too much of it is unsent, and `drain` should come first.
+
+        Raises LeaseLostError.
+        """
         if buffer.lease.lost:
             # The holder was cancelled when it lost the lease; somebody swallowed the cancellation if it still writes.
-            raise LeaseLost("The reply was given to somebody else while it was written.")
+            raise LeaseLostError("The reply was given to somebody else while it was written.")
         buffer.add(text)
         self._schedule(buffer, urgent=buffer.first_chunk)
         buffer.first_chunk = False
@@ -105,11 +108,11 @@ class Publisher:
         self._schedule(buffer, urgent=True)
 
     async def drain(self, buffer: ReplyBuffer) -> None:
-        """Wait until all of a reply stands in Redis. Raises LeaseLost."""
+        """Wait until all of a reply stands in Redis. Raises LeaseLostError."""
         while not buffer.lease.lost and (buffer in self._unsent or buffer in self._sending):
             await self._flushed.wait()
         if buffer.lease.lost:
-            raise LeaseLost("The reply was given to somebody else before all of it was written.")
+            raise LeaseLostError("The reply was given to somebody else before all of it was written.")
 
     async def run(self) -> None:
         """Send, for ever."""
@@ -177,7 +180,7 @@ class Publisher:
         while True:
             try:
                 done: list[int] = await self._redis.script(scripts.PUBLISH, keys, args)
-            except StorageUnavailable as error:
+            except StorageUnavailableError as error:
                 if not waiting:
                     log.warning("publisher.waiting error=%s", error)
                 waiting = True

@@ -5,7 +5,7 @@ import time
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
-from tasks.errors import LeaseLost, ModelError, StorageError
+from tasks.errors import LeaseLostError, ModelError, StorageError
 from tasks.model.client import Finished, Text, Waiting
 from tasks.model.prompt import Turn as PromptTurn
 from tasks.worker.lease import Lease, Turn
@@ -26,7 +26,7 @@ INTERNAL = "Something went wrong on our side. Please try again."
 async def answer_conversation(runtime: "WorkerRuntime", lease: Lease) -> None:
     """Answer whatever is unanswered in a conversation, one message after another.
 
-    Raises LeaseLost, StorageError.
+    Raises LeaseLostError, StorageError.
     """
     turns, before = 0, ""
     while not lease.done and (turn := await lease.next_turn()):
@@ -45,7 +45,7 @@ async def answer_conversation(runtime: "WorkerRuntime", lease: Lease) -> None:
 
 
 async def answer_turn(runtime: "WorkerRuntime", lease: Lease, turn: Turn, metrics: ReplyMetrics) -> None:
-    """Answer one message, from the words of its reply that are already shown. Raises LeaseLost, StorageError."""
+    """Answer one message, from the words of its reply that are already shown. Raises LeaseLostError, StorageError."""
     buffer = ReplyBuffer(lease, turn.reply)
     try:
         turns = [PromptTurn(message["role"], message["text"]) for message in turn.messages if message["text"]]
@@ -68,7 +68,7 @@ async def answer_turn(runtime: "WorkerRuntime", lease: Lease, turn: Turn, metric
         await runtime.publisher.drain(buffer)
         await lease.fail(turn, error.code, error.detail, error.retryable)
         metrics.failed(error.code)
-    except (LeaseLost, StorageError):
+    except (LeaseLostError, StorageError):
         raise
     except Exception:
         log.exception("reply.crashed conversation=%s reply=%s", lease.conversation, turn.reply)

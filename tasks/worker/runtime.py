@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from tasks.broker import WORKER_CONNECTIONS, WaitingBroker
-from tasks.errors import LeaseLost, StorageError, StorageUnavailable
+from tasks.errors import LeaseLostError, StorageError, StorageUnavailableError
 from tasks.model.client import Model
 from tasks.monitoring import canary, heartbeat
 from tasks.monitoring.background import Background, cancel_and_wait
@@ -140,10 +140,10 @@ class WorkerRuntime:
         match outcome:
             case None:
                 pass
-            case LeaseLost() | asyncio.CancelledError():
+            case LeaseLostError() | asyncio.CancelledError():
                 log.info("reply.left conversation=%s reason=%s", lease.conversation, type(outcome).__name__)
                 await self._hand_over(lease)
-            case StorageUnavailable():
+            case StorageUnavailableError():
                 log.warning("reply.left conversation=%s error=%s", lease.conversation, outcome)
                 await self._hand_over(lease)
                 self._search_often()
@@ -170,7 +170,7 @@ class WorkerRuntime:
             if crashes >= MAX_CRASHES:
                 await self._give_up_reply(lease)
             self._search_often()
-        except (StorageError, LeaseLost) as second:
+        except (StorageError, LeaseLostError) as second:
             log.warning("reply.left conversation=%s error=%s", lease.conversation, second)
 
     async def _give_up_reply(self, lease: Lease) -> None:
@@ -179,7 +179,7 @@ class WorkerRuntime:
             turn = await lease.next_turn()
             if turn:
                 await lease.fail(turn, "internal", "Something went wrong on our side. Please try again.", True)
-        except (StorageError, LeaseLost):
+        except (StorageError, LeaseLostError):
             raise
         except Exception as error:
             log.error("conversation.abandoned conversation=%s error=%s", lease.conversation, type(error).__name__)

@@ -21,7 +21,7 @@ from api.frames import (
     is_cursor,
     snapshot,
 )
-from tasks.errors import FrameRejected
+from tasks.errors import FrameRejectedError
 from tasks.storage.conversations import Page, Progress, View
 
 ID = "3f0c9a52-7d0e-4a55-9d6e-0d8f3f1b2a01"
@@ -61,14 +61,14 @@ def test_a_limit_counts_characters(text: str, fits: bool) -> None:
     if fits:
         assert check_text(text, 10) == text
     else:
-        with pytest.raises(FrameRejected, match="11 characters; 10 are possible"):
+        with pytest.raises(FrameRejectedError, match="11 characters; 10 are possible"):
             check_text(text, 10)
 
 
 @pytest.mark.parametrize("limit", [0, 10, 4000, 1_000_000])
 @given(text=st.text() | st.text('\x01"\n\U0001f600'), times=st.integers(1, 5000))
 def test_what_a_message_costs_in_bytes_is_bounded_at_any_limit(limit: int, text: str, times: int) -> None:
-    with contextlib.suppress(FrameRejected):
+    with contextlib.suppress(FrameRejectedError):
         taken = check_text(text * times, limit)
         assert len(json.dumps(taken, ensure_ascii=False).encode()) - 2 <= min(
             4 * limit or MAX_TEXT_BYTES, MAX_TEXT_BYTES
@@ -81,14 +81,14 @@ def test_no_text_that_a_person_writes_is_too_long_in_bytes_alone(text: str) -> N
 
 
 def test_a_text_of_control_characters_is_refused_in_a_sentence() -> None:
-    with pytest.raises(FrameRejected, match="24,000 bytes to send and 16,000 are possible") as rejected:
+    with pytest.raises(FrameRejectedError, match="24,000 bytes to send and 16,000 are possible") as rejected:
         check_text("\x01" * 4000, 4000)
     assert rejected.value.code == "too_long"
 
 
 @given(st.text() | st.binary())
 def test_whatever_comes_is_either_a_frame_or_refused(data: str | bytes) -> None:
-    with pytest.raises(FrameRejected):
+    with pytest.raises(FrameRejectedError):
         check_frame(data, 4000)
 
 
@@ -104,7 +104,7 @@ def test_whatever_comes_is_either_a_frame_or_refused(data: str | bytes) -> None:
 def test_whatever_stands_in_a_frame_it_is_either_right_or_refused_in_a_sentence(frame: dict[str, object]) -> None:
     try:
         checked = check_frame(json.dumps(frame), 4000)
-    except FrameRejected as rejected:
+    except FrameRejectedError as rejected:
         said = json.loads(frames.error(rejected))
         assert said["code"] in ("bad_frame", "empty", "too_long")
         assert said["detail"]
@@ -113,10 +113,10 @@ def test_whatever_stands_in_a_frame_it_is_either_right_or_refused_in_a_sentence(
 
 
 def test_a_refusal_names_what_it_refuses_and_when_to_come_back() -> None:
-    rejected = FrameRejected("rate_limited", "Slowly.", id=ID, retry_in=1.26)
+    rejected = FrameRejectedError("rate_limited", "Slowly.", id=ID, retry_in=1.26)
     expected = {"type": "error", "code": "rate_limited", "detail": "Slowly.", "id": ID, "retry_in": 1.3}
     assert json.loads(frames.error(rejected)) == expected
-    assert set(json.loads(frames.error(FrameRejected("busy", "No.")))) == {"type", "code", "detail"}
+    assert set(json.loads(frames.error(FrameRejectedError("busy", "No.")))) == {"type", "code", "detail"}
 
 
 @given(st.dictionaries(st.text(), st.text()), st.lists(st.dictionaries(st.text(), st.text())))

@@ -6,7 +6,7 @@ import uuid
 import pytest
 
 from api import messages
-from tasks.errors import FrameRejected
+from tasks.errors import FrameRejectedError
 from tasks.storage.client import RedisClient
 from tasks.storage.conversations import reply_id
 from tests.support.steps import TTL, Steps
@@ -35,7 +35,7 @@ async def test_an_id_that_a_retry_has_used_cannot_name_a_message(redis: RedisCli
         await steps.answer("old")
         used = await steps.retry(id)
         for _ in range(2):
-            with pytest.raises(FrameRejected) as rejected:
+            with pytest.raises(FrameRejectedError) as rejected:
                 await messages.accept(redis, steps.id, used, "lost?", TTL)
             assert (rejected.value.code, rejected.value.id) == ("bad_frame", used)
             await steps.answer("new") if (await steps.look()).reply() else None
@@ -52,12 +52,12 @@ async def test_a_retry_with_the_id_of_a_messages_reply_and_that_message_are_not_
         await steps.answer("reply one")
         if before:
             await steps.retry(first, reply_id(second))
-            with pytest.raises(FrameRejected) as rejected:
+            with pytest.raises(FrameRejectedError) as rejected:
                 await steps.say("two", second)
         else:
             await steps.say("two", second)
             await steps.answer("reply two")
-            with pytest.raises(FrameRejected) as rejected:
+            with pytest.raises(FrameRejectedError) as rejected:
                 await steps.retry(second, reply_id(second))
         assert rejected.value.code == "bad_frame"
         if before:
@@ -72,12 +72,12 @@ async def test_an_id_of_a_reply_or_a_message_cannot_name_anything_else(redis: Re
     async with Steps(redis) as steps:
         first = await steps.say("one")
         for due in (True, False):
-            with pytest.raises(FrameRejected) as rejected:
+            with pytest.raises(FrameRejectedError) as rejected:
                 await steps.say("two", reply_id(first))
             assert (rejected.value.code, rejected.value.id) == ("bad_frame", reply_id(first))
             await steps.answer("reply one") if due else None
         for used in (first, reply_id(first)):
-            with pytest.raises(FrameRejected) as rejected:
+            with pytest.raises(FrameRejectedError) as rejected:
                 await steps.retry(first, used)
             assert (rejected.value.code, rejected.value.id) == ("bad_frame", used)
         assert await steps.texts() == ["one", "reply one"]
@@ -88,7 +88,7 @@ async def test_an_id_of_a_retry_cannot_name_a_retry_of_another_message(redis: Re
         used = await steps.retry(await steps.say_and_answer("one", "reply one"))
         await steps.answer("another reply one")
         second = await steps.say_and_answer("two", "reply two")
-        with pytest.raises(FrameRejected) as rejected:
+        with pytest.raises(FrameRejectedError) as rejected:
             await steps.retry(second, used)
         assert (rejected.value.code, rejected.value.id) == ("bad_frame", used)
 
@@ -98,7 +98,7 @@ async def test_of_two_retries_at_once_one_is_done_and_the_other_busy(redis: Redi
         id = await steps.say("hello")
         await steps.answer("old")
         done = await asyncio.gather(*(steps.retry(id) for _ in range(2)), return_exceptions=True)
-        rejected = [outcome for outcome in done if isinstance(outcome, FrameRejected)]
+        rejected = [outcome for outcome in done if isinstance(outcome, FrameRejectedError)]
         assert [outcome.code for outcome in rejected] == ["busy"]
         await steps.answer("new")
         assert await steps.texts() == ["hello", "new"]

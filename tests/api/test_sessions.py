@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from api.sessions import conversation_of, create, legacy_history
-from tasks.errors import ConversationGone, InvalidName
+from tasks.errors import ConversationGoneError, InvalidNameError
 from tasks.storage import conversations
 from tasks.storage.client import RedisClient
 from tasks.storage.conversations import WINDOW_BYTES
@@ -36,7 +36,7 @@ async def test_no_two_tokens_are_alike(redis: RedisClient) -> None:
     "token", ["", "short", "a" * 101, "a" * 19, "a" * 30 + " ", "a" * 30 + "\n", "é" * 30, "../" * 10]
 )
 def test_what_cannot_be_a_token_opens_nothing(token: str) -> None:
-    with pytest.raises(ConversationGone):
+    with pytest.raises(ConversationGoneError):
         conversation_of(token)
 
 
@@ -54,7 +54,7 @@ async def test_a_name_is_kept_without_the_space_around_it(redis: RedisClient, na
 
 @pytest.mark.parametrize("name", ["", " ", "\n\t", "\u2003", "x" * 201])
 async def test_a_name_that_nobody_can_have_is_refused_in_a_sentence(redis: RedisClient, name: str) -> None:
-    with pytest.raises(InvalidName, match="enter a name"):
+    with pytest.raises(InvalidNameError, match="enter a name"):
         await create(redis, name, TTL)
 
 
@@ -109,5 +109,5 @@ async def test_a_conversation_that_is_deleted_while_it_is_read_never_looks_whole
         pieces = await legacy_history(redis, conversation_of(steps.token), TTL)
         await anext(pieces)
         await conversations.delete(redis, steps.id)
-        with pytest.raises(ConversationGone):
+        with pytest.raises(ConversationGoneError):
             [piece async for piece in pieces]

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from api.state import NO_WORKER, OK, STORAGE_AWAY, AppState
-from tasks.errors import StorageUnavailable
+from tasks.errors import StorageUnavailableError
 from tasks.monitoring.canary import CANARY, MAX_ENTRIES
 from tasks.monitoring.heartbeat import WORKER, Heartbeat
 from tasks.settings import Settings
@@ -60,7 +60,7 @@ async def test_after_redis_was_away_those_who_could_not_be_heard_are_not_called_
     assert state.status == NO_WORKER
 
     async def away() -> list[str]:
-        raise StorageUnavailable("Redis cannot be reached.")
+        raise StorageUnavailableError("Redis cannot be reached.")
 
     with monkeypatch.context() as patch:
         patch.setattr(state.heartbeat, "beat", away)

@@ -4,7 +4,7 @@ import pytest
 import redis
 
 from api.access.rate_limits import RateLimits
-from tasks.errors import FrameRejected
+from tasks.errors import FrameRejectedError
 from tasks.local.embedded_redis import EmbeddedRedis
 from tasks.settings import Settings
 
@@ -21,11 +21,11 @@ async def test_who_was_refused_is_refused_again_without_asking_redis_and_others_
     limits = RateLimits(Settings(redis_url=real_redis.url, limit_messages_per_minute=1, limit_messages_per_address=0))
     try:
         await limits.message("flood", "192.0.2.1", queued=0)
-        with pytest.raises(FrameRejected):
+        with pytest.raises(FrameRejectedError):
             await limits.message("flood", "192.0.2.1", queued=0)
         before = commands(real_redis.url)
         for _ in range(500):
-            with pytest.raises(FrameRejected) as rejected:
+            with pytest.raises(FrameRejectedError) as rejected:
                 await limits.message("flood", "192.0.2.1", queued=0)
             assert rejected.value.retry_in
         assert commands(real_redis.url) - before < 100

@@ -114,7 +114,7 @@ class Steps:
         return lease, turn
 
     async def write(self, lease: Lease, turn: Turn, *texts: str) -> None:
-        """A worker shows some words of a reply, each in an event of its own. Raises LeaseLost."""
+        """A worker shows some words of a reply, each in an event of its own. Raises LeaseLostError."""
         buffer = self.buffer(lease, turn)
         for text in texts:
             self.publisher.write(buffer, text)

@@ -36,7 +36,7 @@ NO_ROOM = "Prompt and reply do not fit into the engine's cache; give it more wit
 
 
 @dataclass
-class Refusal(Exception):
+class RefusalError(Exception):
     """An answer that is an error."""
 
     status: int
@@ -54,14 +54,14 @@ def create_app(engine: Engine, model: str, window: int, slots: int) -> FastAPI:
     """The application for `engine`, whose model is called `model` and reads `window` tokens."""
     app = FastAPI(title="Parley's local model", docs_url=None, redoc_url=None)
 
-    @app.exception_handler(Refusal)
-    async def refuse(request: Request, refusal: Refusal) -> Response:
+    @app.exception_handler(RefusalError)
+    async def refuse(request: Request, refusal: RefusalError) -> Response:
         return refusal.response()
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> Response:
         said = "; ".join(f"{'.'.join(map(str, e['loc'][1:]))}: {e['msg']}" for e in error.errors())
-        return Refusal(400, "invalid_request_error", said).response()
+        return RefusalError(400, "invalid_request_error", said).response()
 
     @app.get("/health")
     async def health() -> Response:
@@ -76,9 +76,9 @@ def create_app(engine: Engine, model: str, window: int, slots: int) -> FastAPI:
     @app.post("/v1/completions")
     async def completions(asked: schema.Request, request: Request) -> Response:
         if asked.model != model:
-            raise Refusal(404, "not_found_error", f"The model here is called {model}.")
+            raise RefusalError(404, "not_found_error", f"The model here is called {model}.")
         if engine.requests >= slots + LONGEST_QUEUE:
-            raise Refusal(429, "overloaded", "Too many requests are waiting.", retry_after=5)
+            raise RefusalError(429, "overloaded", "Too many requests are waiting.", retry_after=5)
         reply, completion = await _begin(engine, model, asked)
         # However the answer ends, the engine does not go on for nobody.
         leave = BackgroundTask(engine.cancel, reply)
@@ -93,15 +93,15 @@ def create_app(engine: Engine, model: str, window: int, slots: int) -> FastAPI:
 
 
 async def _begin(engine: Engine, model: str, asked: schema.Request) -> tuple[Reply, Completion]:
-    """Hand the request to the engine. Raises Refusal if it does not take it."""
+    """Hand the request to the engine. Raises RefusalError if it does not take it."""
     try:
         reply = engine.begin(asked.prompt, asked.max_tokens, asked.stop, asked.sampling)
         first = await reply.next()
     except EngineError as error:
-        raise Refusal(503, "service_unavailable", str(error), retry_after=2) from None
+        raise RefusalError(503, "service_unavailable", str(error), retry_after=2) from None
     if isinstance(first, Accepted):
         return reply, Completion(model, first.prompt_tokens)
-    raise Refusal(400, "invalid_request_error", first.detail if isinstance(first, Refused) else NO_ROOM)
+    raise RefusalError(400, "invalid_request_error", first.detail if isinstance(first, Refused) else NO_ROOM)
 
 
 async def _stream(reply: Reply, completion: Completion, *, usage: bool) -> AsyncIterator[bytes]:
@@ -132,7 +132,7 @@ async def _whole(reply: Reply, completion: Completion) -> Response:
             text += event.text
         reason = _reason(event)
     except EngineError as error:
-        return Refusal(500, "server_error", str(error)).response()
+        return RefusalError(500, "server_error", str(error)).response()
     return JSONResponse(completion.choice(text, reason) | completion.usage())
 
 

@@ -21,14 +21,14 @@ class Asked:
     model: str = "stand-in"
 
 
-class Invalid(ValueError):
+class InvalidRequestError(ValueError):
     """A request that the protocol's own server would refuse with a validation error."""
 
 
 def read(path: str, body: dict[str, Any]) -> Asked:
     """The request in `body`, sent to `path`.
 
-    Raises Invalid.
+    Raises InvalidRequestError.
     """
     return _read_completions(body) if path.endswith("/completions") else _read_text_generation(path, body)
 
@@ -39,18 +39,18 @@ def _read_text_generation(path: str, body: dict[str, Any]) -> Asked:
     limit = parameters.get("max_new_tokens", 100)
     top_p = parameters.get("top_p")
     if not isinstance(body.get("inputs"), str):
-        raise Invalid("missing field `inputs`")
+        raise InvalidRequestError("missing field `inputs`")
     if len(stop) > 4:
-        raise Invalid("Input validation error: `stop` supports up to 4 stop sequences")
+        raise InvalidRequestError("Input validation error: `stop` supports up to 4 stop sequences")
     if top_p is not None and not 0 < top_p < 1:
-        raise Invalid("Input validation error: `top_p` must be > 0.0 and < 1.0")
+        raise InvalidRequestError("Input validation error: `top_p` must be > 0.0 and < 1.0")
     for name, value in {**parameters, "max_new_tokens": limit}.items():
         if (
             name in ("max_new_tokens", "temperature", "top_k", "repetition_penalty")
             and value is not None
             and value <= 0
         ):
-            raise Invalid(f"Input validation error: `{name}` must be strictly positive")
+            raise InvalidRequestError(f"Input validation error: `{name}` must be strictly positive")
     stream = path.endswith("_stream") or (path == "/" and bool(body.get("stream")))
     return Asked("text-generation", body["inputs"], limit, stop, stream, details=bool(parameters.get("details")))
 
@@ -58,7 +58,7 @@ def _read_text_generation(path: str, body: dict[str, Any]) -> Asked:
 def _read_completions(body: dict[str, Any]) -> Asked:
     stop = body.get("stop") or ()
     if not isinstance(body.get("prompt"), str):
-        raise Invalid("prompt must be a string")
+        raise InvalidRequestError("prompt must be a string")
     return Asked(
         "completions",
         body["prompt"],

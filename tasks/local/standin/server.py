@@ -22,7 +22,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from tasks.local.standin import protocols, stream
 from tasks.local.standin.faults import Fault, Faults
-from tasks.local.standin.protocols import Asked, Invalid
+from tasks.local.standin.protocols import Asked, InvalidRequestError
 from tasks.local.standin.reply import EMPTY, make
 from tasks.local.standin.stream import Stream
 
@@ -175,7 +175,7 @@ class Connection(asyncio.Protocol):
             asked = protocols.read(self._path, standin.stats.last_request)
         except (orjson.JSONDecodeError, AttributeError, TypeError):
             self.answer(400, b'{"error":"not a JSON object"}')
-        except Invalid as error:
+        except InvalidRequestError as error:
             self.answer(*protocols.invalid(self._path, str(error)))
         else:
             fault = standin.faults.take()

@@ -10,7 +10,7 @@ import pytest
 
 from api.access import connection_limits as open_sockets
 from api.access.connection_limits import ALL, ConnectionLimits
-from tasks.errors import StorageUnavailable, TooManyConnections
+from tasks.errors import StorageUnavailableError, TooManyConnectionsError
 from tasks.local.embedded_redis import EmbeddedRedis
 from tasks.monitoring.background import cancel_and_wait
 from tasks.settings import Settings
@@ -51,7 +51,7 @@ async def comes_in(sockets: ConnectionLimits, session: str, address: str, until:
     """Whether there is room for one more socket, which then stays open."""
     try:
         await until.enter_async_context(sockets.slot(session, address))
-    except TooManyConnections:
+    except TooManyConnectionsError:
         return False
     return True
 
@@ -147,11 +147,11 @@ async def test_an_answer_that_was_lost_is_put_right(
 
     async def done_but_not_said(*script: Any) -> None:
         await RedisClient.script(redis, *script)
-        raise StorageUnavailable("Redis cannot be reached.")
+        raise StorageUnavailableError("Redis cannot be reached.")
 
     with monkeypatch.context() as patch:
         patch.setattr(redis, "script", done_but_not_said)
-        with pytest.raises(StorageUnavailable):
+        with pytest.raises(StorageUnavailableError):
             await comes_in(here, "s", "a", closing)
     await reply_metrics(redis, "web:1", {})
 

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 
 from api.access.rate_limits import RateLimits
-from tasks.errors import FrameRejected
+from tasks.errors import FrameRejectedError
 from tasks.settings import Settings
 from tasks.storage.client import RedisClient
 
@@ -32,7 +32,7 @@ async def test_messages_are_counted_by_session(limits: Making) -> None:
     some = limits(limit_messages_per_minute=2)
     for _ in range(2):
         await some.message("c1", "a", queued=0)
-    with pytest.raises(FrameRejected) as rejected:
+    with pytest.raises(FrameRejectedError) as rejected:
         await some.message("c1", "a", queued=0, id="m")
     assert (rejected.value.code, rejected.value.id) == ("rate_limited", "m")
     assert rejected.value.retry_in
@@ -43,7 +43,7 @@ async def test_messages_are_counted_by_session(limits: Making) -> None:
 async def test_messages_are_counted_by_address(limits: Making) -> None:
     some = limits(limit_messages_per_address=1)
     await some.message("c1", "a", queued=0)
-    with pytest.raises(FrameRejected):
+    with pytest.raises(FrameRejectedError):
         await some.message("c2", "a", queued=0)
     await some.message("c3", "b", queued=0)
 
@@ -51,7 +51,7 @@ async def test_messages_are_counted_by_address(limits: Making) -> None:
 async def test_when_too_many_wait_nobody_else_may(limits: Making) -> None:
     some = limits(limit_waiting=3)
     await some.message("c1", "a", queued=2)
-    with pytest.raises(FrameRejected, match="many people") as rejected:
+    with pytest.raises(FrameRejectedError, match="many people") as rejected:
         await some.message("c1", "a", queued=3)
     assert rejected.value.retry_in
 

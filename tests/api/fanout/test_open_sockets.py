@@ -10,7 +10,7 @@ from api import frames
 from api.fanout import open_sockets
 from api.fanout.open_sockets import OpenSockets
 from api.fanout.tail import Subscription
-from tasks.errors import Resync
+from tasks.errors import ResyncNeededError
 from tasks.storage import conversations
 from tasks.storage.client import RedisClient
 from tests.support.steps import TTL, Steps
@@ -108,7 +108,7 @@ async def test_when_its_conversation_expires_it_has_to_read_anew_and_finds_nothi
         for key in steps.keys.all[:-1]:
             await redis.command("PEXPIRE", key, 50)
         sockets.add(steps.id, reader, told_alive=told_alive)
-        with pytest.raises(Resync):
+        with pytest.raises(ResyncNeededError):
             await interrupted(reader)
 
 

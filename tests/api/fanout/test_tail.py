@@ -19,7 +19,7 @@ from api.fanout.tail import (
     Tail,
     parse_cursor,
 )
-from tasks.errors import Resync, SlowConsumer
+from tasks.errors import ResyncNeededError, SlowConsumerError
 from tasks.local.embedded_redis import EmbeddedRedis
 from tasks.local.processes import wait_until
 from tasks.storage import events
@@ -268,7 +268,7 @@ async def test_a_reader_that_falls_too_far_behind_is_sent_away(redis: RedisClien
     reader.push("x" * 1000)
     assert reader.too_slow
     assert called
-    with pytest.raises(SlowConsumer):
+    with pytest.raises(SlowConsumerError):
         async for _ in reader:
             pass
 
@@ -306,7 +306,7 @@ async def test_what_was_read_or_dropped_does_not_wait_any_more() -> None:
         reader.push("x" * 1000)
     async for _ in readers[0]:
         break
-    readers[1].interrupt(Resync)
+    readers[1].interrupt(ResyncNeededError)
     readers[2].clear()
     assert backlog.size == 0
 
@@ -348,7 +348,7 @@ async def test_a_reader_who_saw_more_than_redis_still_knows_needs_a_snapshot(rea
         await direct.command("XTRIM", steps.keys.events, "MAXLEN", 0)
         await asyncio.to_thread(wait_until, lambda: tail.away, "the tail to notice")
         proxy.refusing = False
-        with pytest.raises(Resync):
+        with pytest.raises(ResyncNeededError):
             await read(reader, "never")
         reader.restart()
         view = await steps.look()

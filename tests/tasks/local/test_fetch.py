@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tasks.local import models
-from tasks.local.errors import DownloadError, UnfitComputer
+from tasks.local.errors import DownloadError, UnfitComputerError
 from tasks.local.fetch import fetch, main
 from tasks.local.hub import Hub
 from tasks.local.models import MODELS, LocalModel, Wheel, check, fitting, is_here, local_model, what_it_takes
@@ -55,22 +55,22 @@ def test_a_model_that_fits_passes(computer: Computer, tmp_path: Path) -> None:
 
 def test_too_little_memory_names_a_smaller_model(computer: Computer, tmp_path: Path) -> None:
     computer.has(memory=2.5, disk=100)
-    with pytest.raises(UnfitComputer, match=r"GPT-J needs 6 GB of memory and 2\.5 are free.*MODEL=pythia-1b"):
+    with pytest.raises(UnfitComputerError, match=r"GPT-J needs 6 GB of memory and 2\.5 are free.*MODEL=pythia-1b"):
         check(GPT_J, tmp_path)
     computer.has(memory=0.2, disk=100)
-    with pytest.raises(UnfitComputer, match="use another computer"):
+    with pytest.raises(UnfitComputerError, match="use another computer"):
         check(GPT_J, tmp_path)
 
 
 def test_too_little_disk_names_the_folders_setting(computer: Computer, tmp_path: Path) -> None:
     computer.has(memory=16, disk=1)
-    with pytest.raises(UnfitComputer, match=r"needs 3\.9 GB on the disk .* 1 are free.*LOCAL_MODEL_FOLDER"):
+    with pytest.raises(UnfitComputerError, match=r"needs 3\.9 GB on the disk .* 1 are free.*LOCAL_MODEL_FOLDER"):
         check(GPT_J, tmp_path)
 
 
 def test_a_system_without_the_engine_is_told_where_it_runs(computer: Computer, tmp_path: Path) -> None:
     computer.has(memory=16, disk=100, engine=False)
-    with pytest.raises(UnfitComputer, match=r"no build for this system.*glibc.*Apple silicon.*MODEL_URL"):
+    with pytest.raises(UnfitComputerError, match=r"no build for this system.*glibc.*Apple silicon.*MODEL_URL"):
         check(SMOL, tmp_path)
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.model.decoder import Decoder, End, Event, Protocol, ProtocolMismatch, ServerError, Token
-from tasks.model.sse import EVENT_LIMIT, EventStream, EventTooLong
+from tasks.model.sse import EVENT_LIMIT, EventStream, EventTooLongError
 from tests.support.model_server import tgi, vllm
 
 
@@ -65,7 +65,7 @@ def test_a_line_without_end_is_an_error_and_not_a_full_memory() -> None:
     decoder = EventStream()
     for _ in range(EVENT_LIMIT // 1024):
         assert decoder.feed(b"x" * 1024) == []
-    with pytest.raises(EventTooLong):
+    with pytest.raises(EventTooLongError):
         decoder.feed(b"x")
 
 

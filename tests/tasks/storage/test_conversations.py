@@ -5,7 +5,7 @@ import uuid
 import orjson
 import pytest
 
-from tasks.errors import ConversationGone
+from tasks.errors import ConversationGoneError
 from tasks.storage import conversations
 from tasks.storage.client import RedisClient
 from tasks.storage.conversations import (
@@ -32,7 +32,7 @@ async def test_a_new_conversation_is_empty_and_begins_at_the_beginning(redis: Re
 
 
 async def test_what_was_never_made_is_gone(redis: RedisClient) -> None:
-    with pytest.raises(ConversationGone):
+    with pytest.raises(ConversationGoneError):
         await conversations.load(redis, conversation_id(TOKEN), TTL)
 
 
@@ -214,5 +214,5 @@ async def test_before_what_is_not_there_is_nothing(redis: RedisClient) -> None:
         for id in (old, reply_id(old), wish, reply_id("nobody"), "stop:x", "*", ""):
             assert await conversations.history(redis, steps.id, id) is None
         await conversations.delete(redis, steps.id)
-        with pytest.raises(ConversationGone):
+        with pytest.raises(ConversationGoneError):
             await conversations.history(redis, steps.id, old)

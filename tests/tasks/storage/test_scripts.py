@@ -9,7 +9,7 @@ import pytest
 
 from api import messages
 from api.fanout.pubsub import EventListener
-from tasks.errors import ConversationGone, FrameRejected, LeaseLost
+from tasks.errors import ConversationGoneError, FrameRejectedError, LeaseLostError
 from tasks.storage import conversations, events, scripts
 from tasks.storage.client import RedisClient
 from tasks.storage.conversations import (
@@ -133,21 +133,21 @@ class TestAccept:
 
     async def test_what_does_not_exist_accepts_nothing_and_leaves_nothing(self, redis: RedisClient) -> None:
         unborn = Steps(redis)
-        with pytest.raises(ConversationGone):
+        with pytest.raises(ConversationGoneError):
             await unborn.say("hello")
         assert await redis.command("EXISTS", *(getattr(unborn.keys, name) for name in ("state", "ids", "events"))) == 0
         assert await score(unborn) is None
 
     async def test_a_full_conversation_takes_no_more(self, steps: Steps) -> None:
         await messages.accept(steps.redis, steps.id, reply_id("1"), "one", TTL, maximum=2)
-        with pytest.raises(FrameRejected) as rejected:
+        with pytest.raises(FrameRejectedError) as rejected:
             await messages.accept(steps.redis, steps.id, reply_id("2"), "two", TTL, maximum=2)
         assert rejected.value.code == "full"
         assert await steps.texts() == ["one"]
 
     async def test_replies_that_are_due_count_against_the_limit(self, steps: Steps) -> None:
         for n in range(7):
-            with contextlib.suppress(FrameRejected):
+            with contextlib.suppress(FrameRejectedError):
                 await messages.accept(steps.redis, steps.id, reply_id(str(n)), "hello", TTL, maximum=10)
         while (await steps.look()).reply():
             await steps.answer("Hi")
@@ -157,7 +157,7 @@ class TestAccept:
         id = await steps.say("one")
         lease, turn = await steps.begin()
         await lease.fail(turn, "code", "detail", True)
-        with pytest.raises(FrameRejected):
+        with pytest.raises(FrameRejectedError):
             await messages.accept(steps.redis, steps.id, reply_id("2"), "two", TTL, maximum=2)
         await steps.retry(id)
         await steps.answer("better")
@@ -166,7 +166,7 @@ class TestAccept:
     async def test_more_messages_than_may_wait_are_refused_until_one_is_answered(self, steps: Steps) -> None:
         for n in range(MAX_PENDING):
             await steps.say(f"message {n}")
-        with pytest.raises(FrameRejected) as rejected:
+        with pytest.raises(FrameRejectedError) as rejected:
             await steps.say("one too many")
         assert rejected.value.code == "busy"
         await steps.answer("Hi")
@@ -234,7 +234,7 @@ class TestStart:
         assert turn
         await let_lapse(steps)
         await steps.lease("worker:2:y").next_turn()
-        with pytest.raises(LeaseLost):
+        with pytest.raises(LeaseLostError):
             await old.start(turn)
         assert [event["type"] for event in await steps.events()] == ["message.accepted"]
 
@@ -370,9 +370,9 @@ class TestFinish:
         old, turn = await steps.begin()
         await let_lapse(steps)
         await steps.begin(steps.lease("worker:2:y"))
-        with pytest.raises(LeaseLost):
+        with pytest.raises(LeaseLostError):
             await old.finish(turn, "stop")
-        with pytest.raises(LeaseLost):
+        with pytest.raises(LeaseLostError):
             await old.fail(turn, "code", "detail", True)
         assert await steps.texts() == ["hello"]
 
@@ -404,10 +404,10 @@ class TestStop:
         await steps.stop(id)
         assert (await steps.messages())[1]["finish_reason"] == "stopped"
         assert await steps.texts() == ["hello", "so far"]
-        with pytest.raises(LeaseLost):
+        with pytest.raises(LeaseLostError):
             await steps.write(lease, turn, " and on")
         assert lease.lost
-        with pytest.raises(LeaseLost):
+        with pytest.raises(LeaseLostError):
             await lease.start(turn)
         assert await steps.texts() == ["hello", "so far"]
 
@@ -418,7 +418,7 @@ class TestStop:
         await steps.say("two")
         old, turn = await steps.begin()
         await steps.stop(id)
-        with pytest.raises(LeaseLost):
+        with pytest.raises(LeaseLostError):
             await steps.write(old, turn, "not in the second reply")
         _, taken = await steps.begin(steps.lease("worker:2:y"))
         assert (taken.messages[-1]["text"], taken.partial) == ("two", "")
@@ -468,7 +468,7 @@ class TestStop:
         assert await steps.messages() == before
 
     async def test_of_a_deleted_conversation_there_is_nothing_to_stop(self, redis: RedisClient) -> None:
-        with pytest.raises(ConversationGone):
+        with pytest.raises(ConversationGoneError):
             await Steps(redis).stop(reply_id("x"))
 
 
@@ -567,14 +567,14 @@ class TestRetry:
     async def test_under_the_id_of_the_last_reply_it_is_refused(self, steps: Steps) -> None:
         id = await steps.say("hello")
         turn = await steps.answer("old")
-        with pytest.raises(FrameRejected) as rejected:
+        with pytest.raises(FrameRejectedError) as rejected:
             await steps.retry(id, turn.reply)
         assert rejected.value.code == "bad_frame"
         assert await steps.lease().next_turn() is None
 
     async def test_while_something_waits_it_is_refused_as_busy(self, steps: Steps) -> None:
         id = await steps.say("hello")
-        with pytest.raises(FrameRejected) as rejected:
+        with pytest.raises(FrameRejectedError) as rejected:
             await steps.retry(id)
         assert rejected.value.code == "busy"
 
@@ -584,12 +584,12 @@ class TestRetry:
         await steps.say("two")
         await steps.answer("reply two")
         for to in (first, reply_id(first), reply_id("nobody")):
-            with pytest.raises(FrameRejected) as rejected:
+            with pytest.raises(FrameRejectedError) as rejected:
                 await steps.retry(to)
             assert rejected.value.code == "bad_frame"
 
     async def test_of_a_deleted_conversation_there_is_nothing_to_retry(self, redis: RedisClient) -> None:
-        with pytest.raises(ConversationGone):
+        with pytest.raises(ConversationGoneError):
             await Steps(redis).retry(reply_id("x"))
 
 
@@ -640,7 +640,7 @@ class TestEdit:
 
     async def test_while_a_reply_is_due_it_is_refused_as_busy(self, steps: Steps) -> None:
         id = await steps.say("hello")
-        with pytest.raises(FrameRejected) as rejected:
+        with pytest.raises(FrameRejectedError) as rejected:
             await steps.edit(id, "hallo")
         assert rejected.value.code == "busy"
 
@@ -648,7 +648,7 @@ class TestEdit:
         first = await steps.say_and_answer("one", "reply one")
         second = await steps.say_and_answer("two", "reply two")
         for to in (first, reply_id(second), reply_id("nobody")):
-            with pytest.raises(FrameRejected) as rejected:
+            with pytest.raises(FrameRejectedError) as rejected:
                 await steps.edit(to, "three")
             assert rejected.value.code == "bad_frame"
 
@@ -658,7 +658,7 @@ class TestEdit:
         retry = await steps.retry(second)
         await steps.answer("another")
         for id in (first, second, reply_id(first), reply_id(second), retry):
-            with pytest.raises(FrameRejected) as rejected:
+            with pytest.raises(FrameRejectedError) as rejected:
                 await steps.edit(second, "three", id)
             assert (rejected.value.code, rejected.value.id) == ("bad_frame", id)
 
@@ -667,7 +667,7 @@ class TestEdit:
         new = await steps.edit(old, "two")
         await steps.answer("reply two", finish_reason="length")
         for taken in (steps.say("three", new), steps.retry(new, new), steps.grow_reply(new, new)):
-            with pytest.raises(FrameRejected) as rejected:
+            with pytest.raises(FrameRejectedError) as rejected:
                 await taken
             assert (rejected.value.code, rejected.value.id) == ("bad_frame", new)
 
@@ -683,7 +683,7 @@ class TestEdit:
         assert await steps.texts() == ["two", "reply two", "three", "reply three"]
 
     async def test_of_a_deleted_conversation_there_is_nothing_to_edit(self, redis: RedisClient) -> None:
-        with pytest.raises(ConversationGone):
+        with pytest.raises(ConversationGoneError):
             await Steps(redis).edit(reply_id("x"), "hello")
 
 
@@ -811,7 +811,7 @@ class TestContinue:
         await steps.write(lease, turn, "Once")
         await lease.finish(turn, "length")
         await steps.grow_reply(id)
-        with pytest.raises(LeaseLost):
+        with pytest.raises(LeaseLostError):
             await lease.finish(turn, "length")
         assert (await steps.look()).reply()
         await steps.answer(" upon")
@@ -828,7 +828,7 @@ class TestContinue:
 
     async def test_while_something_waits_it_is_refused_as_busy(self, steps: Steps) -> None:
         id = await steps.say("hello")
-        with pytest.raises(FrameRejected) as rejected:
+        with pytest.raises(FrameRejectedError) as rejected:
             await steps.grow_reply(id)
         assert rejected.value.code == "busy"
 
@@ -861,14 +861,14 @@ class TestContinue:
         self, steps: Steps, redis: RedisClient
     ) -> None:
         await refused(steps.grow_reply(reply_id("x")))
-        with pytest.raises(ConversationGone):
+        with pytest.raises(ConversationGoneError):
             await Steps(redis).grow_reply(reply_id("x"))
 
 
 async def refused(*wishes: Awaitable[object]) -> None:
     """Each of them is a bad frame."""
     for wish in wishes:
-        with pytest.raises(FrameRejected) as rejected:
+        with pytest.raises(FrameRejectedError) as rejected:
             await wish
         assert rejected.value.code == "bad_frame"
 
@@ -948,7 +948,7 @@ class TestDelete:
         assert await score(steps) is None
         assert (await steps.events())[-1]["type"] == "conversation.deleted"
         assert 0 < await steps.redis.command("TTL", keys.events) <= 60
-        with pytest.raises(LeaseLost):
+        with pytest.raises(LeaseLostError):
             await steps.write(lease, turn, " and on")
         assert lease.lost
         assert await steps.redis.command("EXISTS", keys.partial, keys.state) == 0

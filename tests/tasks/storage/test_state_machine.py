@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from api import messages
-from tasks.errors import FrameRejected, LeaseLost
+from tasks.errors import FrameRejectedError, LeaseLostError
 from tasks.local.embedded_redis import EmbeddedRedis
 from tasks.storage import conversations, events, scripts
 from tasks.storage.client import RedisClient
@@ -172,7 +172,7 @@ class Machine(RuleBasedStateMachine):
         """A new message."""
         try:
             self._run(self._say(talk))
-        except FrameRejected as rejected:
+        except FrameRejectedError as rejected:
             if rejected.code != "full":
                 raise
             state = self._state(talk)
@@ -184,7 +184,7 @@ class Machine(RuleBasedStateMachine):
         id = talk.chosen if len(talk.said) % 2 else str(uuid.uuid4())
         try:
             assert not (await messages.accept(self._redis, talk.id, id, "Hello", TTL, talk.maximum)).known
-        except FrameRejected as rejected:
+        except FrameRejectedError as rejected:
             if (rejected.code, id) != ("bad_frame", talk.chosen):
                 raise
             id = str(uuid.uuid4())
@@ -212,7 +212,7 @@ class Machine(RuleBasedStateMachine):
             return
         try:
             assert not self._run(messages.accept(self._redis, talk.id, id, "Hello", TTL, talk.maximum)).known
-        except FrameRejected as rejected:
+        except FrameRejectedError as rejected:
             if rejected.code not in ("bad_frame", "full"):
                 raise
         else:
@@ -253,7 +253,7 @@ class Machine(RuleBasedStateMachine):
         waits, last = self._waiting(talk), talk.said[-1:]
         try:
             edited = self._run(messages.edit(self._redis, talk.id, to, id, "Changed", TTL))
-        except FrameRejected:
+        except FrameRejectedError:
             return
         assert edited.known == ((to, id) in talk.edits)
         if not edited.known:
@@ -284,7 +284,7 @@ class Machine(RuleBasedStateMachine):
         waits = self._waiting(talk)
         try:
             self._run(wish)
-        except FrameRejected:
+        except FrameRejectedError:
             return False
         if (to, id) in known:
             return False
@@ -301,7 +301,7 @@ class Machine(RuleBasedStateMachine):
         before = _pick([*ids, *talk.ids, *talk.replaced], which)
         try:
             page = self._run(messages.read_history(self._redis, talk.id, before))
-        except FrameRejected:
+        except FrameRejectedError:
             assert before not in ids
             return
         earlier = document[: ids.index(before)][-WINDOW_MESSAGES:]
@@ -364,7 +364,7 @@ class Machine(RuleBasedStateMachine):
         if not hand.begun:
             assert hand.turn.to in stopped, "a reply is withheld that nobody stopped"
             await hand.lease.finish(hand.turn, "stopped")
-            raise LeaseLost("done with")
+            raise LeaseLostError("done with")
 
     def publish(self, talk: Talk, which: int) -> None:
         """Some words; now and then twice, because Redis' answer was lost."""
@@ -429,7 +429,7 @@ class Machine(RuleBasedStateMachine):
     async def _next(self, hand: Hand) -> None:
         turn = await hand.lease.next_turn()
         if turn is None:
-            raise LeaseLost("nothing left")
+            raise LeaseLostError("nothing left")
         hand.turn, hand.begun, hand.sent = turn, False, None
 
     def _attempt(self, talk: Talk, hand: Hand, work: Coroutine[Any, Any, None]) -> None:
@@ -437,7 +437,7 @@ class Machine(RuleBasedStateMachine):
         allowed, before = self._state(talk).get("owner") == hand.lease.owner, self._written(talk)
         try:
             self._run(work)
-        except LeaseLost:
+        except LeaseLostError:
             talk.hands.remove(hand)
         assert allowed or self._written(talk) == before, "somebody wrote without the lease"
 

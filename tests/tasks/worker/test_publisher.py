@@ -5,7 +5,7 @@ import contextlib
 
 import pytest
 
-from tasks.errors import LeaseLost
+from tasks.errors import LeaseLostError
 from tasks.local.embedded_redis import EmbeddedRedis
 from tasks.storage.client import RedisClient
 from tasks.worker.publisher import MAX_UNSENT, Publisher, ReplyBuffer
@@ -81,7 +81,7 @@ async def test_a_lost_lease_stops_its_holder_and_nobody_elses_words(redis: Redis
         buffers[0].lease.held_by(holder)
         for buffer in buffers:
             steps.publisher.write(buffer, "words")
-        with pytest.raises(LeaseLost):
+        with pytest.raises(LeaseLostError):
             await steps.publisher.drain(buffers[0])
         await steps.publisher.drain(buffers[1])
         with contextlib.suppress(asyncio.CancelledError):
@@ -112,7 +112,7 @@ async def test_words_lost_in_a_failure_of_our_own_leave_no_gap(
         await steps.publisher.flush()
         assert lease.lost
         assert await deltas(steps) == ["one "]
-        with pytest.raises(LeaseLost):
+        with pytest.raises(LeaseLostError):
             steps.publisher.write(buffer, "four ")
         await lease.release()
         assert (await steps.begin())[1].partial == "one "
