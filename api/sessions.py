@@ -40,8 +40,8 @@ def conversation_of(token: str) -> str:
 async def legacy_history(redis: RedisClient, conversation: str, ttl: int) -> AsyncIterator[bytes]:
     """A whole conversation in the older contract's shape, as the pieces of one JSON object.
 
-    `ttl`: seconds that the conversation lives on, for reading is use. Raises ConversationGoneError, StorageError, both also
-    while it is read.
+    `ttl`: seconds that the conversation lives on, for reading is use.
+    Raises ConversationGoneError and StorageError, both also while it is iterated.
     """
     return _legacy_history(redis, conversation, await conversations.load(redis, conversation, ttl))
 
