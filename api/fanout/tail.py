@@ -206,7 +206,7 @@ class Tail:
         await self._listener.aclose()
 
     async def run(self) -> None:
-        """Listen and read, for ever. After Redis was away, a reader who saw more than it knows gets ResyncNeededError."""
+        """Listen and read, for ever. After Redis was away, who saw more than it knows gets ResyncNeededError."""
         async with asyncio.TaskGroup() as group:
             for part in (self._listen_forever, self._read_forever, self._poll_open):
                 group.create_task(part())
