@@ -384,8 +384,9 @@ class Machine(RuleBasedStateMachine):
         """Redis loses its last words; whoever saw them gets a new snapshot, and who wrote them goes on unknowing."""
         last = self._command("XREVRANGE", talk.keys.events, "+", "-", "COUNT", 1)
         event = json.loads(events.frame(last[0][0], last[0][1][events.FIELD])) if last else {"type": "none"}
-        if event["type"] == "reply.delta":
-            partial = self._command("GET", talk.keys.partial)
+        partial, grows_from = self._partial(talk), int(self._state(talk).get("grows_from", 0))
+        # A continued reply's first words came with its beginning, in one step.
+        if event["type"] == "reply.delta" and len(partial) > grows_from:
             self._command("SET", talk.keys.partial, partial[: -len(event["text"].encode())], "KEEPTTL")
             self._command("XDEL", talk.keys.events, event["cursor"])
             talk.snapshots = [kept for kept in talk.snapshots if kept["cursor"] != event["cursor"]]
@@ -655,8 +656,10 @@ def _whole(frames: list[Frame]) -> dict[str, Frame]:
                 shown[frame["id"]] += frame["text"]
             case "reply.finished":
                 message = frame["message"]
-                new = [text for text in shown.values() if text != whole.get(message["id"], {"text": ""})["text"]]
-                if message != whole.get(message["id"]) or new:
+                earlier = whole.get(message["id"])
+                # What a retry shows is new from its first word, what a continue shows from the end of the reply.
+                had = {message["id"]: message["text"]}
+                if message != earlier or any(text != had.get(id, "") for id, text in shown.items()):
                     assert message["text"] == shown.get(message["id"], ""), "a reply is not what was shown"
                 whole[message["id"]] = message
                 shown = {}
