@@ -19,6 +19,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import httpx
 import psutil
 import websockets
 
@@ -65,13 +66,14 @@ class Others:
             number = next(self._numbers)
             try:
                 await self._converse(f"198.{18 + number // 62500 % 2}.{number // 250 % 250}.{number % 250 + 1}")
-            except (OSError, TimeoutError, websockets.WebSocketException) as error:
+            except (OSError, TimeoutError, KeyError, httpx.HTTPError, websockets.WebSocketException) as error:
                 self.found.append(f"somebody else was not served: {type(error).__name__} {error}")
                 await asyncio.sleep(1)
 
     async def _converse(self, address: str) -> None:
         headers = {"X-Forwarded-For": address}
-        async with Chat(self.url, await new_token(self.url), additional_headers=headers) as chat:
+        token = await new_token(self.url, headers=headers)
+        async with Chat(self.url, token, additional_headers=headers) as chat:
             await chat.next()
             for _ in range(10):
                 began = time.perf_counter()

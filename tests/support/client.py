@@ -23,9 +23,9 @@ PATIENCE = 60.0
 NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
-async def new_token(url: str, name: str = "Ada") -> str:
+async def new_token(url: str, name: str = "Ada", headers: dict[str, str] | None = None) -> str:
     """Begin a conversation over HTTP."""
-    async with httpx.AsyncClient(timeout=PATIENCE, verify=NO_TLS) as http:
+    async with httpx.AsyncClient(timeout=PATIENCE, verify=NO_TLS, headers=headers) as http:
         token: str = (await http.post(f"{url}/token", params={"name": name})).json()["token"]
         return token
 
