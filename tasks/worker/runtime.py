@@ -99,6 +99,7 @@ class WorkerRuntime:
         """
         lease = Lease(self.redis, self.heartbeat.process, conversation, self.settings.session_ttl_seconds)
         if conversation == canary.CANARY:
+            await self._leave_queue(conversation)
             self._answer_canary(lease)
             return
         answering = asyncio.create_task(self._answer(lease))
@@ -130,10 +131,7 @@ class WorkerRuntime:
         work = asyncio.create_task(self._handler(self, lease))
         lease.held_by(work)
         self._leases[work] = lease
-        try:
-            await self.redis.command("ZREM", QUEUE_WAITING, lease.conversation)
-        except StorageError as error:
-            log.warning("queue.entry_left conversation=%s error=%s", lease.conversation, error)
+        await self._leave_queue(lease.conversation)
         await asyncio.wait([work])
         del self._leases[work]
         outcome = lease.error or (asyncio.CancelledError() if work.cancelled() else work.exception())
@@ -149,6 +147,13 @@ class WorkerRuntime:
                 self._search_often()
             case _:
                 await self._crashed(lease, outcome)
+
+    async def _leave_queue(self, conversation: str) -> None:
+        """Count a conversation no longer among those that wait for a worker."""
+        try:
+            await self.redis.command("ZREM", QUEUE_WAITING, conversation)
+        except StorageError as error:
+            log.warning("queue.entry_left conversation=%s error=%s", conversation, error)
 
     def _answer_canary(self, lease: Lease) -> None:
         lease.owner = canary.OWNER

@@ -11,6 +11,7 @@ import redis as redis_py
 from tasks.broker import WaitingBroker
 from tasks.errors import StorageError
 from tasks.local.embedded_redis import EmbeddedRedis
+from tasks.monitoring.canary import CANARY
 from tasks.settings import Settings
 from tasks.storage.client import RedisClient
 from tasks.storage.keys import QUEUE_WAITING
@@ -171,3 +172,13 @@ async def test_whatever_redis_refuses_for_good_is_no_trouble_that_time_ends(redi
     with pytest.raises(StorageError) as refused:
         await redis.command("HGET", "parley:{check}:text", "field")
     assert type(refused.value) is StorageError
+
+
+async def test_a_canary_counts_no_longer_as_waiting_once_it_was_answered(
+    redis: RedisClient, real_redis: EmbeddedRedis
+) -> None:
+    async with running(real_redis.url, answer_conversation) as runtime:
+        await runtime.broker.request_reply(CANARY)
+        assert await waiting(redis) == [CANARY]
+        await runtime.answer(CANARY)
+        assert await waiting(redis) == []
