@@ -66,16 +66,32 @@ async def begin(request: Request, state: Shared, name: Name = "") -> Any:
 async def history(request: Request, state: Shared, token: Token = "") -> Any:
     """The conversation in the older contract's shape."""
     try:
-        pieces = await legacy_history(state.redis, conversation_of(token), state.settings.session_ttl_seconds)
+        async with state.history_turn:
+            pieces = await legacy_history(state.redis, conversation_of(token), state.settings.session_ttl_seconds)
     except ConversationGoneError:
         raise HTTPException(400, UNKNOWN) from None
-    return StreamingResponse(_counted(pieces, request, state), media_type="application/json")
+    return History(_counted(pieces, request, state), media_type="application/json")
+
+
+class History(StreamingResponse):
+    """A response in pieces that is not cancelled when the client hangs up.
+
+    Starlette would cancel the command to Redis that is under way, and again when redis-py gives its connection back, so
+    the connection would be lost to the pool.
+    """
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self.stream_response(send)
 
 
 async def _counted(pieces: AsyncIterator[bytes], request: Request, state: AppState) -> AsyncIterator[bytes]:
     """The pieces of a history, counted for whoever asked for it."""
     address = state.visitors.address_of(request)
-    async for piece in pieces:
+    while not await request.is_disconnected():
+        async with state.history_turn:
+            piece = await anext(pieces, None)
+        if piece is None:
+            return
         state.visitors.history(address, len(piece))
         yield piece
 

@@ -8,8 +8,10 @@ import httpx
 import pytest
 import websockets
 
+from tasks.storage.client import RedisClient
 from tests.support.client import PATIENCE, Chat, LegacyChat, new_token
 from tests.support.stack import Stack
+from tests.support.steps import Steps
 
 
 async def test_too_many_messages_are_refused_with_the_time_to_wait_in_every_process_and_other_sessions_are_not(
@@ -207,6 +209,23 @@ async def test_with_no_worker_alive_the_sockets_of_a_killed_web_process_do_not_c
         async with asyncio.timeout(PATIENCE):
             while await rejected(here, mine):
                 await asyncio.sleep(0.1)
+
+
+async def test_clients_that_ask_for_a_history_and_hang_up_take_no_connection_to_redis_with_them(stack: Stack) -> None:
+    redis = RedisClient(stack.redis.url, max_connections=1)
+    with stack.another_web() as url:
+        port = int(url.rpartition(":")[2])
+        async with Steps(redis) as steps:
+            await steps.grow(2000)
+            ask = f"GET /refresh_token?token={steps.token} HTTP/1.1\r\nHost: a\r\n\r\n".encode()
+            for number in range(60):
+                _, writer = await asyncio.open_connection("127.0.0.1", port)
+                writer.write(ask)
+                await asyncio.sleep(0.001 * number)  # each hangs up at another moment
+                writer.transport.abort()
+        async with httpx.AsyncClient(base_url=url, timeout=PATIENCE) as http:
+            assert [(await http.post("/token?name=Ada")).status_code for _ in range(3)] == [200] * 3
+    await redis.aclose()
 
 
 async def test_the_limit_of_a_texts_length_is_told_in_the_snapshot_and_held(stack: Stack) -> None:
