@@ -17,6 +17,8 @@ from tasks.storage.keys import ConversationKeys
 async def state(redis_url: str) -> AsyncIterator[AppState]:
     """That of a process that has not started its background tasks; nobody answers its Redis' queue."""
     state = AppState(Settings(redis_url=redis_url))
+    # As if nothing had been heard for a minute.
+    state.tail.heard_at -= 60
     yield state
     state.broker.close()
     await state.tail.aclose()
