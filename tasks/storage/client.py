@@ -56,7 +56,7 @@ def translate_errors() -> Iterator[None]:
     """Raise StorageUnavailableError or StorageError for what redis-py raises inside the block."""
     try:
         yield
-    except (redis.RedisError, OSError, RuntimeError) as error:
+    except (redis.RedisError, OSError, RuntimeError, AttributeError) as error:
         raise _translated(error) from error
 
 
@@ -76,8 +76,8 @@ def _translated(error: Exception) -> StorageError:
             return StorageUnavailableError(NO_CONNECTION)
         case redis.ConnectionError() | redis.TimeoutError() | OSError():
             return StorageUnavailableError(f"Redis cannot be reached ({type(error).__name__}).")
-        case RuntimeError():
-            # uvloop says this of a connection that was closed a moment ago; redis-py does not translate it.
+        case RuntimeError() | AttributeError():
+            # uvloop and redis-py say this of a connection that was closed a moment ago.
             return StorageUnavailableError("Redis cannot be reached (the connection is closed).")
         case ResponseError() if str(error).startswith(TEMPORARY):
             return StorageUnavailableError(f"Redis refuses commands for now: {_without_arguments(error)}")
