@@ -245,7 +245,7 @@ class Run:
         print("\nStopping (Ctrl-C again: at once)", flush=True)
         stop_all(child for child in children if child.name != "redis")
         stop_all(children)
-        print(f"StoppedError ({time.monotonic() - started:.1f} s)", flush=True)
+        print(f"Stopped ({time.monotonic() - started:.1f} s)", flush=True)
 
 
 def revive(part: Part) -> None:
