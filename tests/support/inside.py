@@ -68,9 +68,9 @@ async def leftovers(redis: RedisClient) -> dict[str, Any]:
 
 async def _keys(redis: RedisClient, pattern: str) -> list[str]:
     keys: list[str] = []
-    cursor = b"0"
+    cursor = 0
     while True:
         cursor, found = await redis.command("SCAN", cursor, "MATCH", pattern, "COUNT", 1000)
         keys += [key.decode() for key in found]
-        if cursor == b"0":
+        if int(cursor) == 0:
             return keys
