@@ -131,6 +131,9 @@ class WaitingBroker(RedisBroker):
         self._held: set[str] = set()
         self._held_changed = threading.Condition()
         self._stopping = threading.Event()
+        #: Cleared while nothing may be taken yet.
+        self.may_consume = threading.Event()
+        self.may_consume.set()
 
     # ---- whoever has something to answer ----
 
@@ -177,6 +180,8 @@ class WaitingBroker(RedisBroker):
 
     def wait_for_capacity(self, prefetch: int, timeout: float) -> bool:
         """Wait up to `timeout` seconds until fewer than `prefetch` messages are held; False if that did not come."""
+        if not self.may_consume.wait(timeout):
+            return False
         with self._held_changed:
             free = self._held_changed.wait_for(lambda: len(self._held) < prefetch, timeout)
         if self._stopping.is_set():

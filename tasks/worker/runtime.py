@@ -68,6 +68,8 @@ class WorkerRuntime:
         self._next_recovery = 0.0
         #: This process can do nothing here, and no restart would change that.
         self.unsupported = False
+        # A server that is unsupported answers as nobody expects, so no message is taken before the check.
+        broker.may_consume.clear()
 
     async def start(self) -> None:
         """Start the background tasks."""
@@ -81,6 +83,7 @@ class WorkerRuntime:
         self._check = asyncio.create_task(
             check_or_exit(self.settings.redis_url, CONNECTIONS + 1 + 1 + WORKER_CONNECTIONS, self._give_up)
         )
+        self._check.add_done_callback(self._checked)
         self._background = Background()
         self._background.run_forever("publisher", self.publisher.run)
         # Each for itself: a slow search must not make this process look dead, nor let its leases run out.
@@ -194,6 +197,13 @@ class WorkerRuntime:
         """Have the main thread end the process: Dramatiq's own main process waits for it to get there."""
         self.unsupported = True
         os.kill(os.getpid(), signal.SIGTERM)
+
+    def _checked(self, check: asyncio.Task[None]) -> None:
+        if check.cancelled() or self.unsupported:
+            return
+        if error := check.exception():
+            log.error("redis.check_failed", exc_info=error)
+        self.broker.may_consume.set()
 
     def _once_checked(self, step: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
         """A step that waits for the check of Redis, since a server that is unsupported answers as nobody expects."""

@@ -11,21 +11,22 @@ from tests.support.client import Chat, new_token
 from tests.support.stack import Stack
 
 NAMES = {
-    "parley_sockets",
+    "parley_open_websockets",
     "parley_queue_depth",
-    "parley_workers_alive",
-    "parley_redis_seconds",
+    "parley_workers",
+    "parley_redis_latency_seconds",
     "parley_messages_accepted",
-    "parley_messages_refused",
+    "parley_frames_rejected",
     "parley_replies",
     "parley_retries",
     "parley_tokens",
     "parley_takeovers",
-    "parley_revived",
+    "parley_requeued",
+    "parley_crashes",
     "parley_model_waits",
     "parley_model_errors",
-    "parley_queue_seconds",
-    "parley_first_token_seconds",
+    "parley_queue_wait_seconds",
+    "parley_time_to_first_token_seconds",
 }
 
 Metrics = dict[tuple[str, ...], float]
@@ -56,7 +57,7 @@ def test_every_figure_is_there_with_its_type(stack: Stack) -> None:
     text = httpx.get(f"{stack.url}/metrics").text
     families = {family.name: family.type for family in text_string_to_metric_families(text)}
     assert families.keys() >= NAMES
-    assert [families[f"parley_{name}"] for name in ("replies", "sockets", "queue_seconds")] == [
+    assert [families[f"parley_{name}"] for name in ("replies", "open_websockets", "queue_wait_seconds")] == [
         "counter",
         "gauge",
         "histogram",
@@ -72,7 +73,7 @@ async def test_a_reply_of_a_worker_shows_in_the_figures_of_every_web_process(sta
         wait_for(lambda web=web: grown(stack, web, before[web], "parley_replies_total", "stop") >= 1)  # type: ignore[misc]
         assert grown(stack, web, before[web], "parley_messages_accepted_total") >= 1
         assert grown(stack, web, before[web], "parley_tokens_total") >= tokens / 2
-        for histogram in ("parley_queue_seconds", "parley_first_token_seconds"):
+        for histogram in ("parley_queue_wait_seconds", "parley_time_to_first_token_seconds"):
             assert grown(stack, web, before[web], f"{histogram}_count") >= 1
             assert grown(stack, web, before[web], f"{histogram}_bucket", "+Inf") >= 1
             assert grown(stack, web, before[web], f"{histogram}_sum") > 0
@@ -104,11 +105,11 @@ async def test_open_sockets_and_live_workers_are_counted_across_processes(stack:
     token = await new_token(stack.url)
     before = metrics(stack, 1)
     async with Chat(stack.url, token), Chat(stack.url, token), Chat(stack.url, token):
-        wait_for(lambda: metrics(stack, 1)[("parley_sockets",)] >= 3)
-    wait_for(lambda: metrics(stack, 1)[("parley_sockets",)] <= max(before[("parley_sockets",)] - 3, 0))
-    assert metrics(stack, 1)[("parley_workers_alive",)] == 1
+        wait_for(lambda: metrics(stack, 1)[("parley_open_websockets",)] >= 3)
+    wait_for(lambda: metrics(stack, 1)[("parley_open_websockets",)] <= max(before[("parley_open_websockets",)] - 3, 0))
+    assert metrics(stack, 1)[("parley_workers",)] == 1
     assert metrics(stack, 1)[("parley_queue_depth",)] >= 0
-    assert 0 < metrics(stack, 1)[("parley_redis_seconds",)] < 5
+    assert 0 < metrics(stack, 1)[("parley_redis_latency_seconds",)] < 5
 
 
 @pytest.mark.parametrize("name", sorted(NAMES))

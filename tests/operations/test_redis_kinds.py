@@ -48,7 +48,7 @@ def check_refused(url: str, sentence: str) -> None:
             assert child.wait(60)
             child.kill()
             assert child.returncode not in (0, None)
-            assert sum(f"This process cannot work and ends. {sentence}" in line for line in child.lines) == 1
+            assert sum(f"process.unsupported_redis {sentence}" in line for line in child.lines) == 1
             assert not says(child, "Traceback"), "\n".join(child.lines)
 
 

@@ -110,7 +110,7 @@ async def test_several_web_processes_behind_one_port_serve_one_conversation(own_
         await chat.until("reply.finished")
         await chat.__aexit__(None, None, None)
     assert web.alive
-    wait_until(lambda: "parley_sockets 0.0" in httpx.get(f"{own_stack.url}/metrics").text, "the count")
+    wait_until(lambda: "parley_open_websockets 0.0" in httpx.get(f"{own_stack.url}/metrics").text, "the count")
 
 
 OTHER_HOST = "parley-test"

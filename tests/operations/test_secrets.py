@@ -117,16 +117,17 @@ def lines_of(stack: Stack) -> list[str]:
     return [line for child in stack.processes.children for line in child.lines]
 
 
-@pytest.mark.parametrize("outcome", ["accepted", "finished", "failed", "stopped"])
+@pytest.mark.parametrize("outcome", ["message.accepted", "reply.finished", "reply.failed", "reply.stopped"])
 def test_each_outcome_of_a_message_is_one_line_with_its_id(run: Run, outcome: str) -> None:
-    lines = [line for line in run.output if f" {outcome} " in line and f"message={run.ids[outcome]}" in line]
+    id = run.ids[outcome.split(".")[1]]
+    lines = [line for line in run.output if f" {outcome} " in line and f"message={id}" in line]
     assert len(lines) == 1
     assert "conversation=" in lines[0]
 
 
 def test_one_id_follows_a_message_from_the_socket_to_the_reply(run: Run) -> None:
     lines = [line for line in run.output if f"message={run.ids['finished']}" in line]
-    assert [line.split(": ")[1].split()[0] for line in lines] == ["accepted", "finished"]
+    assert [line.split(": ")[1].split()[0] for line in lines] == ["message.accepted", "reply.finished"]
 
 
 @pytest.mark.parametrize(("where", "witness"), [("output", "accepted"), ("keys", ":document"), ("answers", "parley_")])
