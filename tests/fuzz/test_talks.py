@@ -5,7 +5,7 @@ from collections.abc import Coroutine, Iterator
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 
 from tests.fuzz import frames, talks, values
 from tests.support.client import Chat, history, new_token
@@ -45,6 +45,10 @@ def test_every_trick_can_be_said_and_is_kept_letter_by_letter(url: str) -> None:
     run(talks.type_all(url, [*values.NASTY]))
 
 
+#: In an address each of its letters takes twelve bytes.
+LONG = "\U0001d11e" * 1999
+
+
 @few
 @given(sequence=frames.sequences)
 def test_after_any_sequence_of_frames_the_socket_is_usable_and_the_document_right(
@@ -61,11 +65,14 @@ def test_the_older_socket_answers_each_frame_once_whatever_it_holds(url: str, te
 
 @few
 @given(name=values.values)
+@example(name=LONG)
 def test_a_person_may_have_any_name(url: str, name: str) -> None:
     run(talks.call_itself(url, name))
 
 
 @few
 @given(token=values.values, cursor=values.values)
+@example(token=LONG, cursor="0-0")
+@example(token="0", cursor=LONG)  # noqa: S106
 def test_no_made_up_token_opens_anything(url: str, token: str, cursor: str) -> None:
     assert run(talks.come_with(url, token, cursor)) == 4401
