@@ -10,6 +10,7 @@ import websockets
 from api.http.assets import FOR_EVER
 from api.http.security_headers import HEADERS
 from tests.support.client import Chat, LegacyChat, new_token
+from tests.support.missing import missing
 from tests.support.stack import Stack
 
 PAGE = Path(__file__).parents[2] / "frontend" / "dist"
@@ -39,6 +40,14 @@ ANSWERS = [
     ("PUT", "/token", 405),
     ("POST", "/nowhere", 405),
 ]
+
+
+@pytest.fixture
+def _built_page() -> None:
+    if not PAGE.is_dir():
+        missing("The page is not built.")
+
+
 PAGES = [("/", 200), ("/chat/some-token", 200), ("/nowhere/%00", 200), ("/assets/none.js", 404), ("/icon.svg", 200)]
 
 
@@ -75,7 +84,7 @@ def test_head_of_readyz_is_red_while_no_worker_lives(own_stack: Stack) -> None:
         assert httpx.request(method, f"{own_stack.url}/readyz").status_code == 503
 
 
-@pytest.mark.skipif(not PAGE.is_dir(), reason="the page is not built")
+@pytest.mark.usefixtures("_built_page")
 @pytest.mark.parametrize(("path", "status"), PAGES)
 def test_the_page_and_its_files_carry_them(stack: Stack, path: str, status: int) -> None:
     answer = httpx.get(f"{stack.url}{path}")
@@ -83,7 +92,7 @@ def test_the_page_and_its_files_carry_them(stack: Stack, path: str, status: int)
     check(answer)
 
 
-@pytest.mark.skipif(not PAGE.is_dir(), reason="the page is not built")
+@pytest.mark.usefixtures("_built_page")
 def test_each_script_and_style_is_kept_for_ever_and_comes_compressed_to_whoever_takes_that(stack: Stack) -> None:
     for file in (PAGE / "assets").iterdir():
         url = f"{stack.url}/assets/{file.name}"
@@ -96,7 +105,7 @@ def test_each_script_and_style_is_kept_for_ever_and_comes_compressed_to_whoever_
             assert int(packed.headers["content-length"]) < file.stat().st_size / 2
 
 
-@pytest.mark.skipif(not PAGE.is_dir(), reason="the page is not built")
+@pytest.mark.usefixtures("_built_page")
 def test_the_page_runs_under_its_own_policy() -> None:
     html = (PAGE / "index.html").read_text()
     assert not re.search(r"<script(?![^>]*\ssrc=)|<style|\son\w+=|style=", html)

@@ -13,6 +13,7 @@ from api.frames import SUBPROTOCOL
 from tasks.local.processes import Child, wait_until
 from tasks.settings import Settings
 from tests.support.client import Chat, new_token
+from tests.support.missing import missing
 from tests.support.stack import Stack, answers, own_port
 
 
@@ -56,8 +57,9 @@ def test_the_test_client_runs_calls_and_sockets(stack: Stack) -> None:
     assert types[0] == "message.accepted"
 
 
-@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="This machine has no IPv6.")
 def test_on_two_colons_web_is_reached_by_ipv4_and_by_ipv6(stack: Stack) -> None:
+    if not socket.has_dualstack_ipv6():
+        missing("This machine has no IPv6.")
     with stack.another_web(HOST="::") as url:
         assert answers(f"{url}/healthz")
         assert answers(f"{url.replace('127.0.0.1', '[::1]')}/healthz")
