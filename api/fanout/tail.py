@@ -18,6 +18,7 @@ from typing import Any
 from api.fanout.pubsub import EventListener
 from tasks.errors import ResyncNeededError, SlowConsumerError, StorageError
 from tasks.monitoring import canary
+from tasks.monitoring.background import cancel_and_wait
 from tasks.storage import events
 from tasks.storage.client import RedisClient
 from tasks.storage.keys import ConversationKeys
@@ -162,7 +163,6 @@ class Tail:
         #: When a worker's work last came through, and whether it ever did.
         self.heard_at = time.monotonic()
         self.heard = False
-        #: Redis could not be heard, and nobody has looked yet at what it still knows.
         #: Redis cannot be heard.
         self.away = False
 
@@ -201,15 +201,26 @@ class Tail:
                 del self._followed[conversation.encode()]
                 self._due.pop(followed.key, None)
 
+    def active(self) -> dict[str, set[Subscription]]:
+        """The conversations in which something is going on, and a copy of their readers."""
+        return {name.decode(): set(followed.readers) for name, followed in self._followed.items() if followed.open}
+
     async def aclose(self) -> None:
         """Close the connection."""
         await self._listener.aclose()
 
     async def run(self) -> None:
         """Listen and read, for ever. After Redis was away, who saw more than it knows gets ResyncNeededError."""
-        async with asyncio.TaskGroup() as group:
-            for part in (self._listen_forever, self._read_forever, self._poll_open):
-                group.create_task(part())
+        # Not a TaskGroup: it cancels each task once, and a task can swallow that.
+        parts = [
+            asyncio.create_task(part) for part in (self._listen_forever(), self._read_forever(), self._poll_open())
+        ]
+        try:
+            ended, _ = await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
+            for part in ended:
+                part.result()
+        finally:
+            await cancel_and_wait(parts)
 
     async def _listen_forever(self) -> None:
         while True:

@@ -23,13 +23,20 @@ async def cancel_and_wait(tasks: Iterable[asyncio.Task[Any]]) -> None:
     """Cancel tasks and wait until they have ended.
 
     Before Python 3.12, `asyncio.wait_for` swallows a cancellation that meets its result, and redis-py calls it for
-    every command. So a task that goes on is cancelled again.
+    every command. So a task that goes on is cancelled again. A caller that is cancelled meanwhile ends after the tasks.
     """
     left = {task for task in tasks if not task.done()}
+    cancelled: asyncio.CancelledError | None = None
     while left:
         for task in left:
             task.cancel()
-        _, left = await asyncio.wait(left, timeout=CANCEL_AGAIN_SECONDS)
+        try:
+            await asyncio.wait(left, timeout=CANCEL_AGAIN_SECONDS)
+        except asyncio.CancelledError as error:
+            cancelled = error
+        left = {task for task in left if not task.done()}
+    if cancelled:
+        raise cancelled
 
 
 class Background:

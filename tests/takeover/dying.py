@@ -2,10 +2,11 @@
 
 Reads lines `token id whose last` from standard input: the token and id of a message, whose lines count (`ours` on the
 way of a message, or those of `redis`-py) and at which one to die, 0 for never. Answers each with how many
-lines were passed, or with `killed`.
+lines were passed, with `killed`, or with `failed` after a trace of what went wrong.
 """
 
 import asyncio
+import faulthandler
 import json
 import os
 import signal
@@ -29,6 +30,10 @@ WATCHED = {
     "ours": tuple(str(ROOT / module) for module in OURS),
     "redis": (str(Path(redis.asyncio.__file__).parent),),
 }
+
+
+#: Seconds after which a message counts as never acknowledged.
+LONGEST = 120
 
 
 class Lines:
@@ -70,9 +75,12 @@ class Wire:
 
     async def send_text(self, frame: str) -> None:
         """What the client gets."""
-        if json.loads(frame)["type"] == "message.accepted":
-            sys.settrace(None)
-            self._done.set()
+        match json.loads(frame):
+            case {"type": "message.accepted"}:
+                sys.settrace(None)
+                self._done.set()
+            case {"type": "error"} as refused:
+                raise AssertionError(refused)
 
 
 async def acknowledge(token: str, id: str, lines: Lines) -> int:
@@ -95,11 +103,12 @@ def main() -> None:
         token, id, whose, last = command.split()
         child = os.fork()
         if child == 0:
+            faulthandler.dump_traceback_later(LONGEST, exit=True)
             passed = asyncio.run(acknowledge(token, id, Lines(whose, int(last))))
             os.write(1, f"{passed}\n".encode())
             os._exit(0)
         _, status = os.waitpid(child, 0)
-        if os.WIFSIGNALED(status):
+        if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL:
             print("killed", flush=True)
         elif status:
             print("failed", flush=True)

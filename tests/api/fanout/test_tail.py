@@ -22,6 +22,7 @@ from api.fanout.tail import (
 from tasks.errors import ResyncNeededError, SlowConsumerError
 from tasks.local.embedded_redis import EmbeddedRedis
 from tasks.local.processes import wait_until
+from tasks.monitoring.background import cancel_and_wait
 from tasks.storage import events
 from tasks.storage.client import RedisClient
 from tests.support.proxy import Proxy
@@ -332,6 +333,32 @@ async def test_after_redis_was_away_readers_go_on_where_they_were(real_redis: Em
             await running
         await tail.aclose()
     await direct.aclose()
+
+
+class Stuck(RedisClient):
+    """Its commands are not answered, and swallow their cancelling, as redis-py can do before Python 3.12."""
+
+    begun = False
+
+    async def command(self, *command: Any) -> Any:
+        """None, once it was cancelled."""
+        self.begun = True
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+
+
+async def test_a_tail_ends_also_when_a_command_swallows_its_cancelling(real_redis: EmbeddedRedis) -> None:
+    commands = Stuck(real_redis.url, max_connections=1)
+    tail = Tail(real_redis.url, commands)
+    running = asyncio.create_task(tail.run())
+    reader = tail.join("a" * 32)
+    tail.begin("a" * 32, reader, "0-0", busy=True)
+    async with asyncio.timeout(10):
+        while not commands.begun:
+            await asyncio.sleep(0)
+        await cancel_and_wait([running])
+    await tail.aclose()
+    await commands.aclose()
 
 
 async def test_a_reader_who_saw_more_than_redis_still_knows_needs_a_snapshot(real_redis: EmbeddedRedis) -> None:

@@ -1,6 +1,7 @@
 """Background tasks: none is lost quietly."""
 
 import asyncio
+import contextlib
 import logging
 
 import pytest
@@ -78,6 +79,20 @@ async def test_after_the_stop_nothing_is_started_again(caplog: pytest.LogCapture
         await work.begun.wait()
         await background.stop()
     assert (work.starts, caplog.text) == (1, "")
+
+
+async def test_who_waits_for_tasks_and_is_cancelled_as_well_ends_after_them() -> None:
+    async def swallows() -> None:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        await asyncio.Event().wait()
+
+    work = asyncio.create_task(swallows())
+    waits = asyncio.create_task(cancel_and_wait([work]))
+    await asyncio.sleep(0)
+    await cancel_and_wait([waits])
+    assert waits.cancelled()
+    assert work.cancelled()
 
 
 async def test_a_task_that_swallows_its_cancelling_is_asked_again() -> None:
