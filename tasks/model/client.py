@@ -120,7 +120,7 @@ class _Reply:
         self.attempt = None
 
     def release(self) -> None:
-        """Gives the attempt back if the request told nothing of the server's health."""
+        """Gives the attempt back if the request says nothing about the server's health."""
         if self.attempt:
             self.attempt.release()
         self.attempt = None
@@ -152,15 +152,18 @@ class Model:
         #: The address that is asked, fit to be shown.
         self.url = self._endpoint.shown_url
         self._http = _http_client(settings.model_read_timeout)
-        self._draining: set[asyncio.Task[None]] = set()
+        self._draining: dict[asyncio.Task[None], httpx.Response] = {}
         log.info("model.configured url=%s protocol=%s", self.url, settings.model_protocol)
 
     async def aclose(self) -> None:
         """Closes every connection."""
-        draining = [*self._draining]
+        draining = dict(self._draining)
         for task in draining:
             task.cancel()
         await asyncio.gather(*draining, return_exceptions=True)
+        # A task that was cancelled before its first step has closed nothing.
+        for response in draining.values():
+            await response.aclose()
         await self._http.aclose()
 
     async def reply(
@@ -277,8 +280,8 @@ class Model:
             await response.aclose()
             return
         task = asyncio.create_task(_drain(response, rest))
-        self._draining.add(task)
-        task.add_done_callback(self._draining.discard)
+        self._draining[task] = response
+        task.add_done_callback(self._draining.pop)
 
     def _prompt(self, reply: _Reply) -> Prompt:
         budget = self._settings.model_context - reply.tokens_left

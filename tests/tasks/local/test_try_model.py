@@ -1,6 +1,7 @@
 """`make try-model`: what an operator sees before deploying."""
 
 import asyncio
+import gc
 import re
 import threading
 from collections.abc import Iterator
@@ -35,9 +36,12 @@ def served(*faults: dict[str, Any], token: str = "") -> Iterator[str]:
 
 
 @pytest.fixture(autouse=True)
-def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def _environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name in ("MODEL_URL", "MODEL_PROTOCOL", "HF_TOKEN", "MODEL_RETRY_TIMEOUT"):
         monkeypatch.delenv(name, raising=False)
+    yield
+    # A connection that was left open says so when it is collected, and here a warning is an error.
+    gc.collect()
 
 
 @pytest.mark.parametrize("protocol", ["text-generation", "completions"])
