@@ -160,8 +160,9 @@ export class ConversationStore {
 
   private onFrame(frame: ConversationServerFrame): void {
     if (frame.type === 'error') return this.onError(frame);
-    if (frame.type === 'history') this.update({ loadingEarlier: false });
     this.apply(frame);
+    // In one step with the messages: a page that no longer loads and still shows the old start would ask for more.
+    if (frame.type === 'history') this.update({ loadingEarlier: false });
     this.tellOutbox(frame);
     if (frame.type === 'snapshot') this.resendPending();
   }
@@ -227,6 +228,7 @@ export class ConversationStore {
   /** Resumed from a cursor. The server reports problems of the service after this, but not that all is well. */
   private onResumed(): void {
     this.apply({ type: 'service', state: 'ok' });
+    this.apply({ type: 'queue', ahead: null });
     this.resendPending();
   }
 

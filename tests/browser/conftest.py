@@ -33,6 +33,8 @@ ARGUMENTS = (
 #: What a browser says of a connection that a test took away,
 #: and of a header that counts only where nobody listens in.
 EXPECTED = (
+    # Playwright lets a page pass whose certificate nobody has signed, but not its service worker.
+    "An SSL certificate error occurred when fetching the script.",
     "WebSocket connection to",
     "Failed to load resource",
     "The Cross-Origin-Opener-Policy header has been ignored",
