@@ -181,6 +181,11 @@ def service(state: str) -> str:
     return orjson.dumps({"type": "service", "state": state}).decode()
 
 
+def queue(ahead: int | None) -> str:
+    """The `queue` frame: how many conversations will be answered before this one; None if that is not known."""
+    return orjson.dumps({"type": "queue", "ahead": ahead}).decode()
+
+
 def _uuid(frame: dict[str, Any], field: str) -> str:
     value = frame.get(field)
     if not isinstance(value, str) or not _UUID.fullmatch(value):

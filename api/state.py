@@ -11,9 +11,11 @@ from weakref import WeakValueDictionary
 
 from api import frames
 from api.access.connection_limits import ALL, ConnectionLimits
+from api.access.origins import Origins
 from api.access.rate_limits import RateLimits
 from api.access.visitors import Visitors
 from api.fanout.open_sockets import OpenSockets
+from api.fanout.queue_places import QueuePlaces
 from api.fanout.tail import Backlog, Subscription, Tail
 from tasks.broker import WaitingBroker
 from tasks.errors import ResyncNeededError, StorageError
@@ -54,6 +56,7 @@ class AppState:
         self.heartbeat = Heartbeat(self.redis, f"{WEB}:{os.getpid()}:{uuid.uuid4().hex[:8]}")
         self.sockets = ConnectionLimits(settings, self.redis, self.heartbeat.process)
         self.limits = RateLimits(settings)
+        self.origins = Origins(settings)
         self.visitors = Visitors(settings)
         #: Histories are read one piece after the other, so that they leave a connection to Redis for everybody else.
         self.history_turn = asyncio.Semaphore(1)
@@ -68,6 +71,7 @@ class AppState:
         self.queued = 0
         self.readers: set[Subscription] = set()
         self.open_sockets = OpenSockets(self.redis)
+        self.queue_places = QueuePlaces(self.redis, self.tail, self.readers, lambda: self.queued)
         self._background = Background()
 
     @property
@@ -88,6 +92,7 @@ class AppState:
         self._keep("watch", self._watch)
         self._keep("connection limits", self.sockets.run)
         self._keep("open sockets", self.open_sockets.run)
+        self._keep("queue places", self.queue_places.run)
         self._keep("canary", lambda: self._follow_canaries(reader))
 
     async def stop(self) -> None:

@@ -354,7 +354,7 @@ def test_containers_start_what_the_procfile_says() -> None:
 
 def test_redis_keeps_conversations_and_evicts_nothing() -> None:
     redis = compose()["services"]["redis"]
-    assert "--appendonly yes" in redis["command"]
+    assert '--save "" --appendonly yes' in redis["command"]
     assert "--maxmemory-policy noeviction" in redis["command"]
     assert redis["volumes"] == ["redis-data:/data"]
     assert redis["image"].startswith("redis:8.")
@@ -480,6 +480,6 @@ def test_render_keeps_sockets_open_when_a_worker_is_away() -> None:
 def test_renders_redis_keeps_conversations_and_evicts_nothing() -> None:
     redis = render()["parley-redis"]
     assert "/redis:8." in redis["image"]["url"]
-    assert "--appendonly yes" in redis["dockerCommand"]
+    assert '--save "" --appendonly yes' in redis["dockerCommand"]
     assert "--maxmemory-policy noeviction" in redis["dockerCommand"]
     assert redis["disk"]["mountPath"] == "/data"

@@ -9,7 +9,7 @@ log = logging.getLogger("parley.client_ip")
 
 #: Bits of an IPv6 address that name one customer's network; the rest is the customer's to choose.
 IPV6_NETWORK = 64
-#: Calls from one private address alone, from the start on, after which the setting is called suspicious.
+#: Calls from the start on that all look wrong, after which the setting is called suspicious.
 SUSPICIOUS_CALLS = 30
 
 
@@ -39,37 +39,41 @@ def forwarded_for(connection: HTTPConnection) -> list[str]:
 
 
 class ProxyCheck:
-    """Says once in the log that TRUSTED_PROXIES seems wrong: the first visitors all have one private address."""
+    """Says once in the log that TRUSTED_PROXIES seems wrong.
+
+    It does if the first calls all seem to come from one private address, or all have more entries than proxies.
+    """
 
     def __init__(self, trusted_proxies: int) -> None:
         self._trusted_proxies = trusted_proxies
         self._first = ""
         self._calls = 0
+        self._one_address = True
+        self._more_entries = trusted_proxies > 0
 
     def see(self, connection: HTTPConnection, address: str) -> None:
         """Look at one of the first calls."""
-        if self._calls > SUSPICIOUS_CALLS:
+        if not (self._one_address or self._more_entries):
             return
         entries = len(forwarded_for(connection))
-        found = _parse(address.removesuffix(f"/{IPV6_NETWORK}"))
-        if (
-            found is None
-            or not found.is_private
-            or (found.is_loopback and not entries)
-            or address != (self._first or address)
-        ):
-            self._calls = SUSPICIOUS_CALLS + 1
-            return
-        self._first = address
+        self._first = self._first or address
+        self._one_address = self._one_address and address == self._first and _is_hidden(address, entries)
+        self._more_entries = self._more_entries and entries > self._trusted_proxies
         self._calls += 1
-        if self._calls == SUSPICIOUS_CALLS:
-            self._calls += 1
+        if self._calls == SUSPICIOUS_CALLS and (self._one_address or self._more_entries):
             log.warning(
-                "client_ip.suspicious address=%s calls=%d trusted_proxies=%d x_forwarded_for_entries=%d: all visitors "
-                "seem to have one private address, so they share its limits. Set TRUSTED_PROXIES to the number of "
-                "proxies in front of web, which is the number of entries for a visitor who sends none.",
+                "client_ip.suspicious address=%s calls=%d trusted_proxies=%d x_forwarded_for_entries=%d: visitors seem "
+                "to be counted under the address of a proxy, so they share its limits. Set TRUSTED_PROXIES to the "
+                "number of proxies in front of web, which is the number of entries for a visitor who sends none.",
                 *(address, SUSPICIOUS_CALLS, self._trusted_proxies, entries),
             )
+            self._one_address = self._more_entries = False
+
+
+def _is_hidden(address: str, entries: int) -> bool:
+    """Whether an address is no visitor's own: a private one, unless it is this machine's without a proxy."""
+    found = _parse(address.removesuffix(f"/{IPV6_NETWORK}"))
+    return found is not None and found.is_private and not (found.is_loopback and not entries)
 
 
 def _parse(text: str) -> IPv4Address | IPv6Address | None:

@@ -7,7 +7,6 @@ from fastapi.responses import JSONResponse
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.access.origins import allowed
 from api.state import AppState
 from tasks.errors import ClientTooSlowError
 
@@ -85,7 +84,7 @@ class Admission:
         request = Request(scope)
         state: AppState = request.app.state.state
         # CORS keeps a foreign page from reading the answer, but not from having the call carried out.
-        if request.method not in ("GET", "HEAD", "OPTIONS") and not allowed(request, state.settings):
+        if request.method not in ("GET", "HEAD", "OPTIONS") and not state.origins.allow(request):
             return JSONResponse({"detail": FOREIGN_ORIGIN}, 403)
         if request.url.path == "/healthz" or request.url.path.startswith("/assets/"):
             return None

@@ -11,7 +11,6 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 from api import frames
-from api.access.origins import allowed
 from api.http import metrics, schemas
 from api.sessions import conversation_of, create, legacy_history
 from api.state import AppState
@@ -98,7 +97,7 @@ async def _counted(pieces: AsyncIterator[bytes], request: Request, state: AppSta
 
 @router.delete("/token", status_code=204, responses=schemas.of(400, 403, 429, 503))
 async def forget(state: Shared, token: Token = "") -> Response:
-    """Delete a conversation; who follows it is told."""
+    """Delete a conversation; its readers get an event."""
     try:
         gone = not await conversations.delete(state.redis, conversation_of(token))
     except ConversationGoneError:
@@ -156,7 +155,7 @@ async def chat(socket: WebSocket) -> None:
     state: AppState = socket.app.state.state
     token, after = socket.query_params.get("token", ""), socket.query_params.get("after")
     streams = frames.SUBPROTOCOL in socket.scope["subprotocols"]
-    if not allowed(socket, state.settings):
+    if not state.origins.allow(socket):
         await refuse(socket, frames.FORBIDDEN_ORIGIN, streams)
     elif state.visitors.call(state.visitors.address_of(socket)):
         await refuse(socket, frames.TOO_MANY_SOCKETS, streams)

@@ -3,7 +3,7 @@
 import pytest
 from starlette.requests import HTTPConnection
 
-from api.access.origins import allowed
+from api.access.origins import Origins
 from tasks.settings import Settings
 
 
@@ -22,6 +22,9 @@ def connection(origin: str | None, host: str = "parley.example") -> HTTPConnecti
         ("https://parley.example", "parley.example", True),
         ("http://127.0.0.1:3500", "127.0.0.1:3500", True),
         ("https://friend.example", "parley.example", True),
+        ("https://parley.example", "parley.example:443", True),
+        ("http://parley.example", "parley.example:80", True),
+        ("http://parley.example", "parley.example:443", False),
         ("https://friend.example/", "parley.example", False),
         ("http://friend.example", "parley.example", False),
         ("https://friend.example:8443", "parley.example", False),
@@ -34,9 +37,21 @@ def connection(origin: str | None, host: str = "parley.example") -> HTTPConnecti
     ],
 )
 def test_the_own_page_and_the_named_ones_may_call(origin: str | None, host: str, fine: bool) -> None:
-    settings = Settings(allowed_origins=("https://friend.example",))
-    assert allowed(connection(origin, host), settings) is fine
+    origins = Origins(Settings(allowed_origins=("https://friend.example",)))
+    assert origins.allow(connection(origin, host)) is fine
 
 
 def test_a_star_lets_everybody_in() -> None:
-    assert allowed(connection("https://anybody.example"), Settings(allowed_origins=("*",)))
+    assert Origins(Settings(allowed_origins=("*",))).allow(connection("https://anybody.example"))
+
+
+def test_a_refusal_is_logged_once_with_what_to_do(caplog: pytest.LogCaptureFixture) -> None:
+    """A proxy that does not pass on Host has everybody refused, and nothing else would say why."""
+    origins = Origins(Settings())
+    for _ in range(3):
+        assert not origins.allow(connection("https://chat.example.org\nforged" + "x" * 1000, "127.0.0.1:3500"))
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert "https://chat.example.org\\nforged" in said
+    assert "host='127.0.0.1:3500'" in said
+    assert "ALLOWED_ORIGINS" in said
+    assert len(said) < 500
