@@ -18,7 +18,7 @@ from dramatiq import Message
 from dramatiq.broker import Consumer, MessageProxy
 from dramatiq.brokers.redis import RedisBroker
 from dramatiq.common import dq_name
-from dramatiq.errors import BrokerConnectionError
+from dramatiq.errors import BrokerConnectionError, ConnectionClosed
 from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
@@ -84,12 +84,12 @@ class WaitingConsumer(Consumer):
 
     def ack(self, message: MessageProxy) -> None:
         """The message was worked on."""
-        with self._broker.released(message):
+        with self._broker.released(message), _retried_by_dramatiq():
             self._stock.ack(message)
 
     def nack(self, message: MessageProxy) -> None:
         """The message makes no sense; Dramatiq keeps it among its dead letters."""
-        with self._broker.released(message):
+        with self._broker.released(message), _retried_by_dramatiq():
             self._stock.nack(message)
 
     def requeue(self, messages: Iterable[MessageProxy]) -> None:
@@ -156,9 +156,10 @@ class WaitingBroker(RedisBroker):
 
     def enqueue(self, message: Message[Any], *, delay: int | None = None) -> Message[Any]:
         """As Dramatiq's; one waiting consumer of any process wakes up."""
+        # First: a worker that takes the message at once has to find this entry, to remove it.
+        self.client.zadd(QUEUE_WAITING, {message.args[0]: time.time()}, nx=True)
         enqueued: Message[Any] = super().enqueue(message, delay=delay)
         pipe = self.client.pipeline(transaction=False)
-        pipe.zadd(QUEUE_WAITING, {message.args[0]: time.time()}, nx=True)
         pipe.rpush(QUEUE_TOKENS, 1)
         pipe.ltrim(QUEUE_TOKENS, -MAX_TOKENS, -1)
         pipe.execute()
@@ -232,6 +233,15 @@ class WaitingBroker(RedisBroker):
         super().close()
         self.client.close()
         self._blocking.close()
+
+
+@contextmanager
+def _retried_by_dramatiq() -> Iterator[None]:
+    """Raise errors of Redis as those that Dramatiq tries again; of redis-py's, it knows ConnectionError alone."""
+    try:
+        yield
+    except redis.RedisError as error:
+        raise ConnectionClosed(error) from None  # type: ignore[no-untyped-call]
 
 
 def _sync_client(url: str, max_connections: int, timeout: float) -> Any:

@@ -5,6 +5,7 @@ already, and counts carry the number of their batch. What may not be sent twice 
 """
 
 import contextlib
+import ssl
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -74,6 +75,8 @@ def _translated(error: Exception) -> StorageError:
             return StorageUnavailableError(f"Redis has no working primary ({type(error).__name__}).")
         case redis.ConnectionError() if "max number of clients" in str(error):
             return StorageUnavailableError(NO_CONNECTION)
+        case redis.ConnectionError() if _is_untrusted(error):
+            return StorageUnavailableError("Redis' certificate is not trusted: add ?ssl_ca_certs=<file> to REDIS_URL.")
         case redis.ConnectionError() | redis.TimeoutError() | OSError():
             return StorageUnavailableError(f"Redis cannot be reached ({type(error).__name__}).")
         case RuntimeError() | AttributeError():
@@ -84,13 +87,20 @@ def _translated(error: Exception) -> StorageError:
     return StorageError(f"Redis refused a command: {_without_arguments(error)}")
 
 
+def _is_untrusted(error: BaseException | None) -> bool:
+    """Whether a certificate is the reason; redis-py's own error does not tell by its type."""
+    while error and not isinstance(error, ssl.SSLCertVerificationError):
+        error = error.__cause__ or error.__context__
+    return error is not None
+
+
 def _without_arguments(error: Exception) -> str:
     """The beginning of Redis' words. Its longer messages quote arguments, which are what people wrote."""
     return str(error).partition(", with args")[0][:200]
 
 
 def connection_options(url: str) -> dict[str, Any]:
-    """What redis-py is told about each connection to `url`, an address as in REDIS_URL."""
+    """redis-py's options for each connection to `url`, an address as in REDIS_URL."""
     return CONNECTION_OPTIONS if url.startswith("unix:") else {**CONNECTION_OPTIONS, **TCP_OPTIONS}
 
 
@@ -171,6 +181,8 @@ class RedisClient:
                 answers: list[Any] = await pipe.execute(raise_on_error=False)
             for answer in answers:
                 if isinstance(answer, Exception):
+                    if isinstance(answer, tuple(WRONG_SERVER)):
+                        await self._redis.connection_pool.disconnect(inuse_connections=False)
                     # redis-py would raise it with the command's arguments in its text.
                     raise answer
             return answers

@@ -76,7 +76,7 @@ class Network(Proxy):
 
     async def _answer_once(self, head: bytes, writer: asyncio.StreamWriter) -> None:
         """One request without a body, and its whole answer."""
-        there, back = await asyncio.open_connection("127.0.0.1", self._target)
+        there, back = await asyncio.open_connection("127.0.0.1", self.target)
         back.write(head.replace(b"keep-alive", b"close", 1))
         while data := await there.read(CHUNK):
             writer.write(data)

@@ -10,10 +10,11 @@ CHUNK = 1 << 16
 
 
 class Proxy:
-    """Listens on a free port of the loopback interface and passes on to `port`; for one event loop."""
+    """Listens on a free port of the loopback interface and passes on to `target`, a port; for one event loop."""
 
-    def __init__(self, port: int) -> None:
-        self._target = port
+    def __init__(self, target: int) -> None:
+        #: Where new connections lead.
+        self.target = target
         self._writers: set[asyncio.StreamWriter] = set()
         self._serving: set[asyncio.Task[None]] = set()
         self._flowing = asyncio.Event()
@@ -63,7 +64,7 @@ class Proxy:
         try:
             async with self._ended(publisher):
                 if not self.refusing:
-                    there, back = await asyncio.open_connection("127.0.0.1", self._target)
+                    there, back = await asyncio.open_connection("127.0.0.1", self.target)
                     async with self._ended(back):
                         await self._pass_on_both(reader, publisher, there, back)
         except (OSError, asyncio.CancelledError):

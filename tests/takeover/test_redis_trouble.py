@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 import redis
 
+from tasks.local.embedded_redis import start_redis
 from tests.support.client import Chat, Frame, new_token, replay
 from tests.support.inside import stamps, whole
 from tests.support.proxy import Proxy
-from tests.support.stack import Stack
+from tests.support.stack import Stack, own_port
 from tests.takeover.counting import RATE, TOKENS, assert_every_token_once, begun
 
 #: Warnings that one process may print for one trouble, however many replies it writes: each part goes and returns.
@@ -152,6 +153,41 @@ async def test_a_redis_that_stands_still_longer_than_anyone_waits_is_a_pause(own
             assert_every_token_once(chat, await chat.until("reply.finished"))
         for child in own_stack.processes.children:
             child.kill()
+
+
+async def test_a_primary_that_became_a_replica_is_left_for_the_new_primary(own_stack: Stack, tmp_path: Path) -> None:
+    """A failover behind one address: new connections lead to the new primary, old ones stay open and refuse writes."""
+    port = own_stack.redis.port
+    with start_redis(tmp_path / "replica", port=own_port(), kind="redis") as other, control(own_stack) as primary:
+        primary.config_set("repl-diskless-sync-delay", "0")
+        with redis.Redis.from_url(other.url) as replica:
+            replica.replicaof("127.0.0.1", port)
+            await comes_true(lambda: replica.info("replication")["master_link_status"] == "up")
+            async with Proxy(port) as proxy:
+                address = f"redis://127.0.0.1:{proxy.port}/0"
+                await asyncio.to_thread(lambda: own_stack.start_web(REDIS_URL=address))
+                own_stack.start_worker(REDIS_URL=address)
+                await asyncio.to_thread(own_stack.wait_ready)
+                own_stack.pace(rate=RATE / 4)
+                async with Chat(own_stack.url, await new_token(own_stack.url)) as chat:
+                    await begun(chat, tokens=3)
+                    proxy.target = other.port
+                    primary.execute_command("FAILOVER", "TO", "127.0.0.1", other.port)
+                    await comes_true(lambda: replica.role()[0] == b"master")
+                    assert_every_token_once(chat, await chat.until("reply.finished"))
+                    own_stack.pace(rate=QUICKLY)
+                    await chat.send("And again")
+                    await chat.until("reply.finished")
+                await new_token(own_stack.url)
+                for child in own_stack.processes.children:
+                    child.kill()
+
+
+async def comes_true(holds: Callable[[], bool]) -> None:
+    """Wait until something holds."""
+    async with asyncio.timeout(60):
+        while not await asyncio.to_thread(holds):
+            await asyncio.sleep(0.02)
 
 
 async def test_a_redis_that_forgot_its_last_second_costs_nobody_a_word(own_stack: Stack) -> None:

@@ -1,6 +1,7 @@
 """What a worker process does around its replies: it hands over, tries again, gives up, and never in silence."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
@@ -11,8 +12,11 @@ import redis as redis_py
 from tasks.broker import WaitingBroker
 from tasks.errors import StorageError
 from tasks.local.embedded_redis import EmbeddedRedis
+from tasks.monitoring import heartbeat
 from tasks.monitoring.canary import CANARY
+from tasks.monitoring.heartbeat import Heartbeat
 from tasks.settings import Settings
+from tasks.storage import conversations
 from tasks.storage.client import RedisClient
 from tasks.storage.keys import QUEUE_WAITING
 from tasks.worker import runtime as runtime_module
@@ -20,7 +24,8 @@ from tasks.worker.lease import Lease, Turn
 from tasks.worker.publisher import ReplyBuffer
 from tasks.worker.reply import answer_conversation
 from tasks.worker.runtime import MAX_CRASHES, WorkerRuntime
-from tests.support.steps import Steps
+from tests.support.proxy import Proxy
+from tests.support.steps import TTL, Steps
 
 
 @pytest.fixture
@@ -73,6 +78,26 @@ async def test_every_reply_that_a_stopping_worker_holds_is_handed_over(
         await late
         assert await waiting(redis) == [steps.id, "a" * 32]
         assert (await steps.look()).progress.leased is False
+
+
+async def test_a_long_search_keeps_no_worker_from_its_heartbeat(redis: RedisClient, real_redis: EmbeddedRedis) -> None:
+    """20 ms to Redis, and so many conversations to put back that it takes longer than a heartbeat is believed."""
+    pending = [Steps(redis) for _ in range(60)]
+    for steps in pending:
+        await conversations.create(redis, steps.token, "Ada", TTL)
+        await steps.say("hello")
+        await redis.command("ZADD", steps.keys.pending_index, 1, steps.id)
+    observer = Heartbeat(redis, "web:1:observer")
+    async with Proxy(real_redis.port) as proxy:
+        proxy.delay = 0.02
+        async with running(f"redis://127.0.0.1:{proxy.port}/0", answer_conversation) as runtime:
+            began, seen = time.monotonic(), False
+            while len(await waiting(redis)) < len(pending):
+                assert await observer.beat() == []
+                seen = seen or runtime.heartbeat.process in observer.alive()
+                await asyncio.sleep(0.1)
+    assert seen
+    assert time.monotonic() - began > heartbeat.TIMEOUT, "the search was too short to show anything"
 
 
 async def test_any_crash_of_any_step_is_tried_again_after_pauses_that_grow_then_fails_the_reply(
