@@ -2,6 +2,7 @@
 
 import logging
 from dataclasses import dataclass
+from typing import Any
 
 import orjson
 
@@ -10,6 +11,7 @@ from tasks.errors import ConversationGoneError, FrameRejectedError
 from tasks.storage import conversations, events, scripts
 from tasks.storage.client import RedisClient
 from tasks.storage.conversations import (
+    LEASE_MS,
     MAX_CONTINUED_BYTES,
     MAX_PENDING,
     QUIET_STREAM_SECONDS,
@@ -39,13 +41,14 @@ class Accepted:
     """A message that is durable.
 
     `cursor`: where its event stands in the stream; `known`: it was accepted before; `replaces`: id of the message in
-    whose place it stands, if it is an edit.
+    whose place it stands, if it is an edit; `held`: a worker writes in the conversation, and will come to it.
     """
 
     cursor: str
     message: Message
     known: bool
     replaces: str | None = None
+    held: bool = False
 
     def frame(self) -> str:
         """The `message.accepted` or `message.edited` frame."""
@@ -128,17 +131,8 @@ async def accept(redis: RedisClient, conversation: str, id: str, text: str, ttl:
     """
     message = {"id": id, "role": "human", "text": text, "timestamp": now_iso()}
     args = (
-        *(
-            conversation,
-            id,
-            orjson.dumps(message),
-            events.accepted(message),
-            ttl,
-            RECOVERY_DELAY_MS,
-            maximum,
-            MAX_PENDING,
-        ),
-        reply_id(id),
+        *(conversation, id, orjson.dumps(message), events.accepted(message), ttl, RECOVERY_DELAY_MS),
+        *(maximum, MAX_PENDING, reply_id(id), LEASE_MS),
     )
     outcome, *rest = await redis.script(scripts.ACCEPT, ConversationKeys(conversation).all, args)
     if outcome == b"busy":
@@ -212,7 +206,8 @@ async def _requested(state: AppState, conversation: str, accepted: Accepted) -> 
         state.metrics.count("messages_accepted")
         log.info("message.accepted conversation=%s message=%s", conversation, accepted.message["id"])
     # Also for a message that was sent again: the first time may have ended right here.
-    await state.broker.request_reply(conversation)
+    if not accepted.held:
+        await state.broker.request_reply(conversation)
     return accepted
 
 
@@ -227,10 +222,10 @@ def _check(outcome: bytes, id: str) -> None:
         raise FrameRejectedError(code, detail, id=id)
 
 
-def _accepted(outcome: bytes, rest: list[bytes], message: Message, replaces: str | None = None) -> Accepted:
-    """What a script says of a message; one that an edit has replaced since is told as it was sent again."""
-    cursor, *stored = rest
+def _accepted(outcome: bytes, rest: list[Any], message: Message, replaces: str | None = None) -> Accepted:
+    """What a script says of a message; one that an edit has replaced since is shown as it was sent again."""
+    cursor, *more = rest
     known = outcome == b"known"
-    if known and stored[0]:
-        message = orjson.loads(stored[0])
-    return Accepted(cursor.decode(), message, known, replaces)
+    if known and more[0]:
+        message = orjson.loads(more[0])
+    return Accepted(cursor.decode(), message, known, replaces, held=not known and more == [1])

@@ -112,8 +112,9 @@ async def test_every_frame_that_is_really_sent_looks_like_an_example(stack: Stac
         await chat.closed_with()
     seen += chat.frames
     sent = {frame["type"] for frame in seen}
-    # A busy machine's worker may be missed for a moment.
-    assert sent - {"service"} == {example["frame"]["type"] for example in SERVER} - {"service"}
+    # A busy machine's worker may be missed for a moment, and a message may wait for it.
+    rare = {"service", "queue"}
+    assert sent - rare == {example["frame"]["type"] for example in SERVER} - rare
     assert unlike(seen) == set()
 
 

@@ -1,7 +1,7 @@
-"""How many sockets are open, by the names that have a limit: each web process tells the others what it holds.
+"""How many sockets are open, by the names that have a limit: each web process reports its own numbers to Redis.
 
-It tells numbers, never what changed, so what is told twice, late, or after a while without Redis is right. What a
-killed process told counts until it is off the list of the living.
+A report holds totals, never differences. So a report that is sent twice, or late, is still right. The report of a
+killed process counts until the process is off the list of the living.
 """
 
 import asyncio
@@ -20,8 +20,8 @@ from tasks.storage.keys import ALIVE, SOCKETS
 
 #: The name that every socket is counted under.
 ALL = "all"
-#: Seconds between two tellings of everything, and how long what was told is kept.
-RENEWAL, KEPT = 600.0, 1800.0
+#: Seconds between two whole reports, and seconds that a report is kept.
+REPORT_INTERVAL, REPORT_TTL = 600.0, 1800.0
 #: Seconds between tries while Redis is away.
 RETRY_SECONDS = 1.0
 #: Sockets that are asked for in one trip.
@@ -37,18 +37,18 @@ class _Asked:
 
 
 class ConnectionLimits:
-    """Those of one process; `run` has to run beside them."""
+    """The limits of one process; `run` has to run beside the sockets."""
 
     def __init__(self, settings: Settings, redis: RedisClient, process: str) -> None:
         self._settings = settings
         self._redis = redis
         self._process = process
         self._held: Counter[str] = Counter()
-        #: Names whose number may be another one than was told.
+        #: Names whose number may differ from the last report.
         self._changed: set[str] = set()
         self._some_changed = asyncio.Event()
-        #: One tells at a time, so that what arrives last is the latest.
-        self._telling = asyncio.Lock()
+        #: One report at a time, so that the last to arrive is the latest.
+        self._reporting = asyncio.Lock()
         #: Sockets that wait for an answer, and who asks for them.
         self._asked: list[_Asked] = []
         self._asking: asyncio.Task[None] | None = None
@@ -65,28 +65,28 @@ class ConnectionLimits:
             self._remove(names)
 
     async def run(self) -> None:
-        """Tell what has changed when it has, and everything now and then, for ever."""
-        renew_at = time.monotonic() + RENEWAL
+        """Report each change soon, and everything now and then, for ever."""
+        renew_at = time.monotonic() + REPORT_INTERVAL
         while True:
             try:
                 async with asyncio.timeout(max(0.0, renew_at - time.monotonic())):
                     await self._some_changed.wait()
             except TimeoutError:
-                renew_at = time.monotonic() + RENEWAL
+                renew_at = time.monotonic() + REPORT_INTERVAL
                 self._change(self._held)
             try:
-                await self._tell()
+                await self._report()
             except StorageError:
                 # Others say that Redis is away.
                 await asyncio.sleep(RETRY_SECONDS)
 
     async def leave(self) -> None:
-        """Take back what was told. Raises StorageError."""
+        """Take the report back. Raises StorageError."""
         await self._redis.command("DEL", SOCKETS + self._process)
 
     async def _add(self, names: Sequence[str]) -> bool:
         """Count a socket under each name, unless all processes then held more of one than possible."""
-        # Here a flood ends: it must not stand in line before others.
+        # A flood ends here: it must not delay the sockets of others.
         if not self._room_here(names):
             return False
         asked = _Asked(names, asyncio.get_running_loop().create_future())
@@ -101,11 +101,15 @@ class ConnectionLimits:
             raise
 
     async def _ask(self) -> None:
-        """Ask for all who wait, in one trip, whatever it takes: with a distant Redis a crowd comes in at once."""
+        """Ask for all that wait, in one trip: with a distant Redis many sockets are answered at once."""
         batch: list[_Asked] = []
         try:
             async with self._turn():
-                batch, self._asked = self._asked[:BATCH], self._asked[BATCH:]
+                # Who has hung up while it waited must not take the place of the next one.
+                waiting = [asked for asked in self._asked if not asked.answer.done()]
+                batch, self._asked = waiting[:BATCH], waiting[BATCH:]
+                if not batch:
+                    return
                 if self._asked:
                     self._asking = asyncio.create_task(self._ask())
                 answers = await self._redis.script(scripts.HOLD, (ALIVE, SOCKETS), self._arguments(batch))
@@ -132,7 +136,7 @@ class ConnectionLimits:
         number = {name: index for index, name in enumerate(names, 1)}
         described = [part for name in names for part in (name, self._held[name], self._maximum(name))]
         wanted = [number[name] for asked in batch for name in asked.names]
-        return [self._process, int(KEPT * 1000), len(names), *described, *wanted]
+        return [self._process, int(REPORT_TTL * 1000), len(names), *described, *wanted]
 
     def _remove(self, names: Collection[str]) -> None:
         """Count one less; the others hear of it soon."""
@@ -157,21 +161,21 @@ class ConnectionLimits:
         self._changed.update(names)
         self._some_changed.set()
 
-    async def _tell(self) -> None:
+    async def _report(self) -> None:
         async with self._turn():
             changed, self._changed = self._changed, set()
             self._some_changed.clear()
             try:
-                await self._redis.pipeline(*self._telling_of(changed))
+                await self._redis.pipeline(*self._report_commands(changed))
             except BaseException:
                 self._change(changed)
                 raise
 
-    def _telling_of(self, names: Collection[str]) -> Iterator[Command]:
+    def _report_commands(self, names: Collection[str]) -> Iterator[Command]:
         key = SOCKETS + self._process
         if held := [part for name in names if self._held[name] for part in (name, self._held[name])]:
             yield ("HSET", key, *held)
-            yield ("PEXPIRE", key, int(KEPT * 1000))
+            yield ("PEXPIRE", key, int(REPORT_TTL * 1000))
         if gone := [name for name in names if not self._held[name]]:
             yield ("HDEL", key, *gone)
 
@@ -179,8 +183,8 @@ class ConnectionLimits:
     async def _turn(self) -> AsyncIterator[None]:
         with translate_errors():
             async with asyncio.timeout(COMMAND_TIMEOUT):
-                await self._telling.acquire()
+                await self._reporting.acquire()
         try:
             yield
         finally:
-            self._telling.release()
+            self._reporting.release()

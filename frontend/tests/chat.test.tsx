@@ -439,6 +439,18 @@ describe('the chat page', () => {
     expect(within(log()).queryByText(sentence)).toBeNull();
   });
 
+  it('tells the place in the queue while one waits, and no longer', async () => {
+    const page = await openChat();
+    await says(page, 'One');
+    await says(page, 'Two');
+    await page.does(() => page.server.socket.says({ type: 'queue', ahead: 3 }));
+    expect(within(log()).getAllByText(/3 ahead of you\./)).toHaveLength(1);
+    await page.does(() => page.server.socket.says({ type: 'queue', ahead: 0 }));
+    expect(within(log()).getByText(/You are next\./)).toBeTruthy();
+    await page.does(() => page.server.socket.says({ type: 'queue', ahead: null }));
+    expect(within(log()).queryByText(/You are next\./)).toBeNull();
+  });
+
   it('keeps a refused message and gives it back for editing', async () => {
     const page = await openChat();
     page.server.onSend = 'too_long';

@@ -446,6 +446,19 @@ describe('a reply', () => {
     expect(uiState().view.service).toBe('ok');
   });
 
+  it('does not keep a place in the queue that the server may not know any more', () => {
+    begun();
+    server.socket.says({ type: 'queue', ahead: 2 });
+    expect(uiState().view.ahead).toBe(2);
+    server.closes(1006);
+    vi.advanceTimersByTime(1000);
+    server.accepts();
+    expect(uiState().view.ahead).toBeNull();
+    server.socket.says({ type: 'queue', ahead: 1 });
+    server.happens({ type: 'reply.started', id: 'r1', to: 'id1' });
+    expect(uiState().view.ahead).toBeNull();
+  });
+
   it('does not wait for a worker any more if on return the server says nothing of it', () => {
     begun();
     server.socket.says({ type: 'service', state: 'no_worker' });
@@ -536,6 +549,16 @@ describe('earlier messages', () => {
     store.loadEarlier();
     expect(uiState().view.messages.map(({ id }) => id)).toEqual(['e1', 'e2', 'e3', 'a']);
     expect(sent('history.before')).toEqual(['a', 'e2'].map((before) => ({ type: 'history.before', before })));
+  });
+
+  it('are there as soon as the page no longer loads, so that it does not ask for more', () => {
+    server.accepts();
+    const seen: [boolean, number][] = [];
+    store.subscribe(() => seen.push([uiState().loadingEarlier, said().length]));
+    store.loadEarlier();
+    expect(seen[0]).toEqual([true, 1]);
+    expect(seen.at(-1)).toEqual([false, 3]);
+    expect(seen).not.toContainEqual([false, 1]);
   });
 
   it('stay when a later snapshot begins after them', () => {

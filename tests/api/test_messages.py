@@ -29,6 +29,19 @@ async def test_the_same_message_from_two_sockets_at_once_is_one(redis: RedisClie
         assert await steps.texts() == ["hello"]
 
 
+async def test_a_message_is_known_to_be_held_only_while_a_worker_will_come_to_it(redis: RedisClient) -> None:
+    async with Steps(redis) as steps:
+        lease, turn = steps.lease(), None
+        assert not (await messages.accept(redis, steps.id, str(uuid.uuid4()), "one", TTL)).held
+        assert not (await messages.accept(redis, steps.id, str(uuid.uuid4()), "two", TTL)).held
+        turn = await lease.next_turn()
+        assert (await messages.accept(redis, steps.id, id := str(uuid.uuid4()), "three", TTL)).held
+        assert not (await messages.accept(redis, steps.id, id, "three", TTL)).held, "said again: it may not be queued"
+        assert turn
+        await messages.stop(redis, steps.id, turn.to, TTL)
+        assert not (await messages.accept(redis, steps.id, str(uuid.uuid4()), "four", TTL)).held
+
+
 async def test_an_id_that_a_retry_has_used_cannot_name_a_message(redis: RedisClient) -> None:
     async with Steps(redis) as steps:
         id = await steps.say("hello")

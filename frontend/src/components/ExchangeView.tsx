@@ -25,6 +25,7 @@ interface Props {
   unsent: OutboxEntry | null;
   delivery: DeliveryStatus | null;
   service: ServiceState;
+  ahead: number | null;
   open: boolean;
   stopping: boolean;
   /** The last message that the server has, and no reply is being written: it can be answered again. */
@@ -59,6 +60,7 @@ export const ExchangeView = memo(function ExchangeView(props: Props) {
           live={live}
           failed={human.failed ?? null}
           service={props.service}
+          ahead={props.ahead}
           open={props.open}
           stopping={props.stopping}
           canRetry={canRetry}

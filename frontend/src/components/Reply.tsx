@@ -6,13 +6,14 @@ import { CopyButton } from './CopyButton';
 import { Markdown } from './markdown/Markdown';
 import { ReplyStatus } from './ReplyStatus';
 import { TimeAgo } from './TimeAgo';
-import { useSilence } from './useSilence';
+import { useStall } from './useStall';
 
 interface Props {
   reply: BotMessage | null;
   live: LiveReply | null;
   failed: Failure | null;
   service: ServiceState;
+  ahead: number | null;
   /** Whether the page is connected. */
   open: boolean;
   stopping: boolean;
@@ -38,7 +39,7 @@ function appearanceOf({ reply, live, failed, service, open }: Props, streamingTe
 export function Reply(props: Props) {
   const { reply, live, failed, service, open, stopping } = props;
   const streamingText = useStreamingText(live !== null && live.phase !== 'queued');
-  const silence = useSilence(streamingText, live?.phase === 'writing');
+  const stall = useStall(streamingText, live?.phase === 'writing');
   const before = reply?.text ?? failed?.text ?? '';
   // The earlier reply stays visible until the new one has text.
   const old = live !== null && streamingText === '' && before !== '';
@@ -56,10 +57,11 @@ export function Reply(props: Props) {
         <ReplyStatus
           live={live}
           service={service}
+          ahead={props.ahead}
           open={open}
           stopping={stopping}
           begun={streamingText !== ''}
-          silence={silence}
+          stall={stall}
         />
       )}
       {!live && <ReplyFooter {...props} />}

@@ -2,18 +2,20 @@
 import type { LiveReply } from '../conversation/state';
 import type { ServiceState, WaitReason } from '../protocol/frames';
 import { Countdown } from './Countdown';
-import type { Silence } from './useSilence';
+import type { Stall } from './useStall';
 
 interface Props {
   live: LiveReply;
   service: ServiceState;
+  /** How many conversations will be answered first; null if that is not known. */
+  ahead: number | null;
   /** Whether the page is connected. */
   open: boolean;
   stopping: boolean;
   /** Whether the reply has text. */
   begun: boolean;
   /** How long no new text came. */
-  silence: Silence;
+  stall: Stall;
 }
 
 const REASONS: Record<WaitReason, string> = {
@@ -27,7 +29,12 @@ const SERVICE: Record<Exclude<ServiceState, 'ok'>, string> = {
   storage_away: 'The server cannot reach its storage just now. The reply continues by itself.',
 };
 
-export function ReplyStatus({ live, service, open, stopping, begun, silence }: Props) {
+function placeOf(ahead: number | null): string {
+  if (ahead === null) return '';
+  return ahead === 0 ? ' You are next.' : ` ${ahead} ahead of you.`;
+}
+
+export function ReplyStatus({ live, service, ahead, open, stopping, begun, stall }: Props) {
   if (stopping) return <p className="reply-status">Stopping…</p>;
   if (!open) return <p className="reply-status delayed">Waiting for the connection…</p>;
   if (service !== 'ok') return <p className="reply-status">{SERVICE[service]}</p>;
@@ -39,8 +46,8 @@ export function ReplyStatus({ live, service, open, stopping, begun, silence }: P
       </p>
     );
   }
-  if (live.phase !== 'writing') return <p className="reply-status delayed">Waiting for a free slot…</p>;
-  if (silence === 'long') return <p className="reply-status">This takes longer than usual.</p>;
-  if (begun) return silence === 'short' ? <p className="reply-status">Still writing…</p> : null;
+  if (live.phase !== 'writing') return <p className="reply-status delayed">{`Waiting for a free slot…${placeOf(ahead)}`}</p>;
+  if (stall === 'long') return <p className="reply-status">This takes longer than usual.</p>;
+  if (begun) return stall === 'short' ? <p className="reply-status">Still writing…</p> : null;
   return <p className="reply-status delayed">Writing…</p>;
 }

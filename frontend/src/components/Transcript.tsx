@@ -17,6 +17,7 @@ interface Props {
   outbox: OutboxView;
   open: boolean;
   service: ServiceState;
+  ahead: number | null;
   stopping: string | null;
   anchor: string | null;
   actions: ExchangeActions;
@@ -25,7 +26,7 @@ interface Props {
 }
 
 export const Transcript = memo(function Transcript(props: Props) {
-  const { all, outbox, open, service, stopping, anchor, actions, log } = props;
+  const { all, outbox, open, service, ahead, stopping, anchor, actions, log } = props;
   const hidden = useProgressiveRender(all.length);
   const lastSent = all.findLast(({ unsent }) => !unsent);
   const firstWaiting = all.find(({ live }) => live);
@@ -45,6 +46,7 @@ export const Transcript = memo(function Transcript(props: Props) {
             unsent={exchange.unsent}
             delivery={exchange.unsent && deliveryStatusOf(exchange.unsent, outbox, open)}
             service={exchange === firstWaiting ? service : 'ok'}
+            ahead={exchange === firstWaiting ? ahead : null}
             open={open || !exchange.live}
             stopping={stopping === exchange.human.id}
             canRetry={open && idle && exchange === lastSent}

@@ -1,11 +1,11 @@
 // What each frame does to the state of a conversation. Pure: the time is a parameter.
 import { isAfter } from '../protocol/cursor';
-import type { EventFrame, HistoryFrame, HumanMessage, Message, ReplyInFlight, ServiceFrame, Snapshot } from '../protocol/frames';
+import type { EventFrame, HistoryFrame, HumanMessage, Message, QueueFrame, ReplyInFlight, ServiceFrame, Snapshot } from '../protocol/frames';
 import { initialState, type ConversationState, type LiveReply, type View } from './state';
 import { firstUnanswered, withEveryTo, withFailure, withHuman, withReply } from './transcript';
 
 /** Frames about the conversation. (An `error` is about a frame of this page.) */
-export type ConversationFrame = Snapshot | EventFrame | ServiceFrame | HistoryFrame;
+export type ConversationFrame = Snapshot | EventFrame | ServiceFrame | QueueFrame | HistoryFrame;
 
 /**
  * The state after a frame. An event at or before the last cursor was seen before and changes nothing.
@@ -16,9 +16,15 @@ export type ConversationFrame = Snapshot | EventFrame | ServiceFrame | HistoryFr
 export function reduce(state: ConversationState, frame: ConversationFrame, now: number): ConversationState {
   if (frame.type === 'snapshot') return fromSnapshot(state, frame, now);
   if (frame.type === 'history') return withHistory(state, frame);
+  if (frame.type === 'queue') return withView(state, { ahead: frame.ahead });
   if (frame.type === 'service') return withView(state, { service: frame.state });
   if (state.cursor !== null && !isAfter(frame.cursor, state.cursor)) return state;
-  return { ...applied(state, frame, now), cursor: frame.cursor };
+  return { ...withoutOldPlace(applied(state, frame, now), frame), cursor: frame.cursor };
+}
+
+/** A reply that begins or ends has left the queue. */
+function withoutOldPlace(state: ConversationState, { type }: EventFrame): ConversationState {
+  return state.view.ahead === null || type === 'message.accepted' ? state : withView(state, { ahead: null });
 }
 
 function fromSnapshot(state: ConversationState, snapshot: Snapshot, now: number): ConversationState {

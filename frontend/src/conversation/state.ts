@@ -24,6 +24,8 @@ export interface View {
   earlier: number;
   reply: LiveReply | null;
   service: ServiceState;
+  /** How many conversations will be answered before this one, while it waits for a worker; null if that is not known. */
+  ahead: number | null;
 }
 
 export interface ConversationState {
@@ -47,6 +49,7 @@ export const initialState: ConversationState = {
     earlier: 0,
     reply: null,
     service: 'ok',
+    ahead: null,
   },
   streamingText: '',
   startingOver: false,

@@ -129,6 +129,7 @@ export function ChatScreen({ token, uiState, lastSeen, store }: Props) {
             outbox={outbox}
             open={link.state === 'open'}
             service={view.service}
+            ahead={view.ahead}
             stopping={stopping}
             anchor={anchor}
             actions={actions}

@@ -102,6 +102,12 @@ export interface AliveFrame {
   type: 'alive';
 }
 
+/** So many conversations will be answered before this one; null if that is not known any more. */
+export interface QueueFrame {
+  type: 'queue';
+  ahead: number | null;
+}
+
 /** The messages before the one with the id `before`. `earlier`: how many are still before these. */
 export interface HistoryFrame {
   type: 'history';
@@ -110,7 +116,7 @@ export interface HistoryFrame {
   earlier: number;
 }
 
-export type ServerFrame = Snapshot | EventFrame | ErrorFrame | ServiceFrame | AliveFrame | HistoryFrame;
+export type ServerFrame = Snapshot | EventFrame | ErrorFrame | ServiceFrame | AliveFrame | QueueFrame | HistoryFrame;
 
 export type ClientFrame =
   | { type: 'message.send'; id: string; text: string }

@@ -101,6 +101,7 @@ const SHAPES: { [Type in ServerFrame['type']]: Guard<FrameOf<Type>> } = {
     type: oneOf('service'),
     state: oneOf('ok', 'no_worker', 'storage_away'),
   }),
+  queue: shape<FrameOf<'queue'>>({ type: oneOf('queue'), ahead: nullable(number) }),
   alive: shape<FrameOf<'alive'>>({ type: oneOf('alive') }),
   history: shape<FrameOf<'history'>>({ type: oneOf('history'), before: text, messages, earlier: number }),
 };

@@ -1,11 +1,11 @@
 -- Accepts a person's message: into the document, the stream and the index of pending conversations, at once.
 -- KEYS document, events, state, ids, partial, pending_index
 -- ARGV conversation, message id, message (JSON), event, ttl (s), recovery delay (ms),
---      messages that fit (0: any number), messages that may wait, id that the reply will have
+--      messages that fit (0: any number), messages that may wait, id that the reply will have, lease (ms)
 -- Returns {"gone"}, {"known", cursor, message (JSON, '' if an edit has replaced it)}, {"taken"}, {"full"}, {"busy"}
---      or {"accepted", cursor}.
+--      or {"accepted", cursor, 1 if a worker holds the conversation and will come to this message, else 0}.
 local document, events, state, ids, partial, pending_index = unpack(KEYS)
-local conversation, id, message, event, ttl, delay, most, most_pending, reply = unpack(ARGV)
+local conversation, id, message, event, ttl, delay, most, most_pending, reply, lease = unpack(ARGV)
 
 if redis.call('EXISTS', document) == 0 then
   return {'gone'}
@@ -23,7 +23,7 @@ end
 if redis.call('HEXISTS', ids, reply) == 1 then
   return {'taken'}
 end
-local s = redis.call('HMGET', state, 'count', 'pending', 'is_retry')
+local s = redis.call('HMGET', state, 'count', 'pending', 'is_retry', 'owner', 'lease_expires_at')
 local count, pending, is_retry = tonumber(s[1]) or 0, tonumber(s[2]) or 0, tonumber(s[3]) or 0
 -- Every message that waits will get a reply, and so will this one.
 if most ~= '0' and count + pending - is_retry + 2 > tonumber(most) then
@@ -45,4 +45,4 @@ if pending == 0 then
 end
 redis.call('ZADD', pending_index, 'NX', now + delay, conversation)
 live({document, events, state, ids, partial}, ttl)
-return {'accepted', cursor}
+return {'accepted', cursor, pending > 0 and held(s[4], s[5], now, lease) and 1 or 0}

@@ -1,4 +1,4 @@
-"""Sockets are counted over all web processes that are alive, and what was told wrong is put right."""
+"""Sockets are counted over all web processes that are alive, and a wrong report is put right."""
 
 import asyncio
 import time
@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from api.access import connection_limits as open_sockets
+from api.access import connection_limits
 from api.access.connection_limits import ALL, ConnectionLimits
 from tasks.errors import StorageUnavailableError, TooManyConnectionsError
 from tasks.local.embedded_redis import EmbeddedRedis
@@ -26,7 +26,7 @@ PATIENCE = 10.0
 
 @pytest.fixture
 async def started(redis: RedisClient) -> AsyncIterator[Starting]:
-    """Processes that tell each other what they hold."""
+    """Processes that report to each other what they hold."""
     settings = Settings(limit_sockets_per_session=2, limit_sockets_per_address=3)
     tasks: list[asyncio.Task[None]] = []
 
@@ -56,7 +56,7 @@ async def comes_in(sockets: ConnectionLimits, session: str, address: str, until:
     return True
 
 
-async def reply_metrics(redis: RedisClient, process: str, expected: dict[str, int]) -> None:
+async def others_know(redis: RedisClient, process: str, expected: dict[str, int]) -> None:
     """Wait until this is what others know of a process."""
     async with asyncio.timeout(PATIENCE):
         while True:
@@ -76,9 +76,9 @@ async def test_a_session_has_so_many_sockets_in_all_processes_together(
         assert not await comes_in(here, "s", "b", closing)
         assert not await comes_in(there, "s", "b", closing)
         assert await comes_in(here, "other", "a", closing)
-    await reply_metrics(redis, "web:2", {})
+    await others_know(redis, "web:2", {})
     assert await comes_in(here, "s", "b", closing)
-    await reply_metrics(redis, "web:1", {ALL: 3, "session s": 2, "session other": 1, "address a": 2, "address b": 1})
+    await others_know(redis, "web:1", {ALL: 3, "session s": 2, "session other": 1, "address a": 2, "address b": 1})
 
 
 async def test_an_address_has_so_many_sockets_in_all_processes_together(
@@ -115,8 +115,8 @@ async def test_one_that_was_refused_here_or_there_leaves_nothing_behind(
         assert await comes_in(here, "s", "a", closing)
     assert not await comes_in(here, "s", "b", closing)
     assert not await comes_in(there, "s", "b", closing)
-    await reply_metrics(redis, "web:1", {ALL: 2, "session s": 2, "address a": 2})
-    await reply_metrics(redis, "web:2", {})
+    await others_know(redis, "web:1", {ALL: 2, "session s": 2, "address a": 2})
+    await others_know(redis, "web:2", {})
 
 
 async def test_who_is_one_too_many_here_does_not_stand_in_line_at_a_slow_redis(
@@ -153,17 +153,17 @@ async def test_an_answer_that_was_lost_is_put_right(
         patch.setattr(redis, "script", done_but_not_said)
         with pytest.raises(StorageUnavailableError):
             await comes_in(here, "s", "a", closing)
-    await reply_metrics(redis, "web:1", {})
+    await others_know(redis, "web:1", {})
 
 
 async def test_what_redis_forgot_is_told_again(
     redis: RedisClient, started: Starting, closing: AsyncExitStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(open_sockets, "RENEWAL", 0.05)
+    monkeypatch.setattr(connection_limits, "REPORT_INTERVAL", 0.05)
     here = await started("web:1")
     assert await comes_in(here, "s", "a", closing)
     await redis.command("DEL", SOCKETS + "web:1")
-    await reply_metrics(redis, "web:1", {ALL: 1, "session s": 1, "address a": 1})
+    await others_know(redis, "web:1", {ALL: 1, "session s": 1, "address a": 1})
 
 
 async def test_who_leaves_takes_everything_along(
@@ -172,7 +172,7 @@ async def test_who_leaves_takes_everything_along(
     here = await started("web:1")
     assert await comes_in(here, "s", "a", closing)
     await here.leave()
-    await reply_metrics(redis, "web:1", {})
+    await others_know(redis, "web:1", {})
 
 
 async def test_zero_is_no_limit(redis: RedisClient, closing: AsyncExitStack) -> None:
@@ -206,5 +206,5 @@ async def test_who_hangs_up_while_the_answer_is_on_its_way_is_not_counted(
         with suppress(asyncio.CancelledError):
             if await coming:
                 await closing.aclose()
-    await reply_metrics(redis, "web:1", {})
+    await others_know(redis, "web:1", {})
     assert await comes_in(here, "s", "a", closing)

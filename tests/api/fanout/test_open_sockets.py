@@ -19,7 +19,7 @@ from tests.support.steps import TTL, Steps
 @pytest.fixture
 async def sockets(redis: RedisClient, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[OpenSockets]:
     """They are looked at without a pause."""
-    monkeypatch.setattr(open_sockets, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(open_sockets, "CHECK_SECONDS", 0.01)
     sockets = OpenSockets(redis)
     running = asyncio.create_task(sockets.run())
     yield sockets
@@ -45,7 +45,7 @@ async def interrupted(reader: Subscription) -> None:
 async def looked_at(sockets: OpenSockets, conversation: str) -> None:
     """Wait until every socket was looked at twice: so often a newcomer has heard something."""
     witness = Subscription()
-    sockets.add(conversation, witness, told_alive=True)
+    sockets.add(conversation, witness, knows_alive=True)
     await first(witness)
     await first(witness)
     sockets.remove(witness)
@@ -54,7 +54,7 @@ async def looked_at(sockets: OpenSockets, conversation: str) -> None:
 async def test_a_quiet_socket_hears_that_the_server_lives(sockets: OpenSockets, redis: RedisClient) -> None:
     async with Steps(redis) as steps:
         reader = Subscription()
-        sockets.add(steps.id, reader, told_alive=True)
+        sockets.add(steps.id, reader, knows_alive=True)
         assert [await first(reader) for _ in range(3)] == [frames.ALIVE] * 3
 
 
@@ -62,18 +62,18 @@ async def test_of_many_sockets_each_hears_it(sockets: OpenSockets, redis: RedisC
     async with Steps(redis) as steps:
         readers = [Subscription() for _ in range(2 * open_sockets.BATCH + 1)]
         for reader in readers:
-            sockets.add(steps.id, reader, told_alive=True)
+            sockets.add(steps.id, reader, knows_alive=True)
         assert [await first(reader) for reader in readers] == [frames.ALIVE] * len(readers)
 
 
 async def test_a_socket_that_gets_events_hears_nothing_else(redis: RedisClient) -> None:
     async with Steps(redis) as steps:
         sockets, reader = OpenSockets(redis), Subscription()
-        sockets.add(steps.id, reader, told_alive=True)
+        sockets.add(steps.id, reader, knows_alive=True)
         for number in range(5):
             reader.cursor = (number, 0)
             reader.push(f"event {number}")
-            await sockets.look()
+            await sockets.check()
         async for some in reader:
             assert some == [f"event {number}" for number in range(5)]
             break
@@ -82,7 +82,7 @@ async def test_a_socket_that_gets_events_hears_nothing_else(redis: RedisClient) 
 async def test_a_socket_of_the_older_contract_never_hears_it(sockets: OpenSockets, redis: RedisClient) -> None:
     async with Steps(redis) as steps:
         reader = Subscription()
-        sockets.add(steps.id, reader, told_alive=False)
+        sockets.add(steps.id, reader, knows_alive=False)
         await looked_at(sockets, steps.id)
         reader.push("the end")
         assert await first(reader) == "the end"
@@ -91,7 +91,7 @@ async def test_a_socket_of_the_older_contract_never_hears_it(sockets: OpenSocket
 async def test_one_that_left_is_looked_at_no_more(sockets: OpenSockets, redis: RedisClient) -> None:
     async with Steps(redis) as steps:
         reader = Subscription()
-        sockets.add(steps.id, reader, told_alive=True)
+        sockets.add(steps.id, reader, knows_alive=True)
         sockets.remove(reader)
         sockets.remove(reader)
         await looked_at(sockets, steps.id)
@@ -99,15 +99,15 @@ async def test_one_that_left_is_looked_at_no_more(sockets: OpenSockets, redis: R
         assert await first(reader) == "the end"
 
 
-@pytest.mark.parametrize("told_alive", [True, False])
+@pytest.mark.parametrize("knows_alive", [True, False])
 async def test_when_its_conversation_expires_it_has_to_read_anew_and_finds_nothing(
-    sockets: OpenSockets, redis: RedisClient, told_alive: bool
+    sockets: OpenSockets, redis: RedisClient, knows_alive: bool
 ) -> None:
     async with Steps(redis) as steps:
         reader = Subscription()
         for key in steps.keys.all[:-1]:
             await redis.command("PEXPIRE", key, 50)
-        sockets.add(steps.id, reader, told_alive=told_alive)
+        sockets.add(steps.id, reader, knows_alive=knows_alive)
         with pytest.raises(ResyncNeededError):
             await interrupted(reader)
 
@@ -115,14 +115,14 @@ async def test_when_its_conversation_expires_it_has_to_read_anew_and_finds_nothi
 async def test_use_by_somebody_else_meanwhile_keeps_it_open_at_one_command_a_lifetime(redis: RedisClient) -> None:
     async with Steps(redis) as steps:
         sockets, reader = OpenSockets(redis), Subscription()
-        sockets.add(steps.id, reader, told_alive=False)
+        sockets.add(steps.id, reader, knows_alive=False)
         await redis.command("PEXPIRE", steps.keys.document, 50)
-        await sockets.look()
+        await sockets.check()
         await conversations.load(redis, steps.id, TTL)
         await asyncio.sleep(0.06)
-        await sockets.look()
+        await sockets.check()
         await redis.command("DEL", steps.keys.document)
-        await sockets.look()
+        await sockets.check()
         reader.push("still open")
         assert await first(reader) == "still open"
 
@@ -130,7 +130,7 @@ async def test_use_by_somebody_else_meanwhile_keeps_it_open_at_one_command_a_lif
 async def test_while_redis_is_away_quiet_sockets_hear_that_the_server_lives_all_the_same() -> None:
     nobody = RedisClient("redis://127.0.0.1:1/0", max_connections=1, retries=0)
     sockets, reader = OpenSockets(nobody), Subscription()
-    sockets.add("a" * 32, reader, told_alive=True)
-    await sockets.look()
+    sockets.add("a" * 32, reader, knows_alive=True)
+    await sockets.check()
     assert await first(reader) == frames.ALIVE
     await nobody.aclose()
