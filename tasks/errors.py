@@ -30,7 +30,7 @@ class InvalidNameError(ParleyError):
 
 
 class FrameRejectedError(ParleyError):
-    """A frame is not carried out: the client is told `code` and the sentence `detail`.
+    """A frame is not carried out: the client gets `code` and the sentence `detail`.
 
     `id` is the frame's own, `retry_in` the seconds after which it may be sent again.
     """

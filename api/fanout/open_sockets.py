@@ -1,4 +1,4 @@
-"""Looks after the open sockets of a process: quiet ones get a sign of life, those of expired conversations an end."""
+"""Checks the open sockets of a process: a quiet one gets a sign of life, one of an expired conversation ends."""
 
 import asyncio
 import logging
@@ -14,10 +14,10 @@ from tasks.storage.keys import ConversationKeys
 
 log = logging.getLogger("parley.open_sockets")
 
-#: Seconds between two looks at a socket. One that got nothing between them is told `alive`, so it hears something
-#: every 2 * LOOK_SECONDS at least.
-LOOK_SECONDS = 6.0
-#: Sockets that are looked at in one go.
+#: Seconds between two checks of a socket. A socket that got nothing between two checks gets `alive`, so it hears
+#: something every 2 * CHECK_SECONDS at least.
+CHECK_SECONDS = 6.0
+#: Sockets that are checked in one go.
 BATCH = 100
 
 
@@ -25,13 +25,13 @@ BATCH = 100
 class OpenSocket:
     """One open socket.
 
-    `document`: key of its conversation's document; `told_alive`: it understands the `alive` frame; `cursor`: up to
-    where it was read at the last look; `expires_at`: the conversation lives up to then at least (monotonic seconds).
+    `document`: key of its conversation's document; `knows_alive`: it understands the `alive` frame; `cursor`: up to
+    where it was read at the last check; `expires_at`: the conversation lives up to then at least (monotonic seconds).
     """
 
     reader: Subscription
     document: str
-    told_alive: bool
+    knows_alive: bool
     cursor: Cursor = NOWHERE
     expires_at: float = 0.0
 
@@ -46,30 +46,30 @@ class OpenSockets:
         self._redis = redis
         self._sockets: dict[Subscription, OpenSocket] = {}
 
-    def add(self, conversation: str, reader: Subscription, *, told_alive: bool) -> None:
-        """Look after a socket; `told_alive`: it understands the `alive` frame."""
-        self._sockets[reader] = OpenSocket(reader, ConversationKeys(conversation).document, told_alive)
+    def add(self, conversation: str, reader: Subscription, *, knows_alive: bool) -> None:
+        """Begin to check a socket; `knows_alive`: it understands the `alive` frame."""
+        self._sockets[reader] = OpenSocket(reader, ConversationKeys(conversation).document, knows_alive)
 
     def remove(self, reader: Subscription) -> None:
-        """Look after it no more."""
+        """Stop checking it."""
         self._sockets.pop(reader, None)
 
     async def run(self) -> None:
-        """Look at all of them again and again, for ever."""
+        """Check all of them again and again, for ever."""
         while True:
-            await self.look(LOOK_SECONDS)
+            await self.check(CHECK_SECONDS)
 
-    async def look(self, seconds: float = 0.0) -> None:
-        """Look at each of them once, a few at a time, spread over so many seconds."""
+    async def check(self, seconds: float = 0.0) -> None:
+        """Check each of them once, a few at a time, spread over so many seconds."""
         sockets = list(self._sockets.values())
         batches = [sockets[start : start + BATCH] for start in range(0, len(sockets), BATCH)] or [[]]
         for batch in batches:
-            await self._look_at(batch)
+            await self._check_batch(batch)
             await asyncio.sleep(seconds / len(batches))
 
-    async def _look_at(self, sockets: Sequence[OpenSocket]) -> None:
+    async def _check_batch(self, sockets: Sequence[OpenSocket]) -> None:
         for socket in sockets:
-            if socket.told_alive and socket.cursor == socket.reader.cursor:
+            if socket.knows_alive and socket.cursor == socket.reader.cursor:
                 socket.reader.push(frames.ALIVE)
             socket.cursor = socket.reader.cursor
         now = time.monotonic()

@@ -116,7 +116,7 @@ class Socket:
             if not (after and await self._resume(after)):
                 await self._snapshot()
             state.readers.add(self._reader)
-            state.open_sockets.add(self._conversation, self._reader, told_alive=True)
+            state.open_sockets.add(self._conversation, self._reader, knows_alive=True)
             if state.status != OK:
                 self._reader.push(frames.service(state.status))
             await run_both(self._reader, self._send, self._receive)

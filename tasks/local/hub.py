@@ -34,7 +34,7 @@ PAUSES = (0.5, 1.0, 2.0)
 #: Bytes of a stored part that are read at once.
 PIECE = 1 << 20
 
-#: Told how many bytes of how many are there.
+#: Called with the bytes that are there, and the bytes in all.
 Progress = Callable[[int, int], None]
 
 
@@ -108,7 +108,7 @@ def is_complete(hub: Hub, folder: Path) -> bool:
 
 
 def download(hub: Hub, folder: Path, progress: Progress) -> None:
-    """Download what is missing in `folder`; `progress` is told after each piece.
+    """Download what is missing in `folder`; `progress` is called after each piece.
 
     Raises DownloadError. What has come by then stays and is not downloaded again.
     """

@@ -6,7 +6,7 @@ interface State {
   failed: boolean;
   /** How often the page was mounted again. */
   restarts: number;
-  /** Whether the last restart is still told. */
+  /** Whether the last restart is still announced. */
   notice: boolean;
 }
 

@@ -26,7 +26,7 @@ export interface ConnectionOptions {
   onStatus: (status: Status) => void;
   /** `resumed`: the socket resumes from a cursor, so perhaps no snapshot comes. */
   onOpen: (resumed: boolean) => void;
-  /** Whether a reply is being written or waited for. Then silence is noticed sooner. */
+  /** Whether a reply is being written or waited for. Then a quiet socket is noticed sooner. */
   isBusy: () => boolean;
   /** Whether the server answers HTTP requests. */
   isUp: () => Promise<boolean>;
@@ -40,10 +40,10 @@ const HANDSHAKE_TIMEOUT_MS = 10_000;
 const STABLE_AFTER_MS = 5_000;
 
 /** The server sends something at least every 15 seconds. Twice that without a frame means a dead socket. */
-const SILENCE_LIMIT_MS = 30_000;
+const QUIET_LIMIT_MS = 30_000;
 
 /** The same while a reply is under way: one interval and a second for the network. */
-const BUSY_SILENCE_LIMIT_MS = 16_000;
+const BUSY_QUIET_LIMIT_MS = 16_000;
 
 /** After this many failed handshakes in a row, the page checks whether a proxy blocks WebSockets. */
 const FAILURES_BEFORE_PROXY_CHECK = 3;
@@ -51,7 +51,7 @@ const FAILURES_BEFORE_PROXY_CHECK = 3;
 export class Connection {
   private socket: Socket | null = null;
   private timer: ReturnType<typeof setTimeout> | undefined;
-  private silenceTimer: ReturnType<typeof setTimeout> | undefined;
+  private quietTimer: ReturnType<typeof setTimeout> | undefined;
   /** When the last frame came, in ms since the epoch. */
   private lastFrameAt = 0;
   private failures = 0;
@@ -114,21 +114,21 @@ export class Connection {
     this.failures = 0;
     this.lastFrameAt = Date.now();
     const frame = parseFrame(data);
-    // Older servers send no sign of life, so their silence means nothing.
+    // Older servers send no sign of life, so a quiet socket means nothing.
     if (frame?.type !== 'alive') {
       if (frame) this.options.onFrame(frame);
-    } else if (this.silenceTimer === undefined) {
-      this.checkSilence();
+    } else if (this.quietTimer === undefined) {
+      this.checkQuiet();
     }
   }
 
   /** A network may swallow what is sent without closing the socket. */
-  private checkSilence(): void {
-    const limit = this.options.isBusy() ? BUSY_SILENCE_LIMIT_MS : SILENCE_LIMIT_MS;
+  private checkQuiet(): void {
+    const limit = this.options.isBusy() ? BUSY_QUIET_LIMIT_MS : QUIET_LIMIT_MS;
     const left = this.lastFrameAt + limit - Date.now();
     if (left <= 0) return this.connectNow();
     // A reply may begin meanwhile, so the shorter limit is checked in any case.
-    this.silenceTimer = setTimeout(() => this.checkSilence(), Math.min(left, BUSY_SILENCE_LIMIT_MS));
+    this.quietTimer = setTimeout(() => this.checkQuiet(), Math.min(left, BUSY_QUIET_LIMIT_MS));
   }
 
   private onSocketClose(code: number): void {
@@ -168,8 +168,8 @@ export class Connection {
 
   private closeSocket(): void {
     clearTimeout(this.timer);
-    clearTimeout(this.silenceTimer);
-    this.silenceTimer = undefined;
+    clearTimeout(this.quietTimer);
+    this.quietTimer = undefined;
     const socket = this.socket;
     this.socket = null;
     if (!socket) return;

@@ -1,4 +1,4 @@
--- Deletes a conversation. Whoever follows it is told, and whoever writes in it loses the lease.
+-- Deletes a conversation. Its readers get an event, and its writer loses the lease.
 -- KEYS document, events, state, ids, partial, pending_index
 -- ARGV conversation, event
 -- Returns 1 if there was one.
