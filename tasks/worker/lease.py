@@ -87,30 +87,22 @@ class Lease:
         """
         keys = self.keys
         taken = await self._redis.script(
-            scripts.TAKE, keys.all, (self.conversation, self.owner, LEASE_MS, self.ttl_in_use)
+            scripts.TAKE, keys.all, (self.conversation, self.owner, LEASE_MS, self.ttl_in_use, TURNS_READ)
         )
         if taken is None:
             return None
         self.taken = True
-        pending, count, is_retry = int(taken[0]), int(taken[1]), int(taken[2])
-        # Messages before the one to answer stay where they are, so this slice is right whatever is said meanwhile.
-        index = count - pending - is_retry
-        path = f"$.messages[{max(0, index + 1 - TURNS_READ)}:{index + 1}]"
-        read = await self._redis.command("JSON.GET", keys.document, "$.name", path)
-        if not read:
-            return None
-        document = orjson.loads(read)
-        messages = tuple(document[path])
+        (person,), messages = orjson.loads(taken[7]), tuple(orjson.loads(taken[8]))
         self.written = len(taken[4])
         to = messages[-1]["id"]
         return Turn(
             reply=taken[3].decode() or reply_id(to),
             to=to,
-            person=document["$.name"][0],
+            person=person,
             messages=messages,
             partial=taken[4].decode(),
             grows_from=len(taken[4][: int(taken[6])].decode()),
-            requested_at=_requested_at(messages[-1], int(taken[5]) if is_retry else 0),
+            requested_at=_requested_at(messages[-1], int(taken[5]) if int(taken[2]) else 0),
         )
 
     async def start(self, turn: Turn) -> bool:
