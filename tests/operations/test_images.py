@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 import yaml
 
 from tasks.local.processes import ROOT, Child, read_procfile, wait_until
@@ -139,6 +140,31 @@ def test_the_stand_in_runs_from_what_the_image_holds(image: Path) -> None:
     command = [str(port) if word == "8000" else word for word in compose()["standin"]["command"]]
     with Child("stand-in", cleared(command, image, {}), cwd=image) as child:
         wait_until(lambda: answers(f"http://127.0.0.1:{port}/health"), "the stand-in", [child])
+
+
+@pytest.mark.parametrize("service", ["local", "gptj"])
+def test_the_health_check_of_a_model_server_passes_only_while_it_answers(service: str, image: Path) -> None:
+    """The stand-in has the address that both servers have."""
+    port = own_port()
+    command = [str(port) if word == "8000" else word for word in compose()["standin"]["command"]]
+    with Child("stand-in", cleared(command, image, {}), cwd=image) as child:
+        wait_until(lambda: answers(f"http://127.0.0.1:{port}/health"), "the stand-in", [child])
+        assert health_of(service, 8000, image, port) == 0
+    assert health_of(service, 8000, image, port) != 0
+
+
+def test_the_health_check_of_redis_passes_only_while_it_carries_out_commands(own_stack: Stack) -> None:
+    program, *rest = compose()["redis"]["healthcheck"]["test"][1:]
+    if shutil.which(program) is None:
+        missing(f"There is no {program} here.")
+    asked = [program, "-p", str(own_stack.redis.port), *rest]
+    assert subprocess.run(asked, capture_output=True, check=False).returncode == 0
+    with redis.Redis.from_url(own_stack.redis.url) as client:
+        client.config_set("requirepass", "secret")
+        assert subprocess.run(asked, capture_output=True, check=False).returncode != 0
+        client.config_set("requirepass", "")
+    own_stack.redis.kill()
+    assert subprocess.run(asked, capture_output=True, check=False).returncode != 0
 
 
 def health_of(service: str, own: int, image: Path, port: int) -> int:
