@@ -64,6 +64,10 @@ async def states(person: Person, network: Network, model: Dictation) -> AsyncIte
     await first.ends(" well.\n\n" + RICH)
     await person.sees_end()
     yield "finished"
+    await page.keyboard.press("ArrowUp")
+    await expect(person.composer).to_have_value("Hello, who are you?")
+    yield "editing"
+    await page.keyboard.press("Escape")
     await person.says("Stop soon")
     await (await model.asked()).says("Certainly")
     await person.sees_reply("Certainly")
@@ -93,6 +97,11 @@ async def states(person: Person, network: Network, model: Dictation) -> AsyncIte
     await person.says("From afar")
     await expect(page.get_by_text("Will be sent when you are back online.")).to_be_visible()
     yield "offline"
+    await page.evaluate("navigator.serviceWorker.ready.then(() => true)")
+    await page.context.set_offline(False)
+    await page.reload()
+    await expect(page.get_by_text("As last seen")).to_be_visible()
+    yield "as last seen"
     await person.button("Edit").click()
     await network.returns(person)
     await page.goto(network.url)
@@ -163,7 +172,7 @@ async def findings(
             missing("axe is not installed: npm ci in frontend/.")
         person = await new_person(reduced_motion="reduce", viewport={"width": width, "height": 700})
         WALKS[width] = {state: await examined(person.page) async for state in states(person, network, model)}
-    assert len(WALKS[width]) == 16
+    assert len(WALKS[width]) == 18
     return WALKS[width]
 
 
