@@ -1,7 +1,7 @@
 """Every setting, read from the environment and checked once at start; a bad value is an error that names it."""
 
 from functools import cache
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
@@ -15,6 +15,7 @@ DEFAULT_PREAMBLE = (
 )
 
 Limit = Annotated[int, Field(ge=0)]
+AnySettings = TypeVar("AnySettings", bound=BaseSettings)
 
 
 class Settings(BaseSettings):
@@ -132,12 +133,17 @@ class Settings(BaseSettings):
 
 
 def load_settings() -> Settings:
-    """Read the environment.
+    """Read the settings of a deployed process from the environment. Raises SettingsError."""
+    return read_environment(Settings)
+
+
+def read_environment(kind: type[AnySettings]) -> AnySettings:
+    """Read settings of one kind from the environment.
 
     Raises SettingsError naming every variable that is wrong.
     """
     try:
-        return Settings()
+        return kind()
     except ValidationError as error:
         wrong = "; ".join(f"{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors(include_input=False))
         raise SettingsError(f"Wrong settings: {wrong}") from None

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from tasks.errors import SettingsError
 from tasks.local.processes import ROOT
+from tasks.settings import read_environment
 
 
 class LocalSettings(BaseSettings):
@@ -24,12 +24,5 @@ class LocalSettings(BaseSettings):
 
 
 def load_local_settings() -> LocalSettings:
-    """Read the environment.
-
-    Raises SettingsError naming every variable that is wrong.
-    """
-    try:
-        return LocalSettings()
-    except ValidationError as error:
-        wrong = "; ".join(f"{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors(include_input=False))
-        raise SettingsError(f"Wrong settings: {wrong}") from None
+    """Read the settings of a local model from the environment. Raises SettingsError."""
+    return read_environment(LocalSettings)

@@ -35,6 +35,21 @@ local function last_exchange(document)
   return id and string.sub(id, 2, -2), to and 1 or 0
 end
 
+-- Why a wish about the last reply, to be made once for each id, is not carried out: "gone", "known" (it was carried out
+-- before: `use` is what `ids` says of the id then), "taken" (the id means something else), "busy", or nil.
+local function refusal_of_wish(document, state, ids, id, use)
+  if redis.call('EXISTS', document) == 0 then
+    return 'gone'
+  end
+  local entry = redis.call('HGET', ids, id)
+  if entry then
+    return entry == use and 'known' or 'taken'
+  end
+  if (tonumber(redis.call('HGET', state, 'pending')) or 0) > 0 then
+    return 'busy'
+  end
+end
+
 -- Where a message or a reply stands in the document; nil if it is not there. The hash `ids` tells where a message
 -- stood when it was accepted; only replies to messages that waited before it can have come in front of it since.
 local function position(document, ids, id)

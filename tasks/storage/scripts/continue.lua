@@ -7,15 +7,9 @@
 local document, events, state, ids, partial, pending_index = unpack(KEYS)
 local conversation, id, to, ttl, delay, most = unpack(ARGV)
 
-if redis.call('EXISTS', document) == 0 then
-  return 'gone'
-end
-local entry = redis.call('HGET', ids, id)
-if entry then
-  return entry == 'continue ' .. to and 'known' or 'taken'
-end
-if (tonumber(redis.call('HGET', state, 'pending')) or 0) > 0 then
-  return 'busy'
+local refusal = refusal_of_wish(document, state, ids, id, 'continue ' .. to)
+if refusal then
+  return refusal
 end
 local reply = cjson.decode(read(document, '$.messages[-1]') or '{}')
 local cut = reply.finish_reason == 'length' or reply.finish_reason == 'stopped'

@@ -5,15 +5,9 @@
 local document, events, state, ids, partial, pending_index = unpack(KEYS)
 local conversation, id, to, ttl, delay = unpack(ARGV)
 
-if redis.call('EXISTS', document) == 0 then
-  return 'gone'
-end
-local entry = redis.call('HGET', ids, id)
-if entry then
-  return entry == 'retry ' .. to and 'known' or 'taken'
-end
-if (tonumber(redis.call('HGET', state, 'pending')) or 0) > 0 then
-  return 'busy'
+local refusal = refusal_of_wish(document, state, ids, id, 'retry ' .. to)
+if refusal then
+  return refusal
 end
 local last, answered = last_exchange(document)
 if last ~= to then
