@@ -13,9 +13,10 @@ from urllib.parse import quote
 import pytest
 import redis
 
-from tasks.errors import StorageError
+from tasks.errors import StorageError, StorageUnavailableError
 from tasks.local.embedded_redis import EmbeddedRedis, start_redis
 from tasks.local.processes import Child, Processes, wait_until
+from tasks.storage.client import RedisClient
 from tests.support.client import Chat, new_token
 from tests.support.missing import missing
 from tests.support.stack import Stack, answers, own_port
@@ -187,6 +188,17 @@ async def test_redis_over_tls_with_a_self_signed_certificate_works(
         stack.start_worker()
         stack.wait_ready(60)
         await hold_a_conversation(stack)
+
+
+async def test_a_certificate_that_nobody_has_signed_is_named_with_what_to_do(
+    tmp_path: Path, certificate: tuple[str, str]
+) -> None:
+    options = {"tls-cert-file": certificate[0], "tls-key-file": certificate[1]}
+    with real(tmp_path, **options) as server:
+        client = RedisClient(server.url.partition("?")[0], max_connections=1)
+        with pytest.raises(StorageUnavailableError, match=r"not trusted: add \?ssl_ca_certs=<file> to REDIS_URL"):
+            await client.command("PING")
+        await client.aclose()
 
 
 async def test_redis_behind_a_unix_socket_and_a_password_with_special_characters_works(tmp_path: Path) -> None:

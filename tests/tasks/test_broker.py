@@ -11,9 +11,10 @@ import redis as redis_py
 from dramatiq.broker import Consumer, MessageProxy
 from dramatiq.brokers.redis import RedisBroker
 from dramatiq.common import dq_name
-from dramatiq.errors import ConnectionClosed
+from dramatiq.errors import BrokerConnectionError, ConnectionClosed
 
 from tasks.broker import ACTOR, BLOCK_SECONDS, QUEUE, WORKER_CONNECTIONS, WaitingBroker, WaitingConsumer
+from tasks.local.embedded_redis import EmbeddedRedis
 from tasks.storage.keys import QUEUE_NAMESPACE, QUEUE_WAITING
 
 PREFETCH = 3
@@ -111,6 +112,26 @@ def test_a_message_that_was_put_back_can_be_taken_again(broker: WaitingBroker, c
     consumer.requeue([message])
     consumer.requeue([])
     assert take(consumer).args == ("c1",)
+
+
+def test_an_acknowledgement_that_redis_refuses_is_one_that_dramatiq_tries_again(real_redis: EmbeddedRedis) -> None:
+    with redis_py.Redis.from_url(real_redis.url) as client:
+        client.flushall()
+    broker = WaitingBroker(real_redis.url, max_connections=WORKER_CONNECTIONS)
+    consumer = broker.consume(QUEUE, prefetch=PREFETCH)
+    request_reply(broker, "c1")
+    message = take(consumer)
+    with redis_py.Redis.from_url(real_redis.url) as client:
+        client.config_set("maxmemory", "1")
+        try:
+            for done in (consumer.ack, consumer.nack):
+                with pytest.raises(BrokerConnectionError):
+                    done(message)
+        finally:
+            client.config_set("maxmemory", "0")
+    consumer.ack(message)
+    broker.join(QUEUE, timeout=5000)
+    broker.close()
 
 
 def test_a_message_of_nobody_we_know_is_kept_among_the_dead_letters_and_holds_no_place(
