@@ -32,7 +32,7 @@ page_sources := $(shell find frontend -not -path '*/node_modules*' -not -path 'f
 	-not -path 'frontend/tests*' -not -path frontend 2>/dev/null)
 
 .PHONY: help run test check format bench bench-page chaos fuzz try-model test-model-server lock clean
-.PHONY: setup-run setup-dev need-node test-parts test-whole
+.PHONY: setup-run setup-dev need-node test-parts test-whole test-places
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-18s %s\n", $$1, $$2 }' Makefile
@@ -51,19 +51,25 @@ endif
 test: ## Run the checks and all tests (ARGS=… goes to pytest, which then runs alone)
 	@$(MAKE) -s -j2 setup-dev frontend/dist/index.html
 ifeq ($(ARGS),)
-	@$(MAKE) -j2 --output-sync=target test-parts test-whole
+	@$(MAKE) -j3 --output-sync=target test-parts test-whole test-places
 else
 	$(PY) -m pytest $(ARGS)
 endif
 
-# Two halves at once, since both mostly wait: the checks, the parts, what they say to each other, and how one goes on
-# where another dies; and what looks at whole systems in a browser, attacks them and runs them elsewhere.
+# Three at once, since all mostly wait: the checks, the parts, what they say to each other, and how one goes on where
+# another dies; what looks at the whole in a browser and attacks it; and how it runs in other places, with other models.
+PARTS := tests/tasks tests/api tests/scenarios tests/takeover
+PLACES := tests/operations tests/local
+
 test-parts: check
 	cd frontend && npm test
-	$(PY) -m pytest $(wildcard tests/test_*.py) tests/tasks tests/api tests/scenarios tests/takeover
+	$(PY) -m pytest $(wildcard tests/test_*.py) $(PARTS)
 
 test-whole: setup-dev
-	$(PY) -m pytest tests --ignore-glob='tests/test_*.py' --ignore=tests/tasks --ignore=tests/api --ignore=tests/scenarios --ignore=tests/takeover
+	$(PY) -m pytest tests --ignore-glob='tests/test_*.py' $(addprefix --ignore=,$(PARTS) $(PLACES))
+
+test-places: setup-dev
+	$(PY) -m pytest $(PLACES)
 
 check: setup-dev ## Formats, lint and types, of Python and of the page
 	$(PY) -m ruff check .

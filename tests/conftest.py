@@ -14,7 +14,7 @@ from tasks.storage.client import RedisClient
 from tests.support.missing import missing
 from tests.support.stack import Stack, own_port
 
-# A machine that is busy with the other half of the tests is slow, and that is no failure.
+# A machine that is busy with other tests is slow, and that is no failure.
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy")
 

@@ -28,7 +28,7 @@ RANGES = range(20_000, 32_000, 400)
 def own_port() -> int:
     """A free port that nobody else takes before it is listened on, nor while who listened there starts again.
 
-    One that the system gives out is anybody's until then, also the other half's of the tests, which run beside this.
+    One that the system gives out is anybody's until then, also that of other tests, which run beside this.
     """
     return next(_own_ports)
 
