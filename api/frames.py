@@ -12,12 +12,12 @@ from tasks.storage.conversations import Page, View
 SUBPROTOCOL = "chat.stream.v1"
 
 POLICY_VIOLATION = 1008
-GOING_AWAY = 1012
-FRAME_TOO_BIG = 1009
-TOO_SLOW = 1013
+SERVICE_RESTART = 1012
+MESSAGE_TOO_BIG = 1009
+TRY_AGAIN_LATER = 1013
 UNKNOWN_TOKEN = 4401
 FORBIDDEN_ORIGIN = 4403
-TOO_MANY_SOCKETS = 4429
+TOO_MANY_REQUESTS = 4429
 
 #: Bytes of JSON that a text may have for each character of its limit: as many as UTF-8 needs at most.
 BYTES_PER_CHARACTER = 4

@@ -58,7 +58,7 @@ class Accepted:
 
 async def check_limits(state: AppState, conversation: str, address: str, id: str) -> None:
     """Count a message against every limit. Raises FrameRejectedError, StorageError."""
-    await state.limits.message(conversation, address, queued=state.queued, id=id)
+    await state.rate_limits.message(conversation, address, queued=state.queued, id=id)
 
 
 async def send_message(state: AppState, conversation: str, address: str, id: str, text: str) -> Accepted:
@@ -223,7 +223,7 @@ def _check(outcome: bytes, id: str) -> None:
 
 
 def _accepted(outcome: bytes, rest: list[Any], message: Message, replaces: str | None = None) -> Accepted:
-    """What a script says of a message; one that an edit has replaced since is shown as it was sent again."""
+    """The Accepted of a script's result. If an edit has replaced the stored message, use the one just sent."""
     cursor, *more = rest
     known = outcome == b"known"
     if known and more[0]:

@@ -54,8 +54,8 @@ class AppState:
         self.redis = RedisClient(settings.redis_url, max_connections=CONNECTIONS)
         self.tail = Tail(settings.redis_url, self.redis)
         self.heartbeat = Heartbeat(self.redis, f"{WEB}:{os.getpid()}:{uuid.uuid4().hex[:8]}")
-        self.sockets = ConnectionLimits(settings, self.redis, self.heartbeat.process)
-        self.limits = RateLimits(settings)
+        self.connection_limits = ConnectionLimits(settings, self.redis, self.heartbeat.process)
+        self.rate_limits = RateLimits(settings)
         self.origins = Origins(settings)
         self.visitors = Visitors(settings)
         #: Histories are read one piece after the other, so that they leave a connection to Redis for everybody else.
@@ -66,7 +66,7 @@ class AppState:
         self.metrics = Metrics(self.heartbeat.process)
         self.status = OK
         self._trouble = ""
-        #: Until then silence says nothing: those who are alive had no Redis to say so.
+        #: Until then a silent worker is not reported: while Redis was away, no worker could be heard.
         self._excused_until = 0.0
         self.queued = 0
         self.readers: set[Subscription] = set()
@@ -90,7 +90,7 @@ class AppState:
         self._check = asyncio.create_task(check_or_exit(self.settings.redis_url, CONNECTIONS + BROKER_CONNECTIONS + 2))
         self._keep("tail", self.tail.run)
         self._keep("watch", self._watch)
-        self._keep("connection limits", self.sockets.run)
+        self._keep("connection limits", self.connection_limits.run)
         self._keep("open sockets", self.open_sockets.run)
         self._keep("queue places", self.queue_places.run)
         self._keep("canary", lambda: self._follow_canaries(reader))
@@ -102,9 +102,9 @@ class AppState:
         with contextlib.suppress(StorageError):
             await self.metrics.send(self.redis)
             await self.heartbeat.leave()
-            await self.sockets.leave()
+            await self.connection_limits.leave()
         await self.tail.aclose()
-        await self.limits.aclose()
+        await self.rate_limits.aclose()
         self.broker.close()
         await self.redis.aclose()
 
@@ -143,14 +143,16 @@ class AppState:
         return await metrics.totals(self.redis)
 
     def _keep(self, name: str, run: Run) -> None:
-        """Run a task for ever. A Redis that will not do answers as nobody expects, so the tasks wait until that is
-        known, though not for a Redis that is away."""
+        """Run a task for ever. It starts after the check of Redis, or after CHECK_TIMEOUT if Redis does not answer.
 
-        async def once_looked_at() -> None:
+        An unsupported Redis gives answers that the task does not expect.
+        """
+
+        async def once_checked() -> None:
             await asyncio.wait([self._check], timeout=CHECK_TIMEOUT)
             await run()
 
-        self._background.run_forever(name, once_looked_at)
+        self._background.run_forever(name, once_checked)
 
     async def _watch(self) -> None:
         while True:

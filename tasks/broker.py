@@ -135,7 +135,7 @@ class WaitingBroker(RedisBroker):
         self.may_consume = threading.Event()
         self.may_consume.set()
 
-    # ---- whoever has something to answer ----
+    # ---- producers ----
 
     async def request_reply(self, conversation: str) -> bool:
         """Put a conversation on the queue.

@@ -60,7 +60,7 @@ class Settings(BaseSettings):
         # The second is its old name.
         validation_alias=AliasChoices("model_retry_timeout", "model_patience"),
         gt=0,
-        description="Seconds a reply waits in all for its next word from a loading, limiting, failing or silent model.",
+        description="Seconds that a reply waits for its next word before it fails.",
     )
     model_read_timeout: float = Field(
         60, gt=0, description="Seconds without a byte after which a stream counts as cut."
@@ -75,7 +75,7 @@ class Settings(BaseSettings):
         description="Origins (comma-separated) that may call besides the page's own; `*` allows all, empty none.",
     )
     trusted_proxies: int = Field(
-        0, ge=0, le=5, description="Proxies of the platform's in front of `web`; 1 on Heroku, 2 on Render."
+        0, ge=0, le=5, description="Number of trusted proxies in front of `web`; 1 on Heroku, 2 on Render."
     )
     worker_concurrency: int = Field(
         256,

@@ -85,7 +85,7 @@ class ConnectionLimits:
         await self._redis.command("DEL", SOCKETS + self._process)
 
     async def _add(self, names: Sequence[str]) -> bool:
-        """Count a socket under each name, unless all processes then held more of one than possible."""
+        """Count a socket under each name. Returns False if a name would exceed its limit over all processes."""
         # A flood ends here: it must not delay the sockets of others.
         if not self._room_here(names):
             return False
@@ -105,14 +105,14 @@ class ConnectionLimits:
         batch: list[_Asked] = []
         try:
             async with self._turn():
-                # Who has hung up while it waited must not take the place of the next one.
+                # A client that disconnected while it waited must not use up the limit.
                 waiting = [asked for asked in self._asked if not asked.answer.done()]
                 batch, self._asked = waiting[:BATCH], waiting[BATCH:]
                 if not batch:
                     return
                 if self._asked:
                     self._asking = asyncio.create_task(self._ask())
-                answers = await self._redis.script(scripts.HOLD, (ALIVE, SOCKETS), self._arguments(batch))
+                answers = await self._redis.script(scripts.RESERVE_SOCKETS, (ALIVE, SOCKETS), self._arguments(batch))
                 for asked, allowed in zip(batch, answers, strict=True):
                     if asked.answer.done():  # it hung up
                         self._change(asked.names)

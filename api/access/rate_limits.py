@@ -46,7 +46,7 @@ class RateLimits:
         await self._check("messages", 1, conversation, address, id)
 
     async def stop(self, conversation: str, address: str, *, id: str) -> None:
-        """Count a wish to stop a reply: two for each message that is possible.
+        """Count a request to stop a reply; the limit is twice that of messages.
 
         Raises FrameRejectedError, StorageError.
         """
@@ -81,6 +81,6 @@ class RateLimits:
                 if await self._counter.hit(item, *names):
                     return 0
                 again, _ = await self._counter.get_window_stats(item, *names)
-            # Nobody gets in before, so nobody need be asked: a flood must not stand in line before others.
+            # Until then every request is refused here, without Redis. So a flood does not delay other visitors.
             self._closed = {other: end for other, end in self._closed.items() if end > now} | {name: again}
         return max(1, math.ceil(self._closed[name] - now))

@@ -50,7 +50,7 @@ class Visitors:
         self._calls.charge(address, size / BYTES_PER_CALL)
 
     def flood(self, address: str) -> bool:
-        """Count a socket that flooded, for a minute of calls; returns whether it is the address's first one lately.
+        """Charge an address for a flooding socket: a minute of calls. True if it had no such debt before.
 
         uvicorn reads on for ten seconds after a close frame, and parses what comes. That is spent for the first flood
         only: it may be a client with a fault, whose author needs the code.

@@ -25,7 +25,7 @@ class EventListener:
         self._redis = RedisClient(url, max_connections=1, retries=0)
 
     async def listen(self) -> AsyncGenerator[bytes]:
-        """Yield notifications as `scripts/notify.lua` writes them, one in a line.
+        """Yield notifications as `notify` in `scripts/common.lua` publishes them, one per line.
 
         The first one is empty: nothing is missed from then on. Raises StorageError when the connection breaks or falls
         silent; the next call connects anew.

@@ -29,8 +29,8 @@ log = logging.getLogger("parley.tail")
 COUNT = 500
 #: Characters that may wait for one slow reader.
 MAX_BACKLOG = 256_000
-#: Characters that may wait for all readers of one address together, and how many of one count as little: beyond the
-#: first, whoever has more than the second is cut off, so that nobody is for what a neighbour does not read.
+#: Characters that may wait for all readers of one address. Above that, each of them with more than SMALL_BACKLOG is
+#: closed. So a reader that keeps up is never closed because of another one.
 MAX_SHARED_BACKLOG, SMALL_BACKLOG = 4_000_000, 32_000
 #: Streams checked in one go after Redis was away.
 CHECKED = 200
@@ -42,11 +42,12 @@ POLL_SECONDS = 2.0
 RETRY_SECONDS = 0.25
 
 Cursor = tuple[int, int]
-#: Where a reader stands that has not said yet from where it wants to read on: after everything.
+#: Cursor of a reader before `begin`: later than every event, so it receives none.
 NOWHERE: Cursor = (1 << 63, 0)
 
-_ACCEPTED = b'"type":"message.accepted"'
-#: What nothing else follows by itself.
+#: Beginnings of the events that only workers write.
+_OF_WORKERS = (b'"type":"reply.started"', b'"type":"reply.delta"', b'"type":"reply.waiting"', canary.EVENT)
+#: Beginnings of the events that end a reply: no other event follows them on its own.
 _ENDS = (b'"type":"reply.finished"', b'"type":"reply.failed"', b'"type":"conversation.deleted"', canary.EVENT)
 
 
@@ -91,8 +92,8 @@ class Subscription:
     def push(self, frame: str) -> None:
         """Put a frame behind those that wait."""
         self._count(len(frame))
-        crowd = self._shared.size > MAX_SHARED_BACKLOG and self._size > SMALL_BACKLOG
-        if self._size > MAX_BACKLOG or crowd:
+        over_shared = self._shared.size > MAX_SHARED_BACKLOG and self._size > SMALL_BACKLOG
+        if self._size > MAX_BACKLOG or over_shared:
             self.interrupt(SlowConsumerError)
             self.on_too_slow()
         elif self._trouble is None:
@@ -210,7 +211,7 @@ class Tail:
         await self._listener.aclose()
 
     async def run(self) -> None:
-        """Listen and read, for ever. After Redis was away, who saw more than it knows gets ResyncNeededError."""
+        """Listen and read, for ever. If Redis lost events, readers that saw them get ResyncNeededError."""
         # Not a TaskGroup: it cancels each task once, and a task can swallow that.
         parts = [
             asyncio.create_task(part) for part in (self._listen_forever(), self._read_forever(), self._poll_open())
@@ -228,7 +229,7 @@ class Tail:
                 await self._listen()
             except StorageError as error:
                 if not self.away:
-                    log.warning("tail.waiting error=%s", error)
+                    log.warning("tail.redis_unavailable error=%s", error)
                 self.away = True
                 await asyncio.sleep(RETRY_SECONDS)
 
@@ -246,7 +247,7 @@ class Tail:
         """Nothing is missed from now on; read what was before."""
         if self.away:
             await self._check_all()
-            log.warning("tail.resumed")
+            log.warning("tail.redis_available")
             self.away = False
         for followed in self._followed.values():
             self._add(followed)
@@ -260,7 +261,7 @@ class Tail:
             return
         if before and before == followed.cursor:
             self._pass_on(followed, cursor, event)
-            if not event.startswith(_ACCEPTED):
+            if event.startswith(_OF_WORKERS):
                 self.heard_at, self.heard = time.monotonic(), True
         else:
             self._add(followed)

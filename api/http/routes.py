@@ -48,7 +48,7 @@ def is_operator(request: Request, state: AppState) -> bool:
 async def begin(request: Request, state: Shared, name: Name = "") -> Any:
     """Begin a conversation for a person of this name."""
     address = state.visitors.address_of(request)
-    wait = await state.limits.session(address)
+    wait = await state.rate_limits.session(address)
     if wait:
         raise HTTPException(
             429,
@@ -151,14 +151,14 @@ async def refuse(socket: WebSocket, code: int, streams: bool) -> None:
 
 
 async def chat(socket: WebSocket) -> None:
-    """The stream contract for who asks for it, the older one for who does not."""
+    """The stream contract if the client names its subprotocol, else the older one."""
     state: AppState = socket.app.state.state
     token, after = socket.query_params.get("token", ""), socket.query_params.get("after")
     streams = frames.SUBPROTOCOL in socket.scope["subprotocols"]
     if not state.origins.allow(socket):
         await refuse(socket, frames.FORBIDDEN_ORIGIN, streams)
     elif state.visitors.call(state.visitors.address_of(socket)):
-        await refuse(socket, frames.TOO_MANY_SOCKETS, streams)
+        await refuse(socket, frames.TOO_MANY_REQUESTS, streams)
     elif streams:
         await stream.serve(socket, state, token, after)
     else:

@@ -34,7 +34,7 @@ class LegacySession(BaseModel):
 
 
 class Problem(BaseModel):
-    """Why not, in a sentence for the person."""
+    """The reason for a refusal, as a sentence for the person."""
 
     detail: str
 

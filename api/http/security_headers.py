@@ -18,7 +18,7 @@ HEADERS = {
 
 
 class SecurityHeaders:
-    """Adds HEADERS; what is not said otherwise is not stored anywhere either."""
+    """Adds HEADERS, and forbids caching unless the response sets Cache-Control itself."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

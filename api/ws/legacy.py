@@ -43,12 +43,12 @@ def reply_frame(id: str, text: str, timestamp: str) -> str:
 async def serve(websocket: WebSocket, state: AppState, token: str) -> None:
     """Serve one socket from its handshake to its end."""
     address = state.visitors.address_of(websocket)
-    # Only a server that ends cancels, once its time is over; the socket was closed before.
-    # uvicorn says with an OSError that the client is gone before the socket was accepted.
+    # OSError: the client left before the socket was accepted. CancelledError: the server's shutdown time is over, and
+    # it has closed the socket already.
     with contextlib.suppress(WebSocketDisconnect, OSError, RuntimeError, asyncio.CancelledError):
         try:
             conversation = conversation_of(token)
-            async with state.sockets.slot(conversation, address):
+            async with state.connection_limits.slot(conversation, address):
                 await LegacySocket(websocket, state, conversation, address).run()
         except FloodError:
             if state.visitors.flood(address):

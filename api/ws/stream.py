@@ -53,11 +53,11 @@ async def serve(websocket: WebSocket, state: AppState, token: str, after: str | 
     try:
         await websocket.accept(subprotocol=frames.SUBPROTOCOL)
         conversation = conversation_of(token)
-        async with state.sockets.slot(conversation, address):
+        async with state.connection_limits.slot(conversation, address):
             await Socket(websocket, state, conversation, address).run(after)
     except (WebSocketDisconnect, OSError, RuntimeError, asyncio.CancelledError):
-        # uvicorn says with an OSError that the client is gone before the socket was accepted. Only a server that ends
-        # cancels, once its time is over; the socket was closed before.
+        # OSError: the client left before the socket was accepted. CancelledError: the server's shutdown time is over,
+        # and it has closed the socket already.
         return
     except FloodError:
         if state.visitors.flood(address):
@@ -71,11 +71,11 @@ async def _close(websocket: WebSocket, error: Exception) -> None:
         case ConversationGoneError():
             code = frames.UNKNOWN_TOKEN
         case TooManyConnectionsError():
-            code = frames.TOO_MANY_SOCKETS
+            code = frames.TOO_MANY_REQUESTS
         case SlowConsumerError():
-            code = frames.TOO_SLOW
+            code = frames.TRY_AGAIN_LATER
         case StorageError():
-            code = frames.GOING_AWAY
+            code = frames.SERVICE_RESTART
         case _:
             raise error
     await _close_with(websocket, code)
@@ -199,7 +199,7 @@ class Socket:
                 case MessageEdit(to, id, text):
                     self._confirm(await messages.edit_message(state, self._conversation, self._address, to, id, text))
                 case ReplyStop(to):
-                    await state.limits.stop(self._conversation, self._address, id=to)
+                    await state.rate_limits.stop(self._conversation, self._address, id=to)
                     await messages.stop_reply(state, self._conversation, to)
                 case ReplyRetry(to, id):
                     await messages.retry_reply(state, self._conversation, self._address, to, id)

@@ -36,7 +36,7 @@ class CircuitBreaker:
         self._error: ModelRequestError | None = None
 
     def enter(self) -> "Attempt | None":
-        """Leave to ask the server, or None; in an outage the first to come once a probe is due has it."""
+        """Permission for one request, or None. In an outage, only the first caller after `_probe_at` gets it."""
         if self.state == "closed":
             return Attempt(self, probe=False)
         if self.state == "half-open" or self._clock() < self._probe_at:
@@ -45,7 +45,7 @@ class CircuitBreaker:
         return Attempt(self, probe=True)
 
     def outage(self) -> tuple[ModelRequestError, float]:
-        """What the last probe met, and the seconds until `enter` may give leave, as far as one can tell."""
+        """The error of the last probe, and the estimated seconds until `enter` can succeed."""
         assert self._error is not None, "there is no outage"
         due = self._probe_at - self._clock()
         return self._error, max(due, 0.0) if self.state == "open" else self._pause
@@ -84,7 +84,7 @@ class CircuitBreaker:
 
 
 class Attempt:
-    """One request's leave to go. Whoever has it says once how it went; what is said later does not count."""
+    """Permission for one request. Its holder reports the result once; later reports are ignored."""
 
     def __init__(self, circuit: CircuitBreaker, *, probe: bool) -> None:
         self._circuit: CircuitBreaker | None = circuit

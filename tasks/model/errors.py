@@ -66,7 +66,7 @@ class ModelRequestError(ParleyError):
 
     @property
     def waiting_reason(self) -> Reason:
-        """The sentence for the person while the reply waits."""
+        """The `reason` of the `reply.waiting` event; the page turns it into a sentence."""
         return self.reason or "retrying"
 
     def final(self, more: str = "") -> ModelError:
@@ -99,7 +99,7 @@ _PERMANENT = {
     ),
 }
 
-#: Responses that may be different in a while: status, code, the two sentences, and the sentence while the reply waits.
+#: Errors that can pass: status, code, the sentence for the person, the one for the operator, the waiting reason.
 _PASSING: dict[int, tuple[str, str, str, Reason]] = {
     408: ("model_timeout", FAILED, "The model server gave up waiting for the request.", "retrying"),
     424: ("model_generation", FAILED, "The model failed while it was generating text.", "retrying"),

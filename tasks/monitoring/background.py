@@ -63,11 +63,11 @@ class Background:
                     await step()
                 except StorageError as error:
                     if not self._waiting:
-                        log.warning("tasks.waiting task=%s error=%s", name, error)
+                        log.warning("tasks.redis_unavailable task=%s error=%s", name, error)
                     self._waiting.add(name)
                 else:
                     if self._waiting == {name}:
-                        log.warning("tasks.resumed task=%s", name)
+                        log.warning("tasks.redis_available task=%s", name)
                     self._waiting.discard(name)
                 await asyncio.sleep(seconds)
 

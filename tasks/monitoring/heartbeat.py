@@ -31,7 +31,7 @@ class Heartbeat:
         self.process = process
         self._redis = redis
         self._seen: dict[str, _Seen] = {}
-        self._looked_at = 0.0
+        self._checked_at = 0.0
 
     async def beat(self) -> list[str]:
         """Leave a heartbeat; returns the processes that are dead.
@@ -39,7 +39,7 @@ class Heartbeat:
         Raises StorageError.
         """
         beats = await self._redis.script(scripts.HEARTBEAT, (ALIVE,), (self.process, int(time.time() * 1000)))
-        self._looked_at = now = time.monotonic()
+        self._checked_at = now = time.monotonic()
         current = dict(_pairs(beats))
         self._seen = {name: self._updated(name, beat, now) for name, beat in current.items()}
         return [name for name, seen in self._seen.items() if now - seen.at > TIMEOUT]
@@ -60,7 +60,7 @@ class Heartbeat:
     def workers(self) -> int:
         """How many workers were alive at the last heartbeat."""
         return sum(
-            seen.is_live and self._looked_at - seen.at <= TIMEOUT
+            seen.is_live and self._checked_at - seen.at <= TIMEOUT
             for name, seen in self._seen.items()
             if name.startswith(WORKER)
         )

@@ -32,12 +32,12 @@ COUNTERS = {
     "frames_rejected": Counter("Frames of clients that were rejected, by error code.", "code"),
     "replies": Counter("Replies that ended, by outcome.", "outcome"),
     "retries": Counter("Replies that people asked for again."),
-    "tokens": Counter("Tokens that came from the model."),
+    "tokens": Counter("Pieces of text that came from the model; nearly always one token each."),
     "takeovers": Counter("Replies that a worker went on with after another one."),
     "requeued": Counter("Conversations that were enqueued again because no worker answered them."),
     "crashes": Counter("Tries to answer a conversation that ended in an unexpected error."),
     "model_waits": Counter("Pauses of replies because of the model server, by reason.", "reason"),
-    "model_errors": Counter("Replies that failed because of the model server, by error code.", "code"),
+    "model_errors": Counter("Replies that failed, by error code.", "code"),
 }
 #: Histograms with their help texts; all of them count seconds.
 HISTOGRAMS = {

@@ -54,7 +54,7 @@ async def check_or_exit(
             except StorageError as error:
                 if str(error) != said:
                     said = str(error)
-                    log.warning("redis.waiting error=%s", said)
+                    log.warning("redis.unavailable error=%s", said)
                 await asyncio.sleep(PAUSE)
     finally:
         await client.aclose()

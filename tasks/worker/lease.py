@@ -54,9 +54,9 @@ class Lease:
         self.written = 0
         self.taken = False
         self.lost = False
-        #: Why the reply cannot go on here, if it is not that somebody else does.
+        #: Why this worker must stop, if the reason is not a lost lease.
         self.error: Exception | None = None
-        #: The last reply that was ended left nothing to answer; whoever says something more enqueues anew.
+        #: The last reply ended and no message waits. A new message enqueues the conversation again.
         self.done = False
         self._redis = redis
         self._ttl = ttl

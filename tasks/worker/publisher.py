@@ -182,12 +182,12 @@ class Publisher:
                 done: list[int] = await self._redis.script(scripts.PUBLISH, keys, args)
             except StorageUnavailableError as error:
                 if not waiting:
-                    log.warning("publisher.waiting error=%s", error)
+                    log.warning("publisher.redis_unavailable error=%s", error)
                 waiting = True
                 await asyncio.sleep(RETRY_SECONDS)
             else:
                 if waiting:
-                    log.warning("publisher.resumed")
+                    log.warning("publisher.redis_available")
                 return done
 
 

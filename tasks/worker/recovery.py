@@ -6,7 +6,7 @@ from tasks.storage.client import RedisClient
 from tasks.storage.conversations import LEASE_MS, MAX_RECOVERY_DELAY_MS, RECOVERY_DELAY_MS
 from tasks.storage.keys import SHARDS, ConversationKeys, pending_index_key
 
-#: Conversations of one shard that one look takes.
+#: Conversations per shard in one search.
 BATCH = 100
 
 
@@ -31,7 +31,7 @@ async def requeue(redis: RedisClient, broker: WaitingBroker, conversation: str) 
 
 
 async def claim(redis: RedisClient, conversation: str) -> bool:
-    """Whether a conversation waits, is due for a look, and nobody else has just claimed it. Raises StorageError."""
+    """Claim a conversation that waits, is due, and is not claimed by another process. Raises StorageError."""
     keys = ConversationKeys(conversation)
     args = (conversation, RECOVERY_DELAY_MS, MAX_RECOVERY_DELAY_MS, LEASE_MS)
     return bool(await redis.script(scripts.CLAIM, (keys.state, keys.pending_index), args))

@@ -71,7 +71,7 @@ async def answer_turn(runtime: "WorkerRuntime", lease: Lease, turn: Turn, metric
     except (LeaseLostError, StorageError):
         raise
     except Exception:
-        log.exception("reply.crashed conversation=%s reply=%s", lease.conversation, turn.reply)
+        log.exception("reply.internal_error conversation=%s reply=%s", lease.conversation, turn.reply)
         await runtime.publisher.drain(buffer)
         await lease.fail(turn, "internal", INTERNAL, True)
         metrics.failed("internal")

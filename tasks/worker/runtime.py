@@ -142,10 +142,10 @@ class WorkerRuntime:
             case None:
                 pass
             case LeaseLostError() | asyncio.CancelledError():
-                log.info("reply.left conversation=%s reason=%s", lease.conversation, type(outcome).__name__)
+                log.info("reply.handed_over conversation=%s reason=%s", lease.conversation, type(outcome).__name__)
                 await self._hand_over(lease)
             case StorageUnavailableError():
-                log.warning("reply.left conversation=%s error=%s", lease.conversation, outcome)
+                log.warning("reply.handed_over conversation=%s error=%s", lease.conversation, outcome)
                 await self._hand_over(lease)
                 self._search_often()
             case _:
@@ -156,7 +156,7 @@ class WorkerRuntime:
         try:
             await self.redis.command("ZREM", QUEUE_WAITING, conversation)
         except StorageError as error:
-            log.warning("queue.entry_left conversation=%s error=%s", conversation, error)
+            log.warning("queue.remove_failed conversation=%s error=%s", conversation, error)
 
     def _answer_canary(self, lease: Lease) -> None:
         lease.owner = canary.OWNER
@@ -179,7 +179,7 @@ class WorkerRuntime:
                 await self._give_up_reply(lease)
             self._search_often()
         except (StorageError, LeaseLostError) as second:
-            log.warning("reply.left conversation=%s error=%s", lease.conversation, second)
+            log.warning("reply.crash_unrecorded conversation=%s error=%s", lease.conversation, second)
 
     async def _give_up_reply(self, lease: Lease) -> None:
         """Fail the reply; where even that is impossible, nobody tries again until a person does something there."""
@@ -223,7 +223,7 @@ class WorkerRuntime:
             self._search_often()
             raise
         for process in dead:
-            # Whoever notices searches: the answer to who removed it first can be lost.
+            # Every process that sees it searches. A single winner could lose Redis' answer, and nobody would search.
             self._search_often()
             log.warning("process.dead process=%s", process)
             await self.heartbeat.remove_dead(process)

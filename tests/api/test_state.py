@@ -22,7 +22,7 @@ async def state(redis_url: str) -> AsyncIterator[AppState]:
     yield state
     state.broker.close()
     await state.tail.aclose()
-    await state.limits.aclose()
+    await state.rate_limits.aclose()
     await state.redis.aclose()
 
 

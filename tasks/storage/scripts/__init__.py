@@ -1,7 +1,7 @@
 """The scripts that change what is in Redis: each is one step that happens whole or not at all.
 
 They are sent by their hash; a server that does not know them (restarted, failed over) is taught again. Each file's
-header names its keys, arguments and result; `common.lua` and `ending.lua` hold functions that several of them share.
+header names its keys, arguments and result; `common.lua` and `end_reply.lua` hold functions that several of them share.
 """
 
 from dataclasses import dataclass
@@ -27,14 +27,14 @@ CONTINUE = _load("common", "continue")
 CRASH = _load("common", "crash")
 DELETE = _load("common", "delete")
 EDIT = _load("common", "edit")
-FINISH = _load("common", "ending", "finish")
+FINISH = _load("common", "end_reply", "finish")
 HEARTBEAT = _load("heartbeat")
 HISTORY = _load("common", "history")
-HOLD = _load("hold")
+RESERVE_SOCKETS = _load("reserve_sockets")
 PUBLISH = _load("common", "publish")
 RELEASE = _load("common", "release")
 RENEW = _load("common", "renew")
 RETRY = _load("common", "retry")
 START = _load("common", "start")
-STOP = _load("common", "ending", "stop")
+STOP = _load("common", "end_reply", "stop")
 TAKE = _load("common", "take")

@@ -44,5 +44,5 @@ if pending == 0 then
   redis.call('HDEL', state, 'failed')
 end
 redis.call('ZADD', pending_index, 'NX', now + delay, conversation)
-live({document, events, state, ids, partial}, ttl)
-return {'accepted', cursor, pending > 0 and held(s[4], s[5], now, lease) and 1 or 0}
+refresh_ttl({document, events, state, ids, partial}, ttl)
+return {'accepted', cursor, pending > 0 and is_leased(s[4], s[5], now, lease) and 1 or 0}

@@ -18,7 +18,7 @@ if (tonumber(s[1]) or 0) == 0 then
   redis.call('ZREM', pending_index, conversation)
   return 0
 end
-if held(s[2], s[3], now, lease) then
+if is_leased(s[2], s[3], now, lease) then
   redis.call('ZADD', pending_index, s[3], conversation)
   return 0
 end

@@ -8,13 +8,13 @@ end
 
 -- Whether somebody holds a lease. One that ends later than a lease can last was taken before the clock was set back,
 -- so it is over.
-local function held(owner, expires_at, now, lease)
+local function is_leased(owner, expires_at, now, lease)
   local left = (tonumber(expires_at) or 0) - now
   return owner and left > 0 and left <= 2 * lease
 end
 
 -- All keys of a conversation live and die together.
-local function live(keys, ttl)
+local function refresh_ttl(keys, ttl)
   for _, key in ipairs(keys) do
     redis.call('EXPIRE', key, ttl)
   end

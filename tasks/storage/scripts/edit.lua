@@ -44,5 +44,5 @@ redis.call('HDEL', ids, 'stop:' .. to)
 redis.call('HSET', state, 'count', index + 1, 'pending', 1, 'pending_since', now)
 redis.call('HDEL', state, 'failed')
 redis.call('ZADD', pending_index, now + delay, conversation)
-live({document, events, state, ids, partial}, ttl)
+refresh_ttl({document, events, state, ids, partial}, ttl)
 return {'accepted', cursor}

@@ -10,7 +10,7 @@ for i = 1, #KEYS / 6 do
   if mine then
     redis.call('HSET', state, 'lease_expires_at', ends)
     redis.call('ZADD', pending_index, ends, ARGV[i * 2 + 1])
-    live({document, events, state, ids, partial}, ARGV[2])
+    refresh_ttl({document, events, state, ids, partial}, ARGV[2])
   end
   result[i] = mine and 1 or 0
 end

@@ -19,5 +19,5 @@ redis.call('HSET', state, 'pending', 1, 'pending_since', now, 'retry', id, 'is_r
 redis.call('HSET', ids, id, 'retry ' .. to)
 redis.call('HDEL', ids, 'stop:' .. to)
 redis.call('ZADD', pending_index, now + delay, conversation)
-live({document, events, state, ids, partial}, ttl)
+refresh_ttl({document, events, state, ids, partial}, ttl)
 return 'accepted'

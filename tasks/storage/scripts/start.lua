@@ -1,4 +1,4 @@
--- Begins a reply, once: who takes a begun reply over goes on without a second beginning. One that is continued begins
+-- Begins a reply, once: a worker that takes over writes no second start event. One that is continued begins
 -- with the words that it has already, in an event of their own.
 -- KEYS document, events, state, ids, partial
 -- ARGV conversation, owner, reply id, id of the message it answers, event
@@ -14,7 +14,7 @@ if redis.call('HEXISTS', ids, 'stop:' .. to) == 1 then
   return 2
 end
 if s[2] == reply then
-  -- Whatever the one before was waiting for, whoever goes on asks anew.
+  -- The worker before may have waited for the model; this one asks again, so clear the waiting state.
   redis.call('HSET', state, 'phase', 'writing')
   redis.call('HDEL', state, 'waiting')
   return 1

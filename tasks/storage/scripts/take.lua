@@ -15,7 +15,7 @@ if (tonumber(s[1]) or 0) == 0 then
   return nil
 end
 local now = clock()
-if s[5] ~= owner and held(s[5], s[6], now, lease) then
+if s[5] ~= owner and is_leased(s[5], s[6], now, lease) then
   return nil
 end
 local index = s[2] - s[1] - (tonumber(s[3]) or 0)
@@ -26,6 +26,6 @@ if not messages then
 end
 redis.call('HSET', state, 'owner', owner, 'lease_expires_at', now + lease)
 redis.call('ZADD', pending_index, now + lease, conversation)
-live({document, events, state, ids, partial}, ttl)
+refresh_ttl({document, events, state, ids, partial}, ttl)
 return {s[1], s[2], s[3] or '0', s[4] or '', redis.call('GET', partial) or '', s[7] or '0', s[8] or '0',
   redis.call('JSON.GET', document, '$.name'), messages}

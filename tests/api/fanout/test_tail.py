@@ -212,6 +212,21 @@ async def test_who_joins_or_is_told_more_while_a_read_is_under_way_misses_nothin
 
 
 @pytest.mark.usefixtures("_no_look")
+async def test_only_what_a_worker_wrote_is_a_sign_of_a_workers_work(tail: Tail, redis: RedisClient) -> None:
+    """What web processes write by themselves must not make a system look answered."""
+    async with Steps(redis) as steps:
+        reader = await follow(tail, steps)
+        stopped = await steps.say("hello")
+        await read(reader, "message.accepted")
+        await steps.stop(stopped)
+        await read(reader, "reply.finished")
+        assert not tail.heard
+        await steps.say("hello again")
+        await steps.begin()
+        await read(reader, "reply.started")
+        assert tail.heard
+
+
 async def test_what_only_a_read_brought_is_kept_though_more_was_heard_meanwhile(
     redis_url: str, redis: RedisClient
 ) -> None:

@@ -45,7 +45,7 @@ local function end_reply(keys, conversation, reply, outcome, fields, event, ttl,
   redis.call('HSET', state, 'last', reply)
   redis.call('HDEL', state, 'reply', 'retry', 'is_retry', 'grows_from', 'phase', 'waiting', 'crashes')
   redis.call('DEL', partial)
-  live({document, events, state, ids}, ttl)
+  refresh_ttl({document, events, state, ids}, ttl)
   if pending == 0 then
     if outcome == 'failed' then
       redis.call('HSET', state, 'failed', 1)

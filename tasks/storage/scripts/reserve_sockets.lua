@@ -1,5 +1,5 @@
--- Counts sockets that a web process would open, one after the other: each unless the living processes together then
--- held more than possible of one of its names.
+-- Reserves sockets for a web process, one after the other. A socket is refused if one of its names would exceed its
+-- limit over all live processes.
 -- KEYS alive, where a process' counts are (hash; its name follows)
 -- ARGV process, lifetime of its counts (ms), number of names, then for each name: name, held by this process, maximum
 --      (0: any); then the names of each socket, by their numbers, three of them
