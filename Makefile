@@ -56,10 +56,10 @@ else
 	$(PY) -m pytest $(ARGS)
 endif
 
-# Three at once, since all mostly wait: the checks, the parts, what they say to each other, and how one goes on where
-# another dies; what looks at the whole in a browser and attacks it; and how it runs in other places, with other models.
-PARTS := tests/tasks tests/api tests/scenarios tests/takeover
-PLACES := tests/operations tests/local
+# Three at once, since all mostly wait: the checks, the parts, and what they say to each other; what looks at the whole
+# in a browser and attacks it; and how it goes on where a process dies, in other places, and with other models.
+PARTS := tests/tasks tests/api tests/scenarios
+PLACES := tests/takeover tests/operations tests/local
 
 test-parts: check
 	cd frontend && npm test

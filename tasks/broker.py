@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import redis
@@ -158,7 +158,12 @@ class WaitingBroker(RedisBroker):
         """As Dramatiq's; one waiting consumer of any process wakes up."""
         # First: a worker that takes the message at once has to find this entry, to remove it.
         self.client.zadd(QUEUE_WAITING, {message.args[0]: time.time()}, nx=True)
-        enqueued: Message[Any] = super().enqueue(message, delay=delay)
+        try:
+            enqueued: Message[Any] = super().enqueue(message, delay=delay)
+        except Exception:
+            with suppress(redis.RedisError):
+                self.client.zrem(QUEUE_WAITING, message.args[0])
+            raise
         pipe = self.client.pipeline(transaction=False)
         pipe.rpush(QUEUE_TOKENS, 1)
         pipe.ltrim(QUEUE_TOKENS, -MAX_TOKENS, -1)
@@ -206,13 +211,20 @@ class WaitingBroker(RedisBroker):
 
     @contextmanager
     def released(self, message: MessageProxy) -> Iterator[None]:
-        """Stop counting a message after the block."""
+        """Stop counting a message after the block; not yet if Dramatiq will try the block again in the same thread."""
         try:
             yield
-        finally:
-            with self._held_changed:
-                self._held.discard(message.message_id)
-                self._held_changed.notify_all()
+        except BrokerConnectionError:
+            raise
+        except BaseException:
+            self._release(message)
+            raise
+        self._release(message)
+
+    def _release(self, message: MessageProxy) -> None:
+        with self._held_changed:
+            self._held.discard(message.message_id)
+            self._held_changed.notify_all()
 
     def stop_consuming(self) -> None:
         """Take nothing more, and wake the consumer that blocks in Redis."""

@@ -75,7 +75,7 @@ class Settings(BaseSettings):
         description="Origins (comma-separated) that may call besides the page's own; `*` allows all, empty none.",
     )
     trusted_proxies: int = Field(
-        0, ge=0, le=5, description="Number of trusted proxies in front of `web`; 1 on Heroku, 2 on Render."
+        0, ge=0, le=5, description="Number of trusted proxies in front of `web`; 1 on Heroku, 3 on Render."
     )
     worker_concurrency: int = Field(
         256,

@@ -63,8 +63,8 @@ class ProxyCheck:
         if self._calls == SUSPICIOUS_CALLS and (self._one_address or self._more_entries):
             log.warning(
                 "client_ip.suspicious address=%s calls=%d trusted_proxies=%d x_forwarded_for_entries=%d: visitors seem "
-                "to be counted under the address of a proxy, so they share its limits. Set TRUSTED_PROXIES to the "
-                "number of proxies in front of web, which is the number of entries for a visitor who sends none.",
+                "to be counted under the address of a proxy, so they share its limits. TRUSTED_PROXIES has to be "
+                "the number of proxies in front of web, which is the number of entries for a visitor who sends none.",
                 *(address, SUSPICIOUS_CALLS, self._trusted_proxies, entries),
             )
             self._one_address = self._more_entries = False

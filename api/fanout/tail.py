@@ -202,9 +202,10 @@ class Tail:
                 del self._followed[conversation.encode()]
                 self._due.pop(followed.key, None)
 
-    def active(self) -> dict[str, set[Subscription]]:
-        """The conversations in which something is going on, and a copy of their readers."""
-        return {name.decode(): set(followed.readers) for name, followed in self._followed.items() if followed.open}
+    def readers(self, conversation: str) -> frozenset[Subscription]:
+        """Who reads a conversation here."""
+        followed = self._followed.get(conversation.encode())
+        return frozenset(followed.readers) if followed else frozenset()
 
     async def aclose(self) -> None:
         """Close the connection."""

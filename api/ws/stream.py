@@ -129,7 +129,8 @@ class Socket:
         state = self._state
         view = await load(state.redis, self._conversation, state.settings.session_ttl_seconds)
         busy = view.progress.pending > 0
-        self._state.tail.begin(self._conversation, self._reader, view.cursor, busy=busy)
+        state.tail.begin(self._conversation, self._reader, view.cursor, busy=busy)
+        state.queue_places.forget(self._reader)
         await self._websocket.send_text(frames.snapshot(view, state.model, state.text_limits))
         if busy and not view.progress.leased:
             await requeue(state.redis, state.broker, self._conversation)

@@ -1,11 +1,15 @@
 """Finds conversations that wait for a reply while no worker writes it, and enqueues them again."""
 
+import time
+
 from tasks.broker import WaitingBroker
 from tasks.storage import scripts
 from tasks.storage.client import RedisClient
 from tasks.storage.conversations import LEASE_MS, MAX_RECOVERY_DELAY_MS, RECOVERY_DELAY_MS
-from tasks.storage.keys import SHARDS, ConversationKeys, pending_index_key
+from tasks.storage.keys import QUEUE_WAITING, SHARDS, ConversationKeys, pending_index_key
 
+#: Seconds that an entry of the set of waiting conversations lasts.
+MAX_WAITING_SECONDS = 3600
 #: Conversations per shard in one search.
 BATCH = 100
 
@@ -13,7 +17,9 @@ BATCH = 100
 async def requeue_pending(redis: RedisClient, broker: WaitingBroker) -> int:
     """Look through every shard; returns how many conversations were enqueued again. Raises StorageError."""
     indexes = [pending_index_key(shard) for shard in range(SHARDS)]
-    (seconds, micros), some = await redis.pipeline(("TIME",), ("EXISTS", *indexes))
+    # No message waits for so long. Such an entry has lost its message, and would count as waiting for ever.
+    lost = ("ZREMRANGEBYSCORE", QUEUE_WAITING, "-inf", time.time() - MAX_WAITING_SECONDS)
+    (seconds, micros), some, _ = await redis.pipeline(("TIME",), ("EXISTS", *indexes), lost)
     if not some:
         return 0
     now = seconds * 1000 + micros // 1000

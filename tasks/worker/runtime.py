@@ -187,6 +187,7 @@ class WorkerRuntime:
             turn = await lease.next_turn()
             if turn:
                 await lease.fail(turn, "internal", "Something went wrong on our side. Please try again.", True)
+                await self._hand_over(lease)
         except (StorageError, LeaseLostError):
             raise
         except Exception as error:

@@ -7,6 +7,7 @@ import pytest
 
 from api.fanout.queue_places import QueuePlaces
 from api.fanout.tail import Subscription, Tail
+from tasks.monitoring.canary import CANARY
 from tasks.storage.client import RedisClient
 from tasks.storage.keys import QUEUE_WAITING
 from tests.support.steps import Steps
@@ -25,7 +26,8 @@ class Queue:
     def watch(self, steps: Steps) -> Subscription:
         """A reader of a conversation that waits."""
         reader = self.tail.join(steps.id)
-        self.tail.begin(steps.id, reader, "0-0", busy=True)
+        # Nothing goes on there: a retry waits without an event of its own.
+        self.tail.begin(steps.id, reader, "0-0", busy=False)
         self.readers.add(reader)
         return reader
 
@@ -72,6 +74,22 @@ async def test_a_place_that_is_not_known_any_more_is_taken_back_and_the_same_one
         await queue.put(steps.id)
         queue.length = 1
         assert [await queue.told(reader) for _ in range(2)] == [[], [0]]
+
+
+async def test_a_canary_takes_no_place(queue: Queue) -> None:
+    async with Steps(queue.redis) as steps:
+        reader = queue.watch(steps)
+        await queue.put("a", CANARY, steps.id)
+        assert [await queue.told(reader) for _ in range(2)] == [[], [1]]
+
+
+async def test_after_a_new_snapshot_the_place_is_told_anew(queue: Queue) -> None:
+    async with Steps(queue.redis) as steps:
+        reader = queue.watch(steps)
+        await queue.put(steps.id)
+        assert [await queue.told(reader) for _ in range(2)] == [[], [0]]
+        queue.places.forget(reader)
+        assert await queue.told(reader) == [0]
 
 
 async def test_who_does_not_know_the_frame_or_has_left_is_told_nothing(queue: Queue) -> None:

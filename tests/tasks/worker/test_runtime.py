@@ -128,6 +128,26 @@ async def test_any_crash_of_any_step_is_tried_again_after_pauses_that_grow_then_
         assert caplog.text.count("ZeroDivisionError: a defect of ours") == MAX_CRASHES
 
 
+async def test_when_a_reply_is_given_up_the_next_message_is_handed_to_a_worker_at_once(
+    redis: RedisClient, real_redis: EmbeddedRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runtime_module, "CRASH_PAUSE_MS", 60_000)
+
+    async def handler(runtime: WorkerRuntime, lease: Lease) -> None:
+        assert await lease.next_turn()
+        raise ZeroDivisionError("a defect of ours")
+
+    async with Steps(redis) as steps, running(real_redis.url, handler) as runtime:
+        given_up = await steps.say("hello")
+        await steps.say("and this?")
+        for _ in range(MAX_CRASHES):
+            await runtime.answer(steps.id)
+        (failed,) = [event for event in await steps.events() if event["type"] == "reply.failed"]
+        assert failed["to"] == given_up
+        assert await waiting(redis) == [steps.id]
+        assert not (await steps.look()).progress.leased
+
+
 async def test_a_conversation_whose_document_makes_no_sense_is_given_up_in_the_end(
     redis: RedisClient, real_redis: EmbeddedRedis, caplog: pytest.LogCaptureFixture
 ) -> None:
