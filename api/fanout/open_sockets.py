@@ -14,9 +14,10 @@ from tasks.storage.keys import ConversationKeys
 
 log = logging.getLogger("parley.open_sockets")
 
-#: Seconds between two checks of a socket. A socket that got nothing between two checks gets `alive`, so it hears
-#: something every 2 * CHECK_SECONDS at least.
-CHECK_SECONDS = 6.0
+#: Seconds between two checks of a socket, and checks without a frame after which it gets `alive`. So it hears something
+#: every (QUIET_CHECKS + 1) * CHECK_SECONDS at least, which the wire promises to be 15 seconds.
+CHECK_SECONDS = 2.9
+QUIET_CHECKS = 4
 #: Sockets that are checked in one go.
 BATCH = 100
 
@@ -25,15 +26,17 @@ BATCH = 100
 class OpenSocket:
     """One open socket.
 
-    `document`: key of its conversation's document; `knows_alive`: it understands the `alive` frame; `cursor`: up to
-    where it was read at the last check; `expires_at`: the conversation lives up to then at least (monotonic seconds).
+    `document`: key of its conversation's document; `knows_alive`: it understands the `alive` frame; `expires_at`: the
+    conversation lives up to then at least (monotonic seconds); `cursor`: up to where it was read at the last check;
+    `quiet`: checks since then that found no more.
     """
 
     reader: Subscription
     document: str
     knows_alive: bool
+    expires_at: float
     cursor: Cursor = NOWHERE
-    expires_at: float = 0.0
+    quiet: int = 0
 
 
 class OpenSockets:
@@ -46,9 +49,15 @@ class OpenSockets:
         self._redis = redis
         self._sockets: dict[Subscription, OpenSocket] = {}
 
-    def add(self, conversation: str, reader: Subscription, *, knows_alive: bool) -> None:
-        """Begin to check a socket; `knows_alive`: it understands the `alive` frame."""
-        self._sockets[reader] = OpenSocket(reader, ConversationKeys(conversation).document, knows_alive)
+    def add(self, conversation: str, reader: Subscription, *, knows_alive: bool, lives_for: float) -> None:
+        """Begin to check a socket.
+
+        Args:
+            knows_alive: it understands the `alive` frame.
+            lives_for: seconds for which opening it has prolonged its conversation.
+        """
+        document, expires_at = ConversationKeys(conversation).document, time.monotonic() + lives_for
+        self._sockets[reader] = OpenSocket(reader, document, knows_alive, expires_at)
 
     def remove(self, reader: Subscription) -> None:
         """Stop checking it."""
@@ -69,9 +78,11 @@ class OpenSockets:
 
     async def _check_batch(self, sockets: Sequence[OpenSocket]) -> None:
         for socket in sockets:
-            if socket.knows_alive and socket.cursor == socket.reader.cursor:
-                socket.reader.push(frames.ALIVE)
+            socket.quiet = socket.quiet + 1 if socket.cursor == socket.reader.cursor else 0
             socket.cursor = socket.reader.cursor
+            if socket.quiet == QUIET_CHECKS and socket.knows_alive:
+                socket.reader.push(frames.ALIVE)
+                socket.quiet = 0
         now = time.monotonic()
         due = [socket for socket in sockets if socket.expires_at <= now]
         if not due:

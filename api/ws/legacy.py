@@ -81,7 +81,8 @@ class LegacySocket:
             view = await self._catch_up()
             self._answered = next((m["to"] for m in reversed(view.page.messages) if "to" in m), "")
             await self._websocket.accept()
-            state.open_sockets.add(self._conversation, self._reader, knows_alive=False)
+            lives_for = state.settings.session_ttl_seconds
+            state.open_sockets.add(self._conversation, self._reader, knows_alive=False, lives_for=lives_for)
             await run_both(self._reader, self._send, self._receive)
         finally:
             state.open_sockets.remove(self._reader)

@@ -116,7 +116,8 @@ class Socket:
             if not (after and await self._resume(after)):
                 await self._snapshot()
             state.readers.add(self._reader)
-            state.open_sockets.add(self._conversation, self._reader, knows_alive=True)
+            lives_for = state.settings.session_ttl_seconds
+            state.open_sockets.add(self._conversation, self._reader, knows_alive=True, lives_for=lives_for)
             if state.status != OK:
                 self._reader.push(frames.service(state.status))
             await run_both(self._reader, self._send, self._receive)

@@ -39,7 +39,7 @@ def ours(*, workers: int = 1, **settings: str) -> Iterator[tuple[Stack, Ours]]:
 
 def client(stack: Stack) -> redis.Redis:
     """A connection of our own."""
-    return redis.Redis.from_url(stack.redis.url, decode_responses=True, protocol=2)
+    return redis.Redis.from_url(stack.redis.url, decode_responses=True, protocol=2, socket_timeout=60)
 
 
 def pickup(count: int = 200) -> list[Row]:
