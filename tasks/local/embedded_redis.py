@@ -173,6 +173,11 @@ class EmbeddedRedis:
             "appendfsync": "everysec",
             "save": "",  # the append-only file has it all
             "loglevel": "warning",
+            # The module's values must be freed by the main thread: freed beside it, they corrupt the server's memory.
+            # Valkey does so unless told otherwise.
+            **{
+                f"lazyfree-lazy-{what}": "no" for what in ("eviction", "expire", "server-del", "user-del", "user-flush")
+            },
             **({"tls-port": str(self.port), "tls-auth-clients": "no"} if tls else {}),
             **options,
         }

@@ -1,5 +1,6 @@
 """The embedded Redis: what this machine can start, with JSON, on the loopback interface, gone when we are."""
 
+import json
 import os
 import shutil
 import signal
@@ -115,6 +116,20 @@ def test_fakeredis_says_that_it_keeps_nothing(tmp_path: Path) -> None:
     with start(tmp_path, "fakeredis") as server:
         assert not server.durable
         assert "conversations are lost when it stops" in server.notice
+
+
+def test_large_documents_are_freed_without_harm(real: EmbeddedRedis) -> None:
+    """Freed by a thread beside the main one, values of the JSON module spoiled the server's memory."""
+    talk = json.dumps([{"id": str(n), "role": "human", "text": f"This is number {n}."} for n in range(5000)])
+    with connect(real) as client:
+        for _ in range(6):
+            with client.pipeline(transaction=False) as pipe:
+                for number in range(20):
+                    pipe.execute_command("JSON.SET", f"talk{number}", "$", talk)
+                pipe.flushall()
+                pipe.execute()
+        with connect(real) as other:
+            assert other.ping()
 
 
 def test_options_reach_the_server(tmp_path: Path) -> None:
