@@ -2,7 +2,6 @@
 worker and server."""
 
 import asyncio
-import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -176,7 +175,7 @@ async def outlives_the_server(chat: Whole) -> str:
         chat.server.process.kill()
         await watcher.until("reply.waiting")
         shown = "".join(frame["text"] for frame in watcher.frames if frame["type"] == "reply.delta")
-        await expect(chat.person.reply.get_by_text(re.compile("trying again"))).to_be_visible()
+        await expect(chat.person.reply.get_by_text("No answer from the model.")).to_be_visible()
         await asyncio.to_thread(chat.server.start_again)
         async with asyncio.timeout(PATIENCE):
             finished = (await watcher.until("reply.finished", "reply.failed")).get("message")
