@@ -8,8 +8,8 @@ from tasks.storage.client import RedisClient
 from tasks.storage.conversations import LEASE_MS, MAX_RECOVERY_DELAY_MS, RECOVERY_DELAY_MS
 from tasks.storage.keys import QUEUE_WAITING, SHARDS, ConversationKeys, pending_index_key
 
-#: Seconds that an entry of the set of waiting conversations lasts.
-MAX_WAITING_SECONDS = 3600
+#: Seconds after which a conversation that counts as waiting is checked: its message may never have been enqueued.
+CHECK_WAITING_SECONDS = 30.0
 #: Conversations per shard in one search.
 BATCH = 100
 
@@ -17,9 +17,13 @@ BATCH = 100
 async def requeue_pending(redis: RedisClient, broker: WaitingBroker) -> int:
     """Look through every shard; returns how many conversations were enqueued again. Raises StorageError."""
     indexes = [pending_index_key(shard) for shard in range(SHARDS)]
-    # No message waits for so long. Such an entry has lost its message, and would count as waiting for ever.
-    lost = ("ZREMRANGEBYSCORE", QUEUE_WAITING, "-inf", time.time() - MAX_WAITING_SECONDS)
-    (seconds, micros), some, _ = await redis.pipeline(("TIME",), ("EXISTS", *indexes), lost)
+    long_ago = time.time() - CHECK_WAITING_SECONDS
+    (seconds, micros), some, waiting = await redis.pipeline(
+        ("TIME",),
+        ("EXISTS", *indexes),
+        ("ZRANGE", QUEUE_WAITING, "-inf", long_ago, "BYSCORE", "LIMIT", 0, BATCH),
+    )
+    await _forget_answered(redis, [member.decode() for member in waiting])
     if not some:
         return 0
     now = seconds * 1000 + micros // 1000
@@ -29,6 +33,16 @@ async def requeue_pending(redis: RedisClient, broker: WaitingBroker) -> int:
         *(("ZRANGE", index, *bounds, "BYSCORE", "LIMIT", 0, BATCH) for index in indexes for bounds in ranges)
     )
     return sum([await requeue(redis, broker, member.decode()) for members in due for member in members])
+
+
+async def _forget_answered(redis: RedisClient, conversations: list[str]) -> None:
+    """Take off the set of waiting conversations what does not wait: a broken connection can leave an entry behind."""
+    if not conversations:
+        return
+    pending = await redis.pipeline(*(("HGET", ConversationKeys(name).state, "pending") for name in conversations))
+    answered = [name for name, number in zip(conversations, pending, strict=True) if not int(number or 0)]
+    if answered:
+        await redis.command("ZREM", QUEUE_WAITING, *answered)
 
 
 async def requeue(redis: RedisClient, broker: WaitingBroker, conversation: str) -> bool:

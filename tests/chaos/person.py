@@ -233,7 +233,7 @@ class Person:
     def _see_snapshot(self, frame: Frame) -> None:
         before = self.view
         self.view = {
-            "messages": copy.deepcopy(frame["conversation"]["messages"]),
+            "messages": [*self._before(frame["conversation"]), *copy.deepcopy(frame["conversation"]["messages"])],
             "reply": copy.deepcopy(frame["reply"]),
             "cursor": position(frame["cursor"]),
         }
@@ -285,6 +285,12 @@ class Person:
         failed = last.get("failed")
         if failed and (self.asked_again is None or self.asked_again[1] == failed["id"]):
             self.asked_again = (last["id"], str(uuid.uuid4()))
+
+    def _before(self, conversation: dict[str, Any]) -> list[dict[str, Any]]:
+        """What this person saw before the first message of a snapshot, which has the last ones."""
+        first = conversation["messages"][0]["id"] if conversation["earlier"] else ""
+        at = next((at for at, message in enumerate(self.messages) if message["id"] == first), 0)
+        return self.messages[:at]
 
     def _last(self) -> dict[str, Any]:
         return next((message for message in reversed(self.messages) if message["role"] == "human"), {})

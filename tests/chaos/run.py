@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -193,12 +194,21 @@ async def _judge(setup: Setup, people: list[Person], urls: list[str], storm: Sto
     verdict = Verdict()
     for person in people:
         async with Chat(urls[person.number % len(urls)], person.token) as chat:
-            document = (await chat.until("snapshot"))["conversation"]["messages"]
+            document = await _whole_document(chat)
         verdict.judge(person, document, setup.tokens)
-    # Canaries come and go all the time.
-    left = await leftovers(storm.redis)
-    verdict.leftovers = {name: value for name, value in left.items() if name != "queue" or value > 1}
+    verdict.leftovers = await leftovers(storm.redis)
     return verdict
+
+
+async def _whole_document(chat: Chat) -> list[dict[str, Any]]:
+    """All messages; a snapshot has the last ones."""
+    conversation = (await chat.until("snapshot"))["conversation"]
+    messages: list[dict[str, Any]] = conversation["messages"]
+    earlier: int = conversation["earlier"]
+    while earlier:
+        page = await chat.history(messages[0]["id"])
+        messages, earlier = [*page["messages"], *messages], page["earlier"]
+    return messages
 
 
 def _pauses(storm: Storm) -> list[Pause]:

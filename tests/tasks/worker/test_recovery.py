@@ -1,6 +1,7 @@
 """Recovery: what waits while nobody writes it is put on the queue again, and nothing else is."""
 
 import asyncio
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -97,3 +98,14 @@ async def test_an_entry_from_before_redis_clock_was_set_back_is_looked_at(
     far = (await redis.command("TIME"))[0] * 1000 + 120_000
     await redis.command("ZADD", steps.keys.pending_index, far, steps.id)
     assert await requeue_pending(redis, broker) == 1
+
+
+async def test_what_counts_as_waiting_and_does_not_is_forgotten_after_a_while(
+    redis: RedisClient, broker: WaitingBroker, steps: Steps
+) -> None:
+    """A connection that broke between the entry and the message leaves the entry alone."""
+    for name, age in ((steps.id, 60), ("a" * 32, 60), ("b" * 32, 0)):
+        await redis.command("ZADD", QUEUE_WAITING, time.time() - age, name)
+    await requeue_pending(redis, broker)
+    left = await redis.command("ZRANGE", QUEUE_WAITING, 0, -1)
+    assert {name.decode() for name in left} == {steps.id, "b" * 32}, "one waits, and one has only just come"
