@@ -182,7 +182,7 @@ def service(state: str) -> str:
 
 
 def queue(ahead: int | None) -> str:
-    """The `queue` frame: how many conversations will be answered before this one; None if that is not known."""
+    """The `queue` frame: `ahead` conversations will be answered before this one; None if that is not known."""
     return orjson.dumps({"type": "queue", "ahead": ahead}).decode()
 
 

@@ -31,7 +31,10 @@ BACKLOG = 2048
 
 
 def open_socket(host: str, port: int) -> socket.socket:
-    """A socket that listens; on `::`, for IPv4 as well. Raises SettingsError if nothing can be served there."""
+    """A socket that listens on a TCP `port`; on `::`, for IPv4 as well.
+
+    Raises SettingsError if nothing can be served there.
+    """
     both = host == "::" and socket.has_dualstack_ipv6()
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:

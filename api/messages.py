@@ -189,9 +189,9 @@ async def grow(redis: RedisClient, conversation: str, to: str, id: str, ttl: int
 async def stop(redis: RedisClient, conversation: str, to: str, ttl: int) -> int | None:
     """End the reply to a message with what was shown of it; too late is no error.
 
-    Returns how many messages still wait, or None if no reply ended now. A reply whose turn has not come ends when it
-    comes. The worker that writes the reply loses the lease, so its next text is rejected and it gives up.
-    Raises ConversationGoneError, StorageError.
+    The conversation then lives for `ttl` more seconds. Returns how many messages still wait, or None if no reply ended
+    now. A reply whose turn has not come ends when it comes. The worker that writes the reply loses the lease, so its
+    next text is rejected and it gives up. Raises ConversationGoneError, StorageError.
     """
     keys = ConversationKeys(conversation)
     args = (conversation, to, reply_id(to), *finished_reply(to, "stopped"), ttl, QUIET_STREAM_SECONDS)

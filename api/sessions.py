@@ -21,7 +21,10 @@ _TOKEN = re.compile(r"[A-Za-z0-9_-]{20,100}")
 
 
 async def create(redis: RedisClient, name: str, ttl: int) -> dict[str, Any]:
-    """Begin a conversation; returns its document. Raises InvalidNameError, StorageError."""
+    """Begin a conversation that lives for `ttl` seconds; returns its document.
+
+    Raises InvalidNameError, StorageError.
+    """
     name = name.strip()
     if not name:
         raise InvalidNameError("Please enter a name.")

@@ -155,7 +155,7 @@ class WaitingBroker(RedisBroker):
         return True
 
     def enqueue(self, message: Message[Any], *, delay: int | None = None) -> Message[Any]:
-        """As Dramatiq's; one waiting consumer of any process wakes up."""
+        """As Dramatiq's, `delay` in milliseconds; one waiting consumer of any process wakes up."""
         # First: a worker that takes the message at once has to find this entry, to remove it.
         self.client.zadd(QUEUE_WAITING, {message.args[0]: time.time()}, nx=True)
         try:
@@ -173,10 +173,13 @@ class WaitingBroker(RedisBroker):
     # ---- a worker process ----
 
     def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 5000) -> Consumer:
-        """A consumer for the queue of conversations, or for Dramatiq's queue of delayed messages beside it."""
+        """A consumer for the queue of conversations, or for Dramatiq's queue of delayed messages beside it.
+
+        It takes up to `prefetch` messages that are not yet acknowledged. `timeout` (ms) has no effect: the stock
+        consumer sleeps for so long when it finds nothing, and ours waits in Redis.
+        """
         if queue_name == dq_name(QUEUE):
             return _IdleConsumer()
-        # The stock consumer sleeps for up to `timeout` milliseconds when it finds nothing; ours waits itself.
         return WaitingConsumer(self, super().consume(queue_name, prefetch=prefetch, timeout=1), prefetch)
 
     @property

@@ -151,7 +151,7 @@ def read_environment(kind: type[AnySettings]) -> AnySettings:
 
 @cache
 def settings() -> Settings:
-    """The process's settings, read once; with wrong ones there is no process."""
+    """The process's settings, read once. Raises SystemExit with wrong ones."""
     try:
         return load_settings()
     except SettingsError as error:

@@ -214,3 +214,42 @@ def test_the_page_knows_only_the_wire() -> None:
     sources = (ROOT / "frontend" / "src").rglob("*.ts*")
     outside = [path.name for path in sources if any(f"/{name}/" in path.read_text() for name in ("api", "tasks"))]
     assert outside == []
+
+
+def numbers_without_a_word(source: str) -> list[str]:
+    """Numeric parameters of public functions that neither the function's docstring nor its class's names.
+
+    A number means nothing without its unit, so a docstring has to say what it counts.
+    """
+
+    def public(
+        body: list[ast.stmt], class_docstring: str = ""
+    ) -> list[tuple[ast.FunctionDef | ast.AsyncFunctionDef, str]]:
+        found: list[tuple[ast.FunctionDef | ast.AsyncFunctionDef, str]] = []
+        for node in body:
+            match node:
+                case ast.ClassDef(name=name) if not name.startswith("_"):
+                    found += public(node.body, ast.get_docstring(node) or "")
+                case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
+                    if name == "__init__" or not name.startswith("_"):
+                        found.append((node, class_docstring + (ast.get_docstring(node) or "")))
+        return found
+
+    return [
+        f"{function.name}({parameter.arg})"
+        for function, docstring in public(ast.parse(source).body)
+        for parameter in (*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs)
+        if parameter.annotation
+        and ast.unparse(parameter.annotation).removesuffix(" | None") in ("int", "float")
+        and not re.search(rf"\b{parameter.arg}\b", docstring)
+    ]
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_docstrings_say_what_every_number_is(name: str) -> None:
+    assert numbers_without_a_word(OURS[name].read_text()) == []
+
+
+def test_a_number_without_a_word_would_be_found() -> None:
+    assert numbers_without_a_word('def wait(timeout: float) -> None:\n    """Wait."""') == ["wait(timeout)"]
+    assert numbers_without_a_word('def wait(timeout: float) -> None:\n    """Wait `timeout` seconds."""') == []

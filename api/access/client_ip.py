@@ -42,6 +42,9 @@ class ProxyCheck:
     """Says once in the log that TRUSTED_PROXIES seems wrong.
 
     It does if the first calls all seem to come from one private address, or all have more entries than proxies.
+
+    Args:
+        trusted_proxies: how many proxies add an entry to X-Forwarded-For.
     """
 
     def __init__(self, trusted_proxies: int) -> None:

@@ -57,5 +57,5 @@ class Throttle:
 
 
 def per_minute(maximum: int) -> Throttle:
-    """An allowance of so many a minute, a fifth of them at once; 0 for no limit."""
+    """An allowance of `maximum` a minute, a fifth of them at once; 0 for no limit."""
     return Throttle(maximum / 60 or math.inf, max(1.0, maximum / 5))

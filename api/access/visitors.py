@@ -46,7 +46,7 @@ class Visitors:
         return math.ceil(self._calls.take(address))
 
     def history(self, address: str, size: int) -> None:
-        """Count what so many bytes of a history cost beyond the call itself."""
+        """Count what a history of `size` bytes costs beyond the call itself."""
         self._calls.charge(address, size / BYTES_PER_CALL)
 
     def flood(self, address: str) -> bool:

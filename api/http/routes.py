@@ -144,7 +144,10 @@ class Sockets:
 
 
 async def refuse(socket: WebSocket, code: int, streams: bool) -> None:
-    """Close a socket before it is served. Browsers hide the reason of a handshake that was refused."""
+    """Close a socket with `code` (RFC 6455, 7.4) before it is served.
+
+    A socket that streams is accepted first: browsers hide the reason of a handshake that was refused.
+    """
     if streams:
         await socket.accept(subprotocol=frames.SUBPROTOCOL)
     await socket.close(code)

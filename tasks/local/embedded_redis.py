@@ -141,6 +141,13 @@ class EmbeddedRedis:
 
     `url` stays the same over `kill` and `restart`, and so does the data (not with fakeredis). Its process is
     `child`, a new one with each start.
+
+    Args:
+        candidate: the kind of server and its command.
+        data_dir: where it keeps its files.
+        port: the TCP port of 127.0.0.1 that it listens on.
+        options: its configuration, by redis.conf's names.
+        failures: why better kinds do not run here, a sentence each.
     """
 
     def __init__(
@@ -237,7 +244,7 @@ class EmbeddedRedis:
         )
 
     def wait_ready(self, timeout: float = START_TIMEOUT) -> None:
-        """Return once PING and JSON are answered. Raises NotStartedError if that will not happen."""
+        """Return once PING and JSON are answered. Raises NotStartedError if they are not within `timeout` seconds."""
         deadline = time.monotonic() + timeout
         with redis.Redis.from_url(self.url, socket_timeout=5, retry=Retry(NoBackoff(), 0)) as client:
             while not answers(client):
@@ -272,7 +279,7 @@ class EmbeddedRedis:
 
 
 def wait_for_lock(lock: int, data_dir: Path) -> None:
-    """Lock the folder. Raises StorageError if another server has it and keeps it."""
+    """Lock the folder by `lock`, an open file descriptor. Raises StorageError if another server keeps it."""
     deadline = time.monotonic() + LOCK_PATIENCE
     while True:
         try:
@@ -313,7 +320,7 @@ def last_line(child: Child) -> str:
 
 
 def serve_fake(port: int) -> None:
-    """Be a fakeredis server until killed."""
+    """Be a fakeredis server on a TCP `port` of 127.0.0.1 until killed."""
     from fakeredis import TcpFakeServer
 
     class Server(TcpFakeServer):

@@ -146,5 +146,5 @@ def fitting(folder: Path) -> LocalModel | None:
 
 
 def gigabytes(size: float) -> str:
-    """A number of bytes in GB, with one digit after the point where that says more."""
+    """A `size` in bytes as GB, with one digit after the point where that says more."""
     return f"{size / GB:.1f}".removesuffix(".0")

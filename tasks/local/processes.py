@@ -77,6 +77,14 @@ class Child:
 
     Its standard output and error are read line by line into `lines` and handed to `on_line`, in a thread.
     A context manager: leaving it stops the process. `restart` starts the same command again.
+
+    Args:
+        name: what it is called in errors, and before its lines.
+        argv: the command.
+        env: what differs from this process's environment.
+        cwd: its working directory.
+        on_line: called with each line, in a thread.
+        pass_fds: file descriptors that it inherits.
     """
 
     def __init__(
@@ -193,7 +201,7 @@ class Child:
         self.kill()
 
     def restart(self, grace: float = GRACE) -> None:
-        """Stop it if it runs, then start the same command with the same environment."""
+        """Stop it if it runs, by SIGKILL after `grace` seconds; then start the same command and environment."""
         self.stop(grace)
         self.start()
 
@@ -253,6 +261,7 @@ class Processes:
         return child
 
     def stop(self, grace: float = GRACE) -> None:
+        """Stop all of them, by SIGKILL those that still run after `grace` seconds."""
         stop_all(self.children, grace)
 
     def __enter__(self) -> Self:
@@ -265,7 +274,7 @@ class Processes:
 
 
 def stop_all(children: Iterable[Child], grace: float = GRACE) -> None:
-    """Stop them together: the grace is shared, not one after the other."""
+    """Stop them together: the `grace` (seconds) is shared, not one after the other."""
     children = list(children)
     for child in children:
         child.terminate()
@@ -281,7 +290,7 @@ def wait_until(
     timeout: float = 60,
     pause: float = 0.05,
 ) -> None:
-    """Return as soon as `ready()` is true.
+    """Return as soon as `ready()` is true; it is asked every `pause` seconds.
 
     Raises ProcessError with the last words of one of `children` that ends before that, and NotReadyError
     after `timeout` seconds.

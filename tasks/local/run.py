@@ -276,7 +276,7 @@ def suggestion() -> str:
 
 
 def check_port(host: str, port: int) -> None:
-    """Raises SettingsError if nothing can be served there."""
+    """Raises SettingsError if nothing can be served on this TCP `port`."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         socket.create_server((host, port), family=family).close()

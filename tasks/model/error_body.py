@@ -35,7 +35,10 @@ def parse_body(body: bytes) -> Any:
 
 
 def describe(value: Any, depth: int = _DEPTH) -> str:
-    """The words of an error in one line: `value` is what `parse_body` gave, or a part of it."""
+    """The words of an error in one line: `value` is what `parse_body` gave, or a part of it.
+
+    Lists and objects are read `depth` levels deep.
+    """
     if depth == 0:
         return ""
     if isinstance(value, str):
@@ -55,7 +58,7 @@ def describe(value: Any, depth: int = _DEPTH) -> str:
 
 
 def names_in(value: Any, depth: int = _DEPTH) -> Iterator[str]:
-    """Every string and every key of an error, except where the request is repeated."""
+    """Every string and every key of an error, `depth` levels deep, except where the request is repeated."""
     if isinstance(value, str):
         yield value
     elif depth and isinstance(value, list):

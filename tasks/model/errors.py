@@ -133,7 +133,7 @@ _OVERLOADS = ("overloaded", "rate_limit", "ratelimit", "too_many_requests")
 
 
 def from_status(status: int, headers: Mapping[str, str], body: bytes, url: str = "") -> ModelRequestError:
-    """A response of `url` that is no success; `body` is its beginning."""
+    """A response of `url` with an HTTP `status` that is no success; `body` is its beginning."""
     if 300 <= status < 400:
         return _redirected(url, headers.get("location", ""))
     value = parse_body(body)

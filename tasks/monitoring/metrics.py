@@ -62,11 +62,11 @@ class Metrics:
         self._sending = asyncio.Lock()
 
     def count(self, name: str, label: str = "", by: float = 1) -> None:
-        """Add to a counter of COUNTERS."""
+        """Add `by` to a counter of COUNTERS."""
         self._unsent[f"{name}:{label}"] += by
 
     def observe(self, name: str, seconds: float) -> None:
-        """Add a duration to a histogram of HISTOGRAMS."""
+        """Add a duration in `seconds` to a histogram of HISTOGRAMS."""
         bucket = bisect.bisect_left(BUCKETS, seconds)
         self._unsent[f"{name}:{BUCKETS[bucket] if bucket < len(BUCKETS) else '+Inf'}"] += 1
         self._unsent[f"{name}:sum"] += seconds

@@ -116,7 +116,8 @@ async def create(redis: RedisClient, token: str, name: str, ttl: int) -> Message
 async def load(redis: RedisClient, conversation: str, ttl: int) -> View:
     """Read a conversation's end, with the cursor that belongs to it, and count that as use.
 
-    The cost does not grow with the conversation. Raises ConversationGoneError, StorageError.
+    It then lives for `ttl` more seconds. The cost does not grow with the conversation.
+    Raises ConversationGoneError, StorageError.
     """
     keys = ConversationKeys(conversation)
     last_messages = f"$.messages[-{WINDOW_MESSAGES}:]"

@@ -61,7 +61,10 @@ async def check_or_exit(
 
 
 async def inspect_server(client: RedisClient, connections: int) -> list[str]:
-    """What to warn of. Raises UnsupportedRedisError, or StorageError if Redis cannot be asked now."""
+    """What to warn of, if this process opens up to so many `connections`.
+
+    Raises UnsupportedRedisError, or StorageError if Redis cannot be asked now.
+    """
     facts = await _facts(client)
     version = facts.get("redis_version", "")
     if (numbers := re.match(r"(\d+)\.(\d+)", version)) and (int(numbers[1]), int(numbers[2])) < OLDEST:

@@ -44,7 +44,14 @@ class Turn:
 
 
 class Lease:
-    """The timed right to write one conversation's replies; every write names it and is refused without it."""
+    """The timed right to write one conversation's replies; every write names it and is refused without it.
+
+    Args:
+        redis: where the conversation is.
+        process: this process's name, unique among all that are alive.
+        conversation: its token.
+        ttl: how many seconds the conversation lives after a write.
+    """
 
     def __init__(self, redis: RedisClient, process: str, conversation: str, ttl: int) -> None:
         self.conversation = conversation

@@ -97,7 +97,7 @@ class Publisher:
         return buffer.size <= MAX_UNSENT
 
     def pause(self, buffer: ReplyBuffer, reason: str, retry_in: float, until: float) -> None:
-        """Say why a reply waits and for how long (seconds; `until` as a Unix time); the next text ends it."""
+        """Say why a reply waits: for `retry_in` seconds, `until` a Unix time. The next text ends the pause."""
         event = events.waiting(buffer.reply, reason, retry_in)
         self.send_event(buffer, ControlEvent(event, orjson.dumps({"reason": reason, "until": until})))
 

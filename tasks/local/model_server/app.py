@@ -51,7 +51,10 @@ class RefusalError(Exception):
 
 
 def create_app(engine: Engine, model: str, window: int, slots: int) -> FastAPI:
-    """The application for `engine`, whose model is called `model` and reads `window` tokens."""
+    """The application for `engine`, whose model is called `model` and reads `window` tokens.
+
+    `slots` replies are written at once; as many as LONGEST_QUEUE wait, and more are refused.
+    """
     app = FastAPI(title="Parley's local model", docs_url=None, redoc_url=None)
 
     @app.exception_handler(RefusalError)

@@ -21,7 +21,7 @@ class EngineError(ParleyError):
 
 
 class Reply:
-    """One reply's events, in order; a Refused or an Ended is the last."""
+    """The events of the reply `number`, in order; a Refused or an Ended is the last."""
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -59,7 +59,7 @@ class Engine:
         return len(self._replies)
 
     def begin(self, prompt: str, max_tokens: int, stop: Sequence[str], sampling: Sampling) -> Reply:
-        """Ask for a reply; `cancel` it if nobody wants the rest.
+        """Ask for a reply of up to `max_tokens` tokens; `cancel` it if nobody wants the rest.
 
         Raises EngineError while the engine is not ready.
         """

@@ -60,7 +60,7 @@ class Vocabulary:
         return [int(number) for number in self._tokenizer.encode(text, add_special_tokens=False).input_ids.data.flat]
 
     def token(self, number: int) -> bytes:
-        """The bytes of one token; none of a special one.
+        """The bytes of the token `number`; none of a special one.
 
         The tokenizer's own `decode` drops the bytes of half a character, so it cannot be given token by token.
         """

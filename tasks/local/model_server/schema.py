@@ -59,7 +59,12 @@ class Request(Sampling):
 
 
 class Completion:
-    """The answers to one request, as JSON. `model` is what the server calls the model."""
+    """The answers to one request, as JSON.
+
+    Args:
+        model: what the server calls the model.
+        prompt_tokens: the prompt's length in tokens.
+    """
 
     def __init__(self, model: str, prompt_tokens: int) -> None:
         self._head = {
@@ -88,7 +93,7 @@ class Completion:
 
 
 def error(message: str, kind: str, code: int) -> dict[str, Any]:
-    """An error, as the body of an answer or as an event of a stream."""
+    """An error, as the body of an answer or as an event of a stream; `code` is an HTTP status."""
     return {"error": {"message": message, "type": kind, "param": None, "code": code}}
 
 

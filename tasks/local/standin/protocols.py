@@ -78,7 +78,7 @@ def token(asked: Asked, number: int, text: str) -> bytes:
 
 
 def end(asked: Asked, number: int, last: str, text: str, reason: str) -> bytes:
-    """What closes the stream: the event of the last token, `text` being the whole reply."""
+    """What closes the stream: the event of the token `number`, the last; `text` is the whole reply."""
     if asked.protocol == "completions":
         return b"data: " + orjson.dumps(_choice(asked, last, reason)) + b"\n\ndata: [DONE]\n\n"
     details = {
@@ -97,7 +97,7 @@ def end(asked: Asked, number: int, last: str, text: str, reason: str) -> bytes:
 
 
 def whole(asked: Asked, path: str, tokens: int, text: str, reason: str) -> bytes:
-    """The answer to a request that does not stream."""
+    """The answer to a request that does not stream: a `text` of `tokens` tokens."""
     if asked.protocol == "completions":
         return orjson.dumps(_choice(asked, text, reason))
     answer: dict[str, Any] = {"generated_text": text}

@@ -158,7 +158,7 @@ class Connection(asyncio.Protocol):
     def answer(
         self, status: int, body: bytes, kind: str = "application/json", headers: dict[str, str] | None = None
     ) -> None:
-        """A whole answer."""
+        """A whole answer with an HTTP `status`."""
         lines = [f"HTTP/1.1 {status} {_REASONS.get(status, 'Status')}", f"Content-Type: {kind}"]
         lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
         lines += [f"Content-Length: {len(body)}", "", ""]
