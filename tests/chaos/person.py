@@ -71,7 +71,12 @@ class Person:
     def settled(self) -> bool:
         """Everything said is answered, and nothing is under way."""
         known = {message["id"] for message in self.messages}
-        answered = self.view is not None and self.view["reply"] is None and self.said.keys() <= known
+        answered = (
+            self.view is not None
+            and not self.view["earlier"]
+            and self.view["reply"] is None
+            and self.said.keys() <= known
+        )
         return answered and not self._unanswered() and not self._last().get("failed") and self.asked_again is None
 
     async def begin(self) -> None:
@@ -102,6 +107,10 @@ class Person:
         while True:
             await asyncio.sleep(self.rng.uniform(0.3, 0.6))
             if self.view is None:
+                continue
+            if self.view["earlier"]:
+                if self._due(self.messages[0]["id"]):
+                    await self._ask_for_earlier()
                 continue
             known = {message["id"] for message in self.messages}
             for id in self.said:
@@ -189,6 +198,8 @@ class Person:
             self.frames.append((time.time(), frame))
             try:
                 self._see(frame)
+                if frame["type"] in ("snapshot", "history") and self.view and self.view["earlier"]:
+                    await self._ask_for_earlier()
             except (LookupError, StopIteration, TypeError) as error:
                 self.broken.append(f"a frame does not fit what was seen: {frame['type']}: {error!r}")
                 self.view = None
@@ -199,6 +210,14 @@ class Person:
         if self._socket:
             with contextlib.suppress(*TROUBLE):
                 await self._socket.send(json.dumps(frame))
+
+    async def _ask_for_earlier(self) -> None:
+        """Read what was said before the first message on the screen, as a page does when one scrolls up."""
+        first = self.messages[0]["id"]
+        self._sent_at[first] = time.monotonic()
+        if self._socket:
+            with contextlib.suppress(*TROUBLE):
+                await self._socket.send(json.dumps({"type": "history.before", "before": first}))
 
     async def _elsewhere(self, frame: Frame) -> None:
         with contextlib.suppress(*TROUBLE):
@@ -219,6 +238,9 @@ class Person:
             case "snapshot":
                 self._see_snapshot(frame)
                 return
+            case "history":
+                self._see_history(frame)
+                return
             case "message.accepted":
                 self.acknowledged.add(frame["message"]["id"])
             case "error":
@@ -232,8 +254,10 @@ class Person:
 
     def _see_snapshot(self, frame: Frame) -> None:
         before = self.view
+        seen = self._before(frame["conversation"])
         self.view = {
-            "messages": [*self._before(frame["conversation"]), *copy.deepcopy(frame["conversation"]["messages"])],
+            "messages": [*seen, *copy.deepcopy(frame["conversation"]["messages"])],
+            "earlier": frame["conversation"]["earlier"] - len(seen),
             "reply": copy.deepcopy(frame["reply"]),
             "cursor": position(frame["cursor"]),
         }
@@ -245,6 +269,11 @@ class Person:
         old, new = before["reply"], frame["reply"]
         if old and new and old["id"] == new["id"] and not new["text"].startswith(old.get("text", "")):
             self.broken.append(f"a snapshot withdrew words of reply {new['id']}")
+
+    def _see_history(self, frame: Frame) -> None:
+        if self.view and self.view["messages"] and self.view["messages"][0]["id"] == frame["before"]:
+            self.view["messages"][:0] = copy.deepcopy(frame["messages"])
+            self.view["earlier"] = frame["earlier"]
 
     def _see_error(self, frame: Frame) -> None:
         """Being busy, away, or too late with a retry is no news; everything else is."""

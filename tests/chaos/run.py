@@ -33,6 +33,8 @@ SETTLE = 180.0
 GROWTH, KEPT = 64 << 20, 12 << 10
 
 
+#: Lines of a log that a traceback may have.
+TRACE_LINES = 40
 #: Seconds within which another worker has to go on, of 95 in 100 replies.
 PROMISE = 10.0
 
@@ -162,7 +164,7 @@ async def _run(setup: Setup, plan: list[Fault], stack: Stack, proxy: Proxy) -> O
         rewinds=sum(person.rewinds for person in people),
         settled_after=settled_after,
         memory=memory,
-        tracebacks=[f"{child.name}: {line}" for child in children for line in child.lines if "Traceback" in line],
+        tracebacks=[trace for child in children for trace in _tracebacks(child)],
         log_lines=sum(len(child.lines) for child in children),
     )
     if not outcome.good:
@@ -230,6 +232,14 @@ def _hindering(kinds: list[str]) -> list[str]:
     hindering = [kind for kind in kinds if not kind.startswith(("messages", "replies"))]
     hindering.remove("worker killed")
     return hindering
+
+
+def _tracebacks(child: Child) -> Iterator[str]:
+    """Each traceback that a process printed, with the lines that follow."""
+    lines = list(child.lines)
+    for number, line in enumerate(lines):
+        if "Traceback" in line:
+            yield "\n".join([f"{child.name}: {line}", *lines[number + 1 : number + TRACE_LINES]])
 
 
 def _memory(children: list[Child]) -> int:
