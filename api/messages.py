@@ -134,10 +134,13 @@ async def accept(redis: RedisClient, conversation: str, id: str, text: str, ttl:
         *(conversation, id, orjson.dumps(message), events.accepted(message), ttl, RECOVERY_DELAY_MS),
         *(maximum, MAX_PENDING, reply_id(id), LEASE_MS),
     )
-    outcome, *rest = await redis.script(scripts.ACCEPT, ConversationKeys(conversation).all, args)
+    keys = ConversationKeys(conversation)
+    outcome, *rest = await redis.script(scripts.ACCEPT, keys.all, args)
     if outcome == b"busy":
         raise FrameRejectedError("busy", f"{MAX_PENDING} messages wait for their replies already.", id=id)
     _check(outcome, id)
+    # Also if it was known before: then nobody knows whether the first sending reached a second node.
+    await redis.wait_for_replica(keys.shard)
     return _accepted(outcome, rest, message)
 
 
@@ -153,8 +156,10 @@ async def edit(redis: RedisClient, conversation: str, to: str, id: str, text: st
     message = {"id": id, "role": "human", "text": text, "timestamp": now_iso()}
     event = events.edited(to, message)
     args = (conversation, to, id, orjson.dumps(message), event, ttl, RECOVERY_DELAY_MS, reply_id(id))
-    outcome, *rest = await redis.script(scripts.EDIT, ConversationKeys(conversation).all, args)
+    keys = ConversationKeys(conversation)
+    outcome, *rest = await redis.script(scripts.EDIT, keys.all, args)
     _check(outcome, id)
+    await redis.wait_for_replica(keys.shard)
     return _accepted(outcome, rest, message, replaces=to)
 
 

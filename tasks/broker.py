@@ -13,18 +13,16 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-import redis
 from dramatiq import Message
 from dramatiq.broker import Consumer, MessageProxy
 from dramatiq.brokers.redis import RedisBroker
 from dramatiq.common import dq_name
 from dramatiq.errors import BrokerConnectionError, ConnectionClosed
-from redis.backoff import ExponentialBackoff
-from redis.retry import Retry
 
 from tasks.errors import StorageError
-from tasks.storage.client import COMMAND_TIMEOUT, connection_options, translate_errors
+from tasks.storage.client import COMMAND_TIMEOUT, translate_errors
 from tasks.storage.keys import QUEUE_NAMESPACE, QUEUE_STOP, QUEUE_TOKENS, QUEUE_WAITING
+from tasks.storage.topology import REDIS_ERRORS, SyncClient
 
 log = logging.getLogger("parley.broker")
 
@@ -66,7 +64,7 @@ class WaitingConsumer(Consumer):
             if not self._draining:
                 self._draining = not self._broker.wait_for_token()
             message: MessageProxy | None = None if self._broker.stopping else next(self._stock)
-        except (BrokerConnectionError, redis.RedisError, OSError) as error:
+        except (BrokerConnectionError, *REDIS_ERRORS, OSError) as error:
             # A consumer that raises is made anew by Dramatiq, after three seconds and with a traceback.
             if not self._unavailable:
                 log.warning("queue.unavailable error=%s", type(error).__name__)
@@ -124,9 +122,11 @@ class WaitingBroker(RedisBroker):
 
     def __init__(self, url: str, *, max_connections: int) -> None:
         super().__init__(  # type: ignore[no-untyped-call]
-            client=_sync_client(url, max_connections, COMMAND_TIMEOUT), middleware=[], namespace=QUEUE_NAMESPACE
+            client=SyncClient(url, max_connections=max_connections, timeout=COMMAND_TIMEOUT),
+            middleware=[],
+            namespace=QUEUE_NAMESPACE,
         )
-        self._blocking = _sync_client(url, 1, BLOCK_SECONDS + COMMAND_TIMEOUT)
+        self._blocking = SyncClient(url, max_connections=1, timeout=BLOCK_SECONDS + COMMAND_TIMEOUT)
         self._stop_key = QUEUE_STOP + self.broker_id
         self._held: set[str] = set()
         self._held_changed = threading.Condition()
@@ -161,7 +161,7 @@ class WaitingBroker(RedisBroker):
         try:
             enqueued: Message[Any] = super().enqueue(message, delay=delay)
         except Exception:
-            with suppress(redis.RedisError):
+            with suppress(*REDIS_ERRORS):
                 self.client.zrem(QUEUE_WAITING, message.args[0])
             raise
         pipe = self.client.pipeline(transaction=False)
@@ -239,7 +239,7 @@ class WaitingBroker(RedisBroker):
             pipe.rpush(self._stop_key, 1)
             pipe.expire(self._stop_key, BLOCK_SECONDS)
             pipe.execute()
-        except redis.RedisError as error:
+        except REDIS_ERRORS as error:
             # Then it cannot block either.
             log.warning("queue.unavailable error=%s", type(error).__name__)
 
@@ -255,22 +255,5 @@ def _retried_by_dramatiq() -> Iterator[None]:
     """Raise errors of Redis as those that Dramatiq tries again; of redis-py's, it knows ConnectionError alone."""
     try:
         yield
-    except redis.RedisError as error:
+    except REDIS_ERRORS as error:
         raise ConnectionClosed(error) from None  # type: ignore[no-untyped-call]
-
-
-def _sync_client(url: str, max_connections: int, timeout: float) -> Any:
-    """Redis for Dramatiq's threads.
-
-    One more try is for a connection that was closed while nobody used it. A fetch whose answer was lost then takes
-    other messages; recovery finds the conversations of the first ones.
-    """
-    pool = redis.BlockingConnectionPool.from_url(
-        url,
-        **connection_options(url),
-        max_connections=max_connections,
-        timeout=timeout,
-        socket_timeout=timeout,
-        retry=Retry(ExponentialBackoff(base=0.05, cap=0.5), 1),
-    )
-    return redis.Redis(connection_pool=pool)

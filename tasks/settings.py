@@ -8,6 +8,7 @@ from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_vali
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from tasks.errors import SettingsError
+from tasks.redis_url import addresses, parse_sentinel
 
 DEFAULT_PREAMBLE = (
     "The following is a conversation between {person} and Bot, an AI assistant. "
@@ -27,10 +28,12 @@ class Settings(BaseSettings):
     port: int = Field(3500, ge=1, le=65535, description="Port the web process listens on.")
     redis_url: str = Field(
         "redis://127.0.0.1:6379/0",
-        pattern=r"^(rediss?|unix)://",
+        pattern=r"^(rediss?|rediss?\+sentinel|unix)://",
         # It may hold a password.
         repr=False,
-        description="Redis with JSON. Unset, `make run` starts an embedded one.",
+        description="Redis with JSON: a server, some nodes of a cluster (`redis://host:port,host:port`), or "
+        "`redis+sentinel://host:port,host:port/name`. "
+        "Unset, `make run` starts an embedded one.",
     )
 
     model_url: str = Field(
@@ -110,8 +113,7 @@ class Settings(BaseSettings):
     def _check_redis_url(cls, value: str) -> str:
         """Find what is no address here, since the client's own error quotes parts of it, a password among them."""
         try:
-            parts = urlsplit(value)
-            wrong = parts.fragment or parts.port == 0 or (parts.scheme != "unix" and "@" in parts.path + parts.query)
+            wrong = not all(map(_is_address, addresses(value)))
         except ValueError:
             wrong = True
         if wrong:
@@ -130,6 +132,14 @@ class Settings(BaseSettings):
         if isinstance(value, str):
             return tuple(part.strip().rstrip("/") for part in value.split(",") if part.strip())
         return value
+
+
+def _is_address(url: str) -> bool:
+    """Whether this names one server, or the sentinels of one. May raise ValueError if not."""
+    if parse_sentinel(url):
+        return True
+    parts = urlsplit(url)
+    return not parts.fragment and parts.port != 0 and (parts.scheme == "unix" or "@" not in parts.path + parts.query)
 
 
 def load_settings() -> Settings:

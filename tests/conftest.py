@@ -12,7 +12,9 @@ from tasks.errors import StorageError
 from tasks.local.embedded_redis import EmbeddedRedis, start_redis
 from tasks.storage.client import RedisClient
 from tests.support.missing import missing
-from tests.support.stack import Stack, own_port
+from tests.support.ports import own_port
+from tests.support.servers import start_server
+from tests.support.stack import Stack
 
 # A machine that is busy with other tests is slow, and that is no failure.
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -38,9 +40,9 @@ def _no_certificates(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
 
 @pytest.fixture(scope="session")
 def real_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedRedis]:
-    """A real Redis with JSON, for all tests that do not harm it."""
+    """A real Redis with JSON, of the kind that REDIS names, for all tests that do not harm it."""
     try:
-        started = start_redis(tmp_path_factory.mktemp("redis"), port=own_port(), kind="redis")
+        started = start_server(tmp_path_factory.mktemp("redis"))
     except StorageError as error:
         missing(str(error))
     with started as redis:
@@ -74,7 +76,7 @@ async def redis(redis_url: str) -> AsyncIterator[RedisClient]:
 def running_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """One stack for the whole run; tests take it as `stack`."""
     try:
-        redis = start_redis(tmp_path_factory.mktemp("stack"), port=own_port(), kind="redis")
+        redis = start_server(tmp_path_factory.mktemp("stack"))
     except StorageError as error:
         missing(str(error))
     with Stack(redis) as stack:

@@ -289,10 +289,11 @@ def test_web_is_reached_from_this_machine_alone_unless_somebody_says_otherwise()
 
 def test_redis_listens_to_nobody_but_web_and_worker() -> None:
     document = compose()
-    assert document["networks"]["redis"] == {"internal": True}
-    assert "ports" not in document["services"]["redis"]
-    beside = [name for name, service in document["services"].items() if "redis" in service.get("networks", [])]
-    assert sorted(beside) == ["redis", "web", "worker"]
+    assert document["networks"]["redis"]["internal"] is True
+    beside = {name for name, service in document["services"].items() if "redis" in service.get("networks", [])}
+    servers = {name for name, service in document["services"].items() if service.get("image", "").startswith("redis:")}
+    assert beside == {"web", "worker"} | servers
+    assert not any("ports" in document["services"][name] for name in servers)
 
 
 def test_every_image_is_of_one_version_everywhere() -> None:
@@ -360,6 +361,22 @@ def test_redis_keeps_conversations_and_evicts_nothing() -> None:
     assert redis["image"].startswith("redis:8.")
 
 
+def test_a_cluster_has_three_primaries_with_a_replica_each_and_forgets_nothing_either() -> None:
+    services = compose()["services"]
+    nodes = {name: service for name, service in services.items() if name.startswith("redis-")}
+    for name, node in nodes.items():
+        assert node["profiles"] == ["cluster"]
+        assert '--save "" --appendonly yes' in node["command"]
+        assert "--maxmemory-policy noeviction" in node["command"]
+        assert node["volumes"] == [f"{name}-data:/data"]
+        assert node["networks"].keys() == {"redis"}
+    created = services["cluster"]["command"][-1]
+    assert "--cluster-replicas 1" in created
+    assert re.findall(r"(\S+):6379", created) == [node["networks"]["redis"]["ipv4_address"] for node in nodes.values()]
+    assert services["cluster"]["depends_on"].keys() == nodes.keys()
+    assert len(nodes) == 6
+
+
 def test_workers_can_be_scaled_by_a_number() -> None:
     worker = compose()["services"]["worker"]
     assert not worker.keys() & {"ports", "container_name"}
@@ -370,7 +387,8 @@ def test_gpt_j_needs_its_profile_and_a_gpu() -> None:
     assert state["gptj"]["profiles"] == ["gptj"]
     assert state["gptj"]["deploy"]["resources"]["reservations"]["devices"][0]["capabilities"] == ["gpu"]
     assert state["gptj"]["command"][0] == Settings.model_fields["model_name"].default
-    assert [name for name, service in state.items() if service.get("profiles")] == ["local", "gptj", "caddy"]
+    profiles = {profile for service in state.values() for profile in service.get("profiles", ())}
+    assert profiles == {"local", "gptj", "https", "cluster"}
 
 
 def test_the_local_model_answers_by_the_name_that_is_asked_for() -> None:

@@ -1,15 +1,19 @@
 """How much one session or one address may do; counted in Redis, so that it holds across processes."""
 
+import asyncio
 import math
 import time
+from typing import Any
 
 from limits import RateLimitItem, RateLimitItemPerHour, RateLimitItemPerMinute
-from limits.aio.storage import RedisStorage
+from limits.aio.storage import RedisClusterStorage, RedisStorage
 from limits.aio.strategies import MovingWindowRateLimiter
 
 from tasks.errors import FrameRejectedError
+from tasks.redis_url import addresses, server_options
 from tasks.settings import Settings
-from tasks.storage.client import new_pool, translate_errors
+from tasks.storage.client import COMMAND_TIMEOUT, RedisClient, translate_errors
+from tasks.storage.topology import async_pool, connection_options
 
 #: Redis connections for counting.
 CONNECTIONS = 1
@@ -21,16 +25,11 @@ class RateLimits:
     """The limits of `settings`; 0 means none."""
 
     def __init__(self, settings: Settings) -> None:
-        self._pool = new_pool(settings.redis_url, max_connections=CONNECTIONS, retries=0)
-        storage = RedisStorage(
-            # The pool knows the address; the library reads only the kind of server here.
-            "async+redis://",
-            implementation="redispy",
-            key_prefix="parley:limits",
-            connection_pool=self._pool,
-        )
-        self._counter = MovingWindowRateLimiter(storage)
         self._settings = settings
+        self._storage: RedisStorage | None = None
+        self._pool: Any = None
+        #: Connections that are free: redis-py would raise an error rather than wait for one.
+        self._free = asyncio.Semaphore(CONNECTIONS)
         #: When what was refused may happen again.
         self._closed: dict[str, float] = {}
 
@@ -71,16 +70,43 @@ class RateLimits:
 
     async def aclose(self) -> None:
         """Close the connections."""
-        await self._pool.disconnect()
+        if self._storage is not None:
+            client: Any = self._storage.bridge
+            await client.get_connection().aclose()
+        if self._pool is not None:
+            await self._pool.disconnect()
+
+    async def _connected(self) -> RedisStorage:
+        """The library's storage, of the kind that REDIS_URL leads to."""
+        if self._storage is None:
+            url = self._settings.redis_url
+            client = RedisClient(url, max_connections=1, retries=0)
+            try:
+                clustered = await client.is_cluster()
+            finally:
+                await client.aclose()
+            options: dict[str, Any] = {"implementation": "redispy", "key_prefix": "parley:limits"}
+            if clustered:
+                nodes = [server_options(address) for address in addresses(url)]
+                where = ",".join(f"{node.pop('host')}:{node.pop('port')}" for node in nodes)
+                options |= {**nodes[0], **connection_options(url)}
+                self._storage = RedisClusterStorage(f"async+redis+cluster://{where}", **options)
+            else:
+                # The pool knows the address; the library reads only the kind of server here.
+                self._pool = async_pool(url, CONNECTIONS, COMMAND_TIMEOUT, retries=0)
+                self._storage = RedisStorage("async+redis://", **options, connection_pool=self._pool)
+        return self._storage
 
     async def _hit(self, item: RateLimitItem, *names: str) -> int:
         """Seconds until this may happen again; 0 if it may now."""
         name, now = item.key_for(*names), time.time()
         if self._closed.get(name, 0.0) <= now:
             with translate_errors():
-                if await self._counter.hit(item, *names):
-                    return 0
-                again, _ = await self._counter.get_window_stats(item, *names)
+                async with asyncio.timeout(COMMAND_TIMEOUT), self._free:
+                    counter = MovingWindowRateLimiter(await self._connected())
+                    if await counter.hit(item, *names):
+                        return 0
+                    again, _ = await counter.get_window_stats(item, *names)
             # Until then every request is refused here, without Redis. So a flood does not delay other visitors.
             self._closed = {other: end for other, end in self._closed.items() if end > now} | {name: again}
         return max(1, math.ceil(self._closed[name] - now))

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from itertools import islice
@@ -21,7 +21,7 @@ from tasks.monitoring import canary
 from tasks.monitoring.background import cancel_and_wait
 from tasks.storage import events
 from tasks.storage.client import RedisClient
-from tasks.storage.keys import ConversationKeys
+from tasks.storage.keys import SHARDS, ConversationKeys
 
 log = logging.getLogger("parley.tail")
 
@@ -137,6 +137,7 @@ class _Followed:
     """A conversation that somebody here watches."""
 
     key: bytes
+    shard: int
     readers: set[Subscription] = field(default_factory=set)
     #: Up to where it was read, also as Redis writes it; None until its first reader knows where it begins.
     position: Cursor | None = None
@@ -151,21 +152,49 @@ class _Followed:
         self.position, self.cursor = position, cursor
 
 
+class _Lane:
+    """What is listened to and read at one node.
+
+    Args:
+        node: its name; '' for a single server.
+        shards: the shards that it has.
+    """
+
+    def __init__(self, node: str, shards: frozenset[int]) -> None:
+        self.node = node
+        self.shards = shards
+        #: What is to be read next, and whether there is any.
+        self.due: dict[bytes, _Followed] = {}
+        self.some_due = asyncio.Event()
+
+    def add(self, followed: _Followed) -> None:
+        """Read a conversation next."""
+        self.due[followed.key] = followed
+        self.some_due.set()
+
+
 class Tail:
-    """One per process; `run` has to run beside the sockets."""
+    """One per process; `run` has to run beside the sockets.
+
+    Each node of a cluster is listened to and read for itself, so that one that is away does not delay the others.
+    """
 
     def __init__(self, url: str, commands: RedisClient) -> None:
         self._listener = EventListener(url)
         self._commands = commands
         self._followed: dict[bytes, _Followed] = {}
-        #: What is to be read next, and whether there is any.
-        self._due: dict[bytes, _Followed] = {}
-        self._some_due = asyncio.Event()
+        #: The lane of each shard that a node is known to have.
+        self._lanes: dict[int, _Lane] = {}
         #: When a worker's work last came through, and whether it ever did.
         self.heard_at = time.monotonic()
         self.heard = False
-        #: Redis cannot be heard.
-        self.away = False
+        #: Shards whose node cannot be heard.
+        self._away: set[int] = set()
+
+    @property
+    def away(self) -> bool:
+        """Whether some node of Redis cannot be heard."""
+        return bool(self._away)
 
     def join(self, conversation: str, backlog: Backlog | None = None) -> Subscription:
         """Begin to listen, before the conversation is looked at; `begin` then says from where.
@@ -175,7 +204,8 @@ class Tail:
         name = conversation.encode()
         followed = self._followed.get(name)
         if followed is None:
-            followed = self._followed[name] = _Followed(ConversationKeys(conversation).events.encode())
+            keys = ConversationKeys(conversation)
+            followed = self._followed[name] = _Followed(keys.events.encode(), keys.shard)
         reader = Subscription(backlog)
         followed.readers.add(reader)
         return reader
@@ -200,7 +230,7 @@ class Tail:
             followed.readers.discard(reader)
             if not followed.readers:
                 del self._followed[conversation.encode()]
-                self._due.pop(followed.key, None)
+                self._drop(followed)
 
     def readers(self, conversation: str) -> frozenset[Subscription]:
         """Who reads a conversation here."""
@@ -213,44 +243,85 @@ class Tail:
 
     async def run(self) -> None:
         """Listen and read, for ever. If Redis lost events, readers that saw them get ResyncNeededError."""
+        poll = asyncio.create_task(self._poll_open())
+        running: dict[asyncio.Task[None], _Lane] = {}
+        try:
+            while True:
+                await self._start_lanes(running)
+                all_covered = len(self._lanes) == SHARDS
+                ended, _ = await asyncio.wait(
+                    (poll, *running),
+                    timeout=None if all_covered else RETRY_SECONDS,
+                    return_when=asyncio.FIRST_COMPLETED,
+                )
+                for task in ended:
+                    if lane := running.pop(task, None):
+                        for shard in lane.shards:
+                            self._lanes.pop(shard, None)
+                    # An unexpected error ends all of it, and is logged where it is started again.
+                    task.result()
+                if ended:
+                    await asyncio.sleep(RETRY_SECONDS)
+        finally:
+            self._lanes.clear()
+            await cancel_and_wait([poll, *running])
+
+    async def _start_lanes(self, running: dict[asyncio.Task[None], _Lane]) -> None:
+        """Have a lane for each node, with the shards that it has now."""
+        try:
+            wanted = await self._listener.shards_by_node()
+        except StorageError as error:
+            self._lose(frozenset(range(SHARDS)) - self._lanes.keys(), error)
+            return
+        outdated = [task for task, lane in running.items() if wanted.get(lane.node) != lane.shards]
+        await cancel_and_wait(outdated)
+        for task in outdated:
+            for shard in running.pop(task).shards:
+                self._lanes.pop(shard, None)
+        there = {lane.node for lane in running.values()}
+        for node, shards in wanted.items():
+            if node not in there:
+                lane = _Lane(node, shards)
+                self._lanes |= dict.fromkeys(shards, lane)
+                running[asyncio.create_task(self._run_lane(lane))] = lane
+
+    async def _run_lane(self, lane: _Lane) -> None:
+        """Listen to a node and read from it, until it is away or has other shards."""
         # Not a TaskGroup: it cancels each task once, and a task can swallow that.
-        parts = [
-            asyncio.create_task(part) for part in (self._listen_forever(), self._read_forever(), self._poll_open())
-        ]
+        parts = [asyncio.create_task(part) for part in (self._listen(lane), self._read_forever(lane))]
         try:
             ended, _ = await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
             for part in ended:
                 part.result()
+        except StorageError as error:
+            self._lose(lane.shards, error)
         finally:
             await cancel_and_wait(parts)
 
-    async def _listen_forever(self) -> None:
-        while True:
-            try:
-                await self._listen()
-            except StorageError as error:
-                if not self.away:
-                    log.warning("tail.redis_unavailable error=%s", error)
-                self.away = True
-                await asyncio.sleep(RETRY_SECONDS)
+    def _lose(self, shards: Collection[int], error: StorageError) -> None:
+        """Their node cannot be heard: what happens there meanwhile is missed."""
+        if not self._away.issuperset(shards):
+            log.warning("tail.redis_unavailable error=%s", error)
+        self._away.update(shards)
 
-    async def _listen(self) -> None:
-        """Pass on what is published."""
-        async with aclosing(self._listener.listen()) as pieces:
+    async def _listen(self, lane: _Lane) -> None:
+        """Pass on what is published. Raises StorageError."""
+        async with aclosing(self._listener.listen(lane.node, lane.shards)) as pieces:
             async for piece in pieces:
                 if piece:
                     for news in piece.split(b"\n"):
                         self._handle_notification(*news.split(b" ", 3))
                 else:
-                    await self._catch_up()
+                    await self._catch_up(lane)
 
-    async def _catch_up(self) -> None:
+    async def _catch_up(self, lane: _Lane) -> None:
         """Nothing is missed from now on; read what was before."""
-        if self.away:
-            await self._check_all()
+        here = [followed for followed in self._followed.values() if followed.shard in lane.shards]
+        if self._away & lane.shards:
+            await self._check_all(lane, here)
             log.warning("tail.redis_available")
-            self.away = False
-        for followed in self._followed.values():
+            self._away -= lane.shards
+        for followed in here:
             self._add(followed)
 
     def _handle_notification(
@@ -278,32 +349,29 @@ class Tail:
             if followed.open:
                 self._add(followed)
 
-    async def _read_forever(self) -> None:
-        """Read what is due, and pass it on."""
+    async def _read_forever(self, lane: _Lane) -> None:
+        """Read what is due, and pass it on. Raises StorageError."""
         while True:
-            await self._some_due.wait()
-            try:
-                await self._read(dict(islice(self._due.items(), STREAMS)))
-            except StorageError as error:
-                if not self.away:
-                    log.warning("tail.read_failed error=%s", error)
-                await asyncio.sleep(RETRY_SECONDS)
-            if not self._due:
-                self._some_due.clear()
+            await lane.some_due.wait()
+            some = dict(islice(lane.due.items(), STREAMS))
+            for key in some:
+                del lane.due[key]
+            if not lane.due:
+                lane.some_due.clear()
+            if some:
+                await self._read(lane, some)
 
-    async def _read(self, some: dict[bytes, _Followed]) -> None:
+    async def _read(self, lane: _Lane, some: dict[bytes, _Followed]) -> None:
         asked = {key: (followed.cursor, followed.position) for key, followed in some.items()}
-        for key in some:
-            del self._due[key]
-        try:
-            cursors = (cursor for cursor, _ in asked.values())
-            found = some and await self._commands.command("XREAD", "COUNT", COUNT, "STREAMS", *some, *cursors)
-        except StorageError:
-            for followed in some.values():
-                self._add(followed)
-            raise
-        for key, entries in found or ():
-            self._deliver(some[key], asked[key][1], entries)
+        by_slot: dict[int, list[bytes]] = {}
+        for key, followed in some.items():
+            by_slot.setdefault(followed.shard if lane.node else 0, []).append(key)
+        reads = [
+            ("XREAD", "COUNT", COUNT, "STREAMS", *keys, *(asked[key][0] for key in keys)) for keys in by_slot.values()
+        ]
+        for found in await self._commands.node(lane.node).pipeline(*reads):
+            for key, entries in found or ():
+                self._deliver(some[key], asked[key][1], entries)
 
     def _deliver(self, followed: _Followed, asked: Cursor | None, entries: list[Any]) -> None:
         if len(entries) == COUNT:
@@ -329,20 +397,24 @@ class Tail:
     def _add(self, followed: _Followed) -> None:
         if followed.position is None:
             followed.notified = True
-        elif followed.readers:
-            self._due[followed.key] = followed
-            self._some_due.set()
+        elif followed.readers and (lane := self._lanes.get(followed.shard)):
+            # Without a lane there is no node; the next lane reads all that its node has.
+            lane.add(followed)
 
-    async def _check_all(self) -> None:
+    def _drop(self, followed: _Followed) -> None:
+        if lane := self._lanes.get(followed.shard):
+            lane.due.pop(followed.key, None)
+
+    async def _check_all(self, lane: _Lane, here: Sequence[_Followed]) -> None:
         """Find the readers that saw more than Redis still knows."""
-        every = [followed for followed in self._followed.values() if followed.position is not None]
+        every = [followed for followed in here if followed.position is not None]
         for start in range(0, len(every), CHECKED):
             some = every[start : start + CHECKED]
-            found = await self._commands.pipeline(*map(_find_entry, some))
+            found = await self._commands.node(lane.node).pipeline(*map(_find_entry, some))
             for followed, entries in zip(some, found, strict=True):
                 if not entries and followed.position != (0, 0):
                     followed.advance(None, b"")
-                    self._due.pop(followed.key, None)
+                    self._drop(followed)
                     for reader in followed.readers:
                         reader.interrupt(ResyncNeededError)
 

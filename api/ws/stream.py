@@ -33,8 +33,7 @@ from tasks.errors import (
     TooManyConnectionsError,
 )
 from tasks.storage import events
-from tasks.storage.conversations import load, progress_commands, progress_of, use_commands
-from tasks.storage.keys import ConversationKeys
+from tasks.storage.conversations import View, load, resume
 from tasks.worker.recovery import requeue
 
 log = logging.getLogger("parley.websocket")
@@ -113,8 +112,7 @@ class Socket:
         """Receive and send until the client goes, or one of both cannot go on."""
         state = self._state
         try:
-            if not (after and await self._resume(after)):
-                await self._snapshot()
+            await self._open(after)
             state.readers.add(self._reader)
             lives_for = state.settings.session_ttl_seconds
             state.open_sockets.add(self._conversation, self._reader, knows_alive=True, lives_for=lives_for)
@@ -126,39 +124,24 @@ class Socket:
             state.open_sockets.remove(self._reader)
             state.tail.leave(self._conversation, self._reader)
 
-    async def _snapshot(self) -> None:
-        state = self._state
-        view = await load(state.redis, self._conversation, state.settings.session_ttl_seconds)
-        busy = view.progress.pending > 0
-        state.tail.begin(self._conversation, self._reader, view.cursor, busy=busy)
-        state.queue_places.forget(self._reader)
-        await self._websocket.send_text(frames.snapshot(view, state.model, state.text_limits))
-        if busy and not view.progress.leased:
+    async def _open(self, after: str | None = None) -> None:
+        """Read from a cursor on, if everything since is still in the stream; else begin with a snapshot."""
+        state, ttl = self._state, self._state.settings.session_ttl_seconds
+        if after and frames.is_cursor(after):
+            ms, number = parse_cursor(after)
+            cursor = f"{ms}-{number}"
+            found = await resume(state.redis, self._conversation, ttl, cursor)
+        else:
+            found = await load(state.redis, self._conversation, ttl)
+        pending = found.progress.pending > 0
+        if isinstance(found, View):
+            state.tail.begin(self._conversation, self._reader, found.cursor, busy=pending)
+            state.queue_places.forget(self._reader)
+            await self._websocket.send_text(frames.snapshot(found, state.model, state.text_limits))
+        else:
+            state.tail.begin(self._conversation, self._reader, cursor, busy=pending or found.cursor != cursor)
+        if pending and not found.progress.leased:
             await requeue(state.redis, state.broker, self._conversation)
-
-    async def _resume(self, after: str) -> bool:
-        """Go on from a cursor, if everything since is still in the stream."""
-        if not frames.is_cursor(after):
-            return False
-        ms, number = parse_cursor(after)
-        cursor = f"{ms}-{number}"
-        keys = ConversationKeys(self._conversation)
-        redis = self._state.redis
-        if not await redis.command("EXISTS", keys.document):
-            raise ConversationGoneError("This conversation does not exist any more.")
-        entry, state, partial, last, clock, *_ = await redis.transaction(
-            ("XRANGE", keys.events, cursor, cursor),
-            *progress_commands(keys),
-            *use_commands(keys, self._state.settings.session_ttl_seconds),
-        )
-        if not entry:
-            return False
-        progress = progress_of(state, partial, clock)
-        busy = progress.pending > 0 or last[0][0].decode() != cursor
-        self._state.tail.begin(self._conversation, self._reader, cursor, busy=busy)
-        if progress.pending and not progress.leased:
-            await requeue(redis, self._state.broker, self._conversation)
-        return True
 
     async def _send(self) -> None:
         while True:
@@ -170,7 +153,7 @@ class Socket:
                             raise ConversationGoneError("This conversation was deleted.")
             except ResyncNeededError:
                 self._reader.restart()
-                await self._snapshot()
+                await self._open()
 
     async def _receive(self) -> None:
         while True:

@@ -301,15 +301,14 @@ def answers(client: redis.Redis) -> bool:
 
 
 def knows_json(client: redis.Redis) -> bool:
-    """Whether JSON can be written and read."""
-    key = "embedded-redis-check"
+    """Whether the server has the JSON module."""
     try:
-        client.json().set(key, "$", {"well": 1})
-        return client.json().get(key, "$.well") == [1]
+        client.json().get("embedded-redis-check", "$")
+    except (redis.exceptions.ClusterDownError, redis.exceptions.MovedError):
+        return True  # A node of a cluster says that this key is not its own.
     except redis.ResponseError:
         return False
-    finally:
-        client.delete(key)
+    return True
 
 
 def last_line(child: Child) -> str:

@@ -10,7 +10,7 @@ import orjson
 
 from tasks.errors import ConversationGoneError
 from tasks.storage import events, scripts
-from tasks.storage.client import Command, RedisClient
+from tasks.storage.client import RedisClient
 from tasks.storage.keys import ConversationKeys, conversation_id
 
 #: Cursor of a conversation whose stream is empty: everything that comes is later.
@@ -102,6 +102,14 @@ class View:
         return reply
 
 
+@dataclass(frozen=True)
+class Resumption:
+    """What a reader who lacks only the stream's end has to know: the last event's cursor, the reply in progress."""
+
+    cursor: str
+    progress: Progress
+
+
 async def create(redis: RedisClient, token: str, name: str, ttl: int) -> Message:
     """Begin a conversation that lives for `ttl` seconds after its last use.
 
@@ -109,7 +117,7 @@ async def create(redis: RedisClient, token: str, name: str, ttl: int) -> Message
     """
     document = {"token": token, "name": name, "session_start": now_iso(), "messages": []}
     key = ConversationKeys(conversation_id(token)).document
-    await redis.transaction(("JSON.SET", key, "$", orjson.dumps(document)), ("EXPIRE", key, ttl))
+    await redis.script(scripts.CREATE, (key,), (orjson.dumps(document), ttl))
     return document
 
 
@@ -119,21 +127,30 @@ async def load(redis: RedisClient, conversation: str, ttl: int) -> View:
     It then lives for `ttl` more seconds. The cost does not grow with the conversation.
     Raises ConversationGoneError, StorageError.
     """
-    keys = ConversationKeys(conversation)
-    last_messages = f"$.messages[-{WINDOW_MESSAGES}:]"
-    read, state, partial, last, clock, *_ = await redis.transaction(
-        ("JSON.GET", keys.document, "$.token", "$.name", "$.session_start", last_messages),
-        *progress_commands(keys),
-        *use_commands(keys, ttl),
-    )
-    if not read:
+    view = await resume(redis, conversation, ttl, "")
+    assert isinstance(view, View)
+    return view
+
+
+async def resume(redis: RedisClient, conversation: str, ttl: int, after: str) -> View | Resumption:
+    """As `load`, for a reader who knows all up to the cursor `after`, if the stream still has what came since.
+
+    The conversation lives for `ttl` more seconds.
+    """
+    args = (ttl, after, WINDOW_MESSAGES)
+    opened = await redis.script(scripts.OPEN, ConversationKeys(conversation).all[:-1], args)
+    if opened is None:
         raise ConversationGoneError("This conversation does not exist any more.")
-    document = orjson.loads(read)
-    progress = progress_of(state, partial, clock)
+    parts, fields, partial, last, now = opened
+    progress, cursor = _progress_of(fields, partial, now), last.decode() or BEGINNING
+    if not parts:
+        return Resumption(cursor, progress)
+    document = orjson.loads(parts)
     first = max(0, progress.count - WINDOW_MESSAGES)
-    page = _within_bounds(document.pop(last_messages), first, at_least=progress.index if progress.pending else None)
+    messages = document.pop(f"$.messages[-{WINDOW_MESSAGES}:]")
+    page = _within_bounds(messages, first, at_least=progress.index if progress.pending else None)
     about = {path.removeprefix("$."): value for path, (value,) in sorted(document.items(), reverse=True)}
-    return View(about, page, last[0][0].decode() if last else BEGINNING, progress)
+    return View(about, page, cursor, progress)
 
 
 async def history(redis: RedisClient, conversation: str, before: str) -> Page | None:
@@ -175,37 +192,20 @@ def _within_bounds(messages: list[Message], first: int, at_least: int | None = N
     return Page(messages[start:], first + start)
 
 
-def use_commands(keys: ConversationKeys, ttl: int) -> tuple[Command, ...]:
-    """The commands that let a conversation live on for `ttl` seconds; its stream may end earlier."""
-    return tuple(("EXPIRE", key, ttl) for key in (keys.document, keys.state, keys.ids, keys.partial))
-
-
-def progress_commands(keys: ConversationKeys) -> tuple[Command, ...]:
-    """The commands whose answers `progress_of` takes, and the stream's last entry between them."""
-    fields = ("pending", "count", "is_retry", "retry", "phase", "waiting", "owner", "lease_expires_at")
-    return (
-        ("HMGET", keys.state, *fields),
-        ("GET", keys.partial),
-        ("XREVRANGE", keys.events, "+", "-", "COUNT", 1),
-        ("TIME",),
-    )
-
-
-def progress_of(state: list[bytes | None], partial: bytes | None, clock: Any) -> Progress:
-    """The reply in progress, from the fields that `progress_commands` reads; `clock`: Redis' seconds and microseconds.
+def _progress_of(state: list[bytes | None], partial: bytes, now_ms: int) -> Progress:
+    """The reply in progress, from what the script `open` read.
 
     As in the scripts, a lease that ends later than a lease can last was taken before the clock was set back.
     """
     pending, count, is_retry, retry, phase, waiting, owner, expires_at = (value or b"" for value in state)
-    seconds, micros = clock
-    lease_left = float(expires_at or 0) - (seconds * 1000 + micros / 1000)
+    lease_left = float(expires_at or 0) - now_ms
     return Progress(
         pending=int(pending or 0),
         count=int(count or 0),
         is_retry=is_retry == b"1",
         retry=retry.decode(),
         phase=phase.decode(),
-        partial=(partial or b"").decode(),
+        partial=partial.decode(),
         waiting=orjson.loads(waiting) if waiting else None,
         leased=bool(owner) and 0 < lease_left <= 2 * LEASE_MS,
     )

@@ -11,6 +11,8 @@ import redis
 
 from tasks.errors import StorageError, UnsupportedRedisError
 from tasks.storage.client import RedisClient, require_json
+from tasks.storage.keys import key_in
+from tasks.storage.scripts import CHECK_CHANNEL
 
 log = logging.getLogger("parley.redis_check")
 
@@ -25,6 +27,10 @@ EVICTS = (
     "Redis deletes conversations when it is full (maxmemory-policy %s): "
     "set maxmemory-policy to noeviction, so that it refuses new ones instead."
 )
+NO_CHANNELS = (
+    "This Redis lets no script publish on channels: allow SPUBLISH and the channels parley:* to the user in REDIS_URL."
+)
+UNREPLICATED = "Redis has no replica, so no message can be accepted: give each primary one."
 NARROW = (
     "Redis allows %d connections, %d are in use and this process needs up to %d: "
     "start fewer processes, or choose a plan with more connections."
@@ -65,13 +71,22 @@ async def inspect_server(client: RedisClient, connections: int) -> list[str]:
 
     Raises UnsupportedRedisError, or StorageError if Redis cannot be asked now.
     """
-    facts = await _facts(client)
+    warnings = []
+    for name, shards in (await client.shards_by_node()).items():
+        found = await _inspect_node(client.node(name), min(shards), connections, client.replicated)
+        warnings += [f"{warning} (node {name})" if name else warning for warning in found]
+    return warnings
+
+
+async def _inspect_node(node: RedisClient, shard: int, connections: int, replicated: bool) -> list[str]:
+    facts = await _facts(node)
     version = facts.get("redis_version", "")
     if (numbers := re.match(r"(\d+)\.(\d+)", version)) and (int(numbers[1]), int(numbers[2])) < OLDEST:
         raise UnsupportedRedisError(f"This Redis is too old ({version}): use Redis 8, or 7 with its JSON module.")
-    await _require_writing(client)
-    await _require_json(client)
-    return [*_evicts(facts), *_narrow(facts, connections)]
+    await _require_writing(node, shard)
+    await _require_json(node, shard)
+    await _require_channels(node, shard)
+    return [*_evicts(facts), *_narrow(facts, connections), *(_unreplicated(facts) if replicated else [])]
 
 
 async def _facts(client: RedisClient) -> dict[str, str]:
@@ -85,27 +100,41 @@ async def _facts(client: RedisClient) -> dict[str, str]:
     return {name: str(value) for name, value in said.items()}
 
 
-async def _require_writing(client: RedisClient) -> None:
+async def _require_writing(client: RedisClient, shard: int) -> None:
     try:
-        await client.command("SET", "parley:{check}:write", 1, "PX", 1000)
+        await client.command("SET", key_in(shard) + "check", 1, "PX", 1000)
     except StorageError as error:
         if isinstance(error.__cause__, redis.exceptions.ReadOnlyError):
             raise UnsupportedRedisError(str(error)) from error
         raise
 
 
-async def _require_json(client: RedisClient) -> None:
+async def _require_json(client: RedisClient, shard: int) -> None:
     try:
-        await require_json(client)
+        await require_json(client, shard)
     except StorageError as error:
         if isinstance(error.__cause__, StorageError):
             raise UnsupportedRedisError(str(error)) from error
         raise
 
 
+async def _require_channels(client: RedisClient, shard: int) -> None:
+    """Check that a script may publish on a shard's channel."""
+    try:
+        await client.script(CHECK_CHANNEL, (key_in(shard) + "check",), ())
+    except StorageError as error:
+        if isinstance(error.__cause__, redis.ResponseError):
+            raise UnsupportedRedisError(NO_CHANNELS) from error
+        raise
+
+
 def _evicts(facts: dict[str, str]) -> list[str]:
     policy = facts.get("maxmemory_policy", "noeviction")
     return [] if policy == "noeviction" or facts.get("maxmemory") == "0" else [EVICTS % policy]
+
+
+def _unreplicated(facts: dict[str, str]) -> list[str]:
+    return [] if int(facts.get("connected_slaves", 1)) else [UNREPLICATED]
 
 
 def _narrow(facts: dict[str, str], connections: int) -> list[str]:

@@ -2,12 +2,12 @@
 
 | key                            | type   | lifetime             | written by             | read by          |
 |--------------------------------|--------|----------------------|------------------------|------------------|
-| parley:{<shard>}:<id>:document | JSON   | session TTL, sliding | create, accept, finish | snapshot, take   |
-| parley:{<shard>}:<id>:events   | stream | 5 min after an end   | every script           | tail             |
-| parley:{<shard>}:<id>:state    | hash   | as the document      | every script           | snapshot, take   |
-| parley:{<shard>}:<id>:ids      | hash   | as the document      | accept, edit, retry, … | the same         |
-| parley:{<shard>}:<id>:partial  | string | as the document      | publish, continue      | snapshot, finish |
-| parley:{<shard>}:pending       | zset   | while not empty      | accept, take, finish   | recovery         |
+| parley:{<tag>}:<id>:document   | JSON   | session TTL, sliding | create, accept, finish | load, take       |
+| parley:{<tag>}:<id>:events     | stream | 5 min after an end   | every script           | tail             |
+| parley:{<tag>}:<id>:state      | hash   | as the document      | every script           | load, take       |
+| parley:{<tag>}:<id>:ids        | hash   | as the document      | accept, edit, retry, … | the same         |
+| parley:{<tag>}:<id>:partial    | string | as the document      | publish, continue      | load, finish     |
+| parley:{<tag>}:pending         | zset   | while not empty      | accept, take, finish   | recovery         |
 | parley:{processes}:alive       | zset   | a member a process   | heartbeat              | heartbeat        |
 | parley:{processes}:metrics     | hash   | for ever             | metrics                | metrics          |
 | parley:{processes}:sockets:<p> | hash   | a process' life      | web process <p>        | limits, metrics  |
@@ -52,17 +52,18 @@ What an id was used for (hash), so that it is never taken for another's:
 | stop:<id>  | 1: the reply to this message is to be stopped when its turn comes                     |
 
 A conversation's id is a hash of its session token, so no key and no log line can open a conversation.
-Its keys carry the tag of its shard, so that on a Redis Cluster each script stays within one slot.
+Its keys carry the tag of its shard, so that on a Redis Cluster each script stays within one slot
+(https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/#hash-tags).
 """
 
+import binascii
 import hashlib
 from dataclasses import dataclass, field
+from itertools import count
 
+#: Hash slots of a Redis Cluster.
+SLOTS = 16_384
 SHARDS = 64
-#: The channel on which `scripts/common.lua` publishes what has happened, one event a line:
-#: `<conversation> <cursor of the event before> <cursor> <event>`, or the conversation alone where the event is to be
-#: read.
-EVENT_CHANNEL = "parley:events"
 ALIVE = "parley:{processes}:alive"
 METRICS = "parley:{processes}:metrics"
 SOCKETS = "parley:{processes}:sockets:"
@@ -79,9 +80,47 @@ def conversation_id(token: str) -> str:
     return hashlib.sha256(token.encode("utf-8", "replace")).hexdigest()[:32]
 
 
+def slot_of_tag(tag: str) -> int:
+    """The hash slot of all keys with this tag: its CRC16 (XMODEM), as Redis Cluster's specification has it."""
+    return binascii.crc_hqx(tag.encode(), 0) % SLOTS
+
+
+def _spread_tags() -> tuple[str, ...]:
+    """One tag for each shard: the smallest number whose slot lies in the shard's part of all slots.
+
+    The slots of the tags are spread evenly, so every node gets the same share of the shards, however many nodes
+    there are.
+    """
+    tags: dict[int, str] = {}
+    for number in count():
+        tags.setdefault(slot_of_tag(str(number)) * SHARDS // SLOTS, str(number))
+        if len(tags) == SHARDS:
+            break
+    return tuple(tags[shard] for shard in range(SHARDS))
+
+
+#: The tag in the keys of each shard.
+TAGS = _spread_tags()
+
+
+def key_in(shard: int) -> str:
+    """The beginning of a shard's keys, which decides their slot."""
+    return f"parley:{{{TAGS[shard]}}}:"
+
+
 def pending_index_key(shard: int) -> str:
     """The index of a shard's conversations that wait for a reply, by when to look at them again."""
-    return f"parley:{{{shard:02x}}}:pending"
+    return f"{key_in(shard)}pending"
+
+
+def event_channel(shard: int) -> str:
+    """The channel on which scripts publish what happens in a shard's conversations, one event a line.
+
+    A line is `<conversation> <cursor of the event before> <cursor> <event>`, or the conversation alone where the event
+    is to be read. One script may change conversations of several shards if they are on one server; it publishes all
+    events on the channel of one of them.
+    """
+    return f"{key_in(shard)}events"
 
 
 @dataclass(frozen=True)
@@ -89,6 +128,7 @@ class ConversationKeys:
     """The keys of one conversation."""
 
     conversation: str
+    shard: int = field(init=False)
     document: str = field(init=False)
     events: str = field(init=False)
     state: str = field(init=False)
@@ -98,8 +138,9 @@ class ConversationKeys:
 
     def __post_init__(self) -> None:
         shard = int(self.conversation[:2], 16) % SHARDS
+        object.__setattr__(self, "shard", shard)
         for name in ("document", "events", "state", "ids", "partial"):
-            object.__setattr__(self, name, f"parley:{{{shard:02x}}}:{self.conversation}:{name}")
+            object.__setattr__(self, name, f"{key_in(shard)}{self.conversation}:{name}")
         object.__setattr__(self, "pending_index", pending_index_key(shard))
 
     @property

@@ -11,8 +11,9 @@ from typing import Any
 import orjson
 
 from tasks.errors import LeaseLostError
+from tasks.monitoring.background import cancel_and_wait
 from tasks.storage import events, scripts
-from tasks.storage.client import RedisClient
+from tasks.storage.client import Part, RedisClient
 from tasks.storage.conversations import LEASE_MS, QUIET_STREAM_SECONDS, Message, finished_reply, reply_id
 from tasks.storage.keys import ConversationKeys
 
@@ -70,6 +71,11 @@ class Lease:
         #: Seconds that the conversation lives on from each renewal: a reply in progress is use.
         self.ttl_in_use = max(ttl, MIN_TTL_IN_USE)
         self._holder: asyncio.Task[Any] | None = None
+
+    @property
+    def node(self) -> str:
+        """The name of the node that has the conversation; '' on a single server."""
+        return self._redis.node_of(self.keys.shard)
 
     def held_by(self, task: asyncio.Task[Any] | None) -> None:
         """Name the task to stop at once when the lease is lost."""
@@ -146,6 +152,7 @@ class Lease:
         if left == -1:
             raise LeaseLostError("The reply was given to somebody else before it ended.")
         self.done = left == 0
+        await self._redis.wait_for_replica(self.keys.shard)
 
     async def release(self) -> bool:
         """Give the lease back; True if it was ours and something is left to answer. Raises StorageError."""
@@ -182,14 +189,30 @@ def _requested_at(message: Message, retried_ms: int) -> float:
 
 
 async def renew(redis: RedisClient, leases: Iterable[Lease]) -> None:
-    """Prolong leases in one go; those that are lost stop their holders. Raises StorageError."""
-    held = [lease for lease in leases if lease.taken]
-    if not held:
+    """Prolong leases; those that are lost stop their holders.
+
+    Each node is asked for itself, so that one that is away does not delay the others. Raises StorageError.
+    """
+    by_node: dict[str, list[Lease]] = {}
+    for lease in leases:
+        if lease.taken:
+            by_node.setdefault(lease.node, []).append(lease)
+    renewals = [asyncio.create_task(_renew(redis, held)) for held in by_node.values()]
+    if not renewals:
         return
+    try:
+        done, _ = await asyncio.wait(renewals, timeout=RENEW_SECONDS if len(renewals) > 1 else None)
+    finally:
+        await cancel_and_wait(renewals)
+    for renewal in done:
+        renewal.result()
+
+
+async def _renew(redis: RedisClient, held: list[Lease]) -> None:
     # All leases of a process have the same.
     ttl_in_use = held[0].ttl_in_use
-    keys = [key for lease in held for key in lease.keys.all]
-    args = [LEASE_MS, ttl_in_use, *(value for lease in held for value in (lease.conversation, lease.owner))]
-    for lease, mine in zip(held, await redis.script(scripts.RENEW, keys, args), strict=True):
+    parts = [Part(lease.keys.shard, lease.keys.all, (lease.conversation, lease.owner)) for lease in held]
+    renewed = await redis.script_on_parts(scripts.RENEW, parts, (LEASE_MS, ttl_in_use))
+    for lease, mine in zip(held, renewed, strict=True):
         if not mine:
             lease.lose()

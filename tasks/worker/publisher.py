@@ -8,13 +8,14 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from weakref import WeakKeyDictionary
 
 import orjson
 
 from tasks.errors import LeaseLostError, StorageError, StorageUnavailableError
+from tasks.monitoring.background import cancel_and_wait
 from tasks.storage import events, scripts
-from tasks.storage.client import RedisClient
+from tasks.storage.client import Part, RedisClient
 from tasks.worker.lease import Lease
 
 log = logging.getLogger("parley.publisher")
@@ -70,18 +71,18 @@ Item = tuple[ReplyBuffer, str | ControlEvent]
 class Publisher:
     """One for all replies of a process; `run` has to run beside them.
 
+    The replies whose conversations are on one node of a cluster share a lane, and a reply stays in its lane. So a node
+    that is away does not delay the replies of the others. A single server has one lane.
+
     Args:
         redis: a client with a connection that no other command can keep busy.
     """
 
     def __init__(self, redis: RedisClient) -> None:
         self._redis = redis
-        self._due = asyncio.Event()
-        self._timer: asyncio.TimerHandle | None = None
-        self._unsent: dict[ReplyBuffer, None] = {}
-        self._sending: dict[ReplyBuffer, None] = {}
-        #: Set, and followed by another, at the end of each flush.
-        self._flushed = asyncio.Event()
+        self._lanes: dict[str, _Lane] = {}
+        self._lane_of: WeakKeyDictionary[ReplyBuffer, _Lane] = WeakKeyDictionary()
+        self._new_lane = asyncio.Event()
 
     def write(self, buffer: ReplyBuffer, text: str) -> bool:
         """Add text to a reply; False if too much of it is unsent, and `drain` should come first.
@@ -92,7 +93,7 @@ class Publisher:
             # The holder was cancelled when it lost the lease; somebody swallowed the cancellation if it still writes.
             raise LeaseLostError("The reply was given to somebody else while it was written.")
         buffer.add(text)
-        self._schedule(buffer, urgent=buffer.first_chunk)
+        self._lane(buffer).schedule(buffer, urgent=buffer.first_chunk)
         buffer.first_chunk = False
         return buffer.size <= MAX_UNSENT
 
@@ -105,14 +106,72 @@ class Publisher:
         """Send an event behind the text that was added before."""
         buffer.add(event)
         buffer.first_chunk = True
-        self._schedule(buffer, urgent=True)
+        self._lane(buffer).schedule(buffer, urgent=True)
 
     async def drain(self, buffer: ReplyBuffer) -> None:
         """Wait until all of a reply stands in Redis. Raises LeaseLostError."""
-        while not buffer.lease.lost and (buffer in self._unsent or buffer in self._sending):
-            await self._flushed.wait()
+        await self._lane(buffer).drain(buffer)
         if buffer.lease.lost:
             raise LeaseLostError("The reply was given to somebody else before all of it was written.")
+
+    async def run(self) -> None:
+        """Send, for ever."""
+        running: dict[str, asyncio.Task[None]] = {}
+        try:
+            while True:
+                self._new_lane.clear()
+                for name in self._lanes.keys() - running.keys():
+                    running[name] = asyncio.create_task(self._lanes[name].run())
+                new = asyncio.create_task(self._new_lane.wait())
+                try:
+                    ended, _ = await asyncio.wait((new, *running.values()), return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    await cancel_and_wait([new])
+                for task in ended - {new}:
+                    task.result()
+        finally:
+            await cancel_and_wait(running.values())
+
+    async def flush(self) -> None:
+        """Send all that is unsent; `run` does it whenever something is due."""
+        for lane in self._lanes.values():
+            await lane.flush()
+
+    def _lane(self, buffer: ReplyBuffer) -> "_Lane":
+        lane = self._lane_of.get(buffer)
+        if lane is None:
+            name = buffer.lease.node
+            if name not in self._lanes:
+                self._lanes[name] = _Lane(self._redis)
+                self._new_lane.set()
+            lane = self._lane_of[buffer] = self._lanes[name]
+        return lane
+
+
+class _Lane:
+    """Sends the text of replies together."""
+
+    def __init__(self, redis: RedisClient) -> None:
+        self._redis = redis
+        self._due = asyncio.Event()
+        self._timer: asyncio.TimerHandle | None = None
+        self._unsent: dict[ReplyBuffer, None] = {}
+        self._sending: dict[ReplyBuffer, None] = {}
+        #: Set, and followed by another, at the end of each flush.
+        self._flushed = asyncio.Event()
+
+    def schedule(self, buffer: ReplyBuffer, *, urgent: bool) -> None:
+        """Send what a reply has, at once if it is urgent."""
+        self._unsent[buffer] = None
+        if urgent:
+            self._due.set()
+        elif self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(FLUSH_DELAY, self._due.set)
+
+    async def drain(self, buffer: ReplyBuffer) -> None:
+        """Wait until all of a reply stands in Redis, or its lease is lost."""
+        while not buffer.lease.lost and (buffer in self._unsent or buffer in self._sending):
+            await self._flushed.wait()
 
     async def run(self) -> None:
         """Send, for ever."""
@@ -122,7 +181,7 @@ class Publisher:
             await self.flush()
 
     async def flush(self) -> None:
-        """Send all that is unsent; `run` calls it whenever something is due."""
+        """Send all that is unsent."""
         if self._timer:
             self._timer.cancel()
             self._timer = None
@@ -143,43 +202,36 @@ class Publisher:
             self._flushed.set()
             self._flushed = asyncio.Event()
 
-    def _schedule(self, buffer: ReplyBuffer, *, urgent: bool) -> None:
-        self._unsent[buffer] = None
-        if urgent:
-            self._due.set()
-        elif self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(FLUSH_DELAY, self._due.set)
-
     async def _send(self, batch: Sequence[Item]) -> None:
-        keys, args = _pack(batch)
+        parts = [_pack(buffer, item) for buffer, item in batch]
         try:
-            done = await self._publish(keys, args)
+            done = await self._publish(parts)
         except StorageError:
             # Redis refuses this for good. One reply is to blame, and only that one may end.
-            await self._send_each_alone(batch, keys, args)
+            await self._send_each_alone(batch, parts)
             return
         for (buffer, _), written in zip(batch, done, strict=True):
             if not written:
                 buffer.lease.lose()
 
-    async def _send_each_alone(self, batch: Sequence[Item], keys: list[str], args: list[Any]) -> None:
-        for number, (buffer, _) in enumerate(batch):
+    async def _send_each_alone(self, batch: Sequence[Item], parts: Sequence[Part]) -> None:
+        for (buffer, _), part in zip(batch, parts, strict=True):
             if buffer.lease.lost:
                 continue
             try:
-                (written,) = await self._publish(keys[number * 3 : number * 3 + 3], args[number * 6 : number * 6 + 6])
+                (written,) = await self._publish([part])
             except StorageError as error:
                 buffer.lease.break_off(error)
             else:
                 if not written:
                     buffer.lease.lose()
 
-    async def _publish(self, keys: list[str], args: list[Any]) -> list[int]:
+    async def _publish(self, parts: Sequence[Part]) -> list[int]:
         """Run the publish script, as often as Redis is away. Raises StorageError if waiting cannot help."""
         waiting = False
         while True:
             try:
-                done: list[int] = await self._redis.script(scripts.PUBLISH, keys, args)
+                done: list[int] = await self._redis.script_on_parts(scripts.PUBLISH, parts)
             except StorageUnavailableError as error:
                 if not waiting:
                     log.warning("publisher.redis_unavailable error=%s", error)
@@ -191,18 +243,14 @@ class Publisher:
                 return done
 
 
-def _pack(batch: Sequence[Item]) -> tuple[list[str], list[Any]]:
-    """Keys and arguments of the publish script; with them the texts count as written."""
-    keys: list[str] = []
-    args: list[Any] = []
-    for buffer, item in batch:
-        lease = buffer.lease
-        if isinstance(item, ControlEvent):
-            text, event, waiting = b"", item.event, item.waiting
-        else:
-            text, event, waiting = item.encode(), events.delta(buffer.reply, item), b"-" if buffer.paused else b""
-        keys += (lease.keys.state, lease.keys.events, lease.keys.partial)
-        args += (lease.conversation, lease.owner, lease.written, text, event, waiting)
-        lease.written += len(text)
-        buffer.paused = isinstance(item, ControlEvent) and bool(item.waiting)
-    return keys, args
+def _pack(buffer: ReplyBuffer, item: str | ControlEvent) -> Part:
+    """A part of the publish script; with it the text counts as written."""
+    lease = buffer.lease
+    if isinstance(item, ControlEvent):
+        text, event, waiting = b"", item.event, item.waiting
+    else:
+        text, event, waiting = item.encode(), events.delta(buffer.reply, item), b"-" if buffer.paused else b""
+    args = (lease.conversation, lease.owner, lease.written, text, event, waiting)
+    lease.written += len(text)
+    buffer.paused = isinstance(item, ControlEvent) and bool(item.waiting)
+    return Part(lease.keys.shard, (lease.keys.state, lease.keys.events, lease.keys.partial), args)

@@ -1,10 +1,11 @@
 """Finds conversations that wait for a reply while no worker writes it, and enqueues them again."""
 
+import asyncio
 import time
 
 from tasks.broker import WaitingBroker
 from tasks.storage import scripts
-from tasks.storage.client import RedisClient
+from tasks.storage.client import Part, RedisClient
 from tasks.storage.conversations import LEASE_MS, MAX_RECOVERY_DELAY_MS, RECOVERY_DELAY_MS
 from tasks.storage.keys import QUEUE_WAITING, SHARDS, ConversationKeys, pending_index_key
 
@@ -15,28 +16,34 @@ BATCH = 100
 
 
 async def requeue_pending(redis: RedisClient, broker: WaitingBroker) -> int:
-    """Look through every shard; returns how many conversations were enqueued again. Raises StorageError."""
-    indexes = [pending_index_key(shard) for shard in range(SHARDS)]
-    long_ago = time.time() - CHECK_WAITING_SECONDS
-    (seconds, micros), some, waiting = await redis.pipeline(
-        ("TIME",),
-        ("EXISTS", *indexes),
-        ("ZRANGE", QUEUE_WAITING, "-inf", long_ago, "BYSCORE", "LIMIT", 0, BATCH),
-    )
-    await _forget_answered(redis, [member.decode() for member in waiting])
-    if not some:
-        return 0
-    now = seconds * 1000 + micros // 1000
-    # An entry further ahead than any of ours was written before Redis' clock was set back.
-    ranges = ("-inf", now), (now + MAX_RECOVERY_DELAY_MS + RECOVERY_DELAY_MS, "+inf")
-    due = await redis.pipeline(
-        *(("ZRANGE", index, *bounds, "BYSCORE", "LIMIT", 0, BATCH) for index in indexes for bounds in ranges)
-    )
+    """Look through every shard; returns how many conversations were enqueued again.
+
+    Each node is asked for itself, so that one that is away does not keep the others' conversations waiting.
+    Raises StorageError, once all nodes were asked.
+    """
+    by_node: dict[str, list[int]] = {}
+    for shard in range(SHARDS):
+        by_node.setdefault(redis.node_of(shard), []).append(shard)
+    searches = (_requeue_shards(redis, broker, shards) for shards in by_node.values())
+    found = await asyncio.gather(*searches, return_exceptions=True)
+    await _forget_answered(redis)
+    for error in found:
+        if isinstance(error, BaseException):
+            raise error
+    return sum(number for number in found if isinstance(number, int))
+
+
+async def _requeue_shards(redis: RedisClient, broker: WaitingBroker, shards: list[int]) -> int:
+    indexes = [Part(shard, (pending_index_key(shard),)) for shard in shards]
+    due = await redis.script_on_parts(scripts.DUE, indexes, (BATCH, MAX_RECOVERY_DELAY_MS + RECOVERY_DELAY_MS))
     return sum([await requeue(redis, broker, member.decode()) for members in due for member in members])
 
 
-async def _forget_answered(redis: RedisClient, conversations: list[str]) -> None:
+async def _forget_answered(redis: RedisClient) -> None:
     """Take off the set of waiting conversations what does not wait: a broken connection can leave an entry behind."""
+    long_ago = time.time() - CHECK_WAITING_SECONDS
+    waiting = await redis.command("ZRANGE", QUEUE_WAITING, "-inf", long_ago, "BYSCORE", "LIMIT", 0, BATCH)
+    conversations = [member.decode() for member in waiting]
     if not conversations:
         return
     pending = await redis.pipeline(*(("HGET", ConversationKeys(name).state, "pending") for name in conversations))

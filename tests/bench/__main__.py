@@ -20,6 +20,7 @@ CASES: dict[str, tuple[Callable[..., list[Row]], dict[str, Any]]] = {
     "workers": (cases.workers, {}),
     "waiting": (cases.waiting, {}),
     "memory": (cases.memory, {"first": 200, "then": 2000}),
+    "cluster": (side_by_side.on_a_cluster, {"sizes": (50,), "repeat": 1}),
     "growth": (cases.growth, {"steps": (10, 50)}),
 }
 SIDE_BY_SIDE = "load"

@@ -130,3 +130,34 @@ def _whole(size: int, relay: Total, ours: Total) -> list[Row]:
             ("repeated tokens", ours.repeated, relay.repeated, ""),
         )
     ]
+
+
+def on_a_cluster(sizes: tuple[int, ...] = (50, 150), repeat: int = 2) -> list[Row]:
+    """What the same load costs on a Redis Cluster with replicas, their own work included, beside one Redis."""
+    single, clustered = ({size: Total() for size in sizes} for _ in range(2))
+    for _ in range(repeat):
+        for kind, totals in (("single", single), ("cluster", clustered)):
+            with bench_stack(kind, WORKER_CONCURRENCY=str(ROOM)) as stack, Ours(stack) as running:
+                warm_up(running)
+                for size in sizes:
+                    totals[size].add(talk(running, size))
+    found = []
+    for size in sizes:
+        one, many = single[size], clustered[size]
+        note = f"{many.cpu_per_1000:.0f} ({many.shares()}) / {one.cpu_per_1000:.0f} ({one.shares()})"
+        found.append(
+            Row(
+                f"CPU on a cluster, {size} conversations, / on one Redis",
+                many.cpu_per_1000 / one.cpu_per_1000,
+                1.5,
+                note=note,
+            )
+        )
+        for share in (0.5, 0.99):
+            latency = percentile(many.latency, share) * 1e3
+            other = percentile(one.latency, share) * 1e3
+            found.append(Row(f"token latency on a cluster, {size}, p{share * 100:.0f}", latency, None, other, "ms"))
+        found.append(
+            Row(f"lost, repeated or failed on a cluster, {size}", many.lost + many.repeated + len(many.errors), 0)
+        )
+    return found

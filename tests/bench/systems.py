@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import orjson
 import psutil
@@ -16,6 +16,7 @@ from tasks.local.embedded_redis import free_port, start_redis
 from tasks.local.processes import Child, last_words, read_procfile, wait_until
 from tasks.settings import Settings
 from tests.bench.load import Plan, Result
+from tests.support.cluster import Cluster
 from tests.support.stack import Stack, answers
 
 #: Tokens a second of a reply, and tokens of a reply, unless a case says otherwise.
@@ -118,7 +119,7 @@ class Ours(System):
         return {
             "web": family(self.web),
             "worker": [pid for worker in self.workers for pid in family(worker)],
-            "redis": [self._stack.redis.pid],
+            "redis": [node.pid for node in getattr(self._stack.redis, "nodes", [self._stack.redis])],
         }
 
 
@@ -162,10 +163,10 @@ class Load:
 
 
 @contextmanager
-def bench_stack(**settings: str) -> Iterator[Stack]:
-    """A fresh Redis and stand-in, nothing else yet."""
+def bench_stack(kind: str = "single", **settings: str) -> Iterator[Stack]:
+    """A fresh Redis and stand-in, nothing else yet; `kind` of Redis: single, or cluster."""
     with tempfile.TemporaryDirectory() as folder:
-        redis = start_redis(Path(folder), kind="redis")
+        redis: Any = Cluster(Path(folder)) if kind == "cluster" else start_redis(Path(folder), kind="redis")
         options = ("--stamped", str(TOKENS), "--rate", str(RATE))
         with Stack(redis, stand_in=options, **UNLIMITED, **settings) as stack:
             yield stack

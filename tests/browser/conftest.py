@@ -18,7 +18,8 @@ from tests.browser.network import Network
 from tests.browser.person import Person
 from tests.support.client import PATIENCE
 from tests.support.missing import missing
-from tests.support.stack import Stack, own_port
+from tests.support.ports import own_port
+from tests.support.stack import Stack
 
 DIST = Path(__file__).parents[2] / "frontend" / "dist" / "index.html"
 

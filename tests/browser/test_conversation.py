@@ -10,7 +10,8 @@ from tests.browser.conftest import NewPerson
 from tests.browser.dictation import Dictation
 from tests.browser.person import Person, style
 from tests.support.client import PATIENCE
-from tests.support.stack import Stack, own_port
+from tests.support.ports import own_port
+from tests.support.stack import Stack
 
 #: Notes every text that the last reply has had.
 WATCH = """() => {

@@ -7,6 +7,7 @@ import time
 
 import uvloop
 
+from tests.chaos.plan import REDIS_KINDS
 from tests.chaos.report import table
 from tests.chaos.run import Setup, run
 
@@ -20,6 +21,7 @@ def main() -> None:
     parser.add_argument("--faults-per-minute", type=float, default=Setup.per_minute)
     parser.add_argument("--webs", type=int, default=Setup.webs)
     parser.add_argument("--workers", type=int, default=Setup.workers)
+    parser.add_argument("--redis", choices=REDIS_KINDS, default=Setup.redis)
     given = parser.parse_args()
     setup = Setup(
         seed=given.seed,
@@ -28,6 +30,7 @@ def main() -> None:
         per_minute=given.faults_per_minute,
         webs=given.webs,
         workers=given.workers,
+        redis=given.redis,
     )
     print(f"seed {setup.seed}, {given.minutes:g} minutes, {setup.conversations} conversations", flush=True)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

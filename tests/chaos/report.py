@@ -4,6 +4,9 @@ import os
 
 from tests.chaos.run import Outcome, Pause, percentile
 
+#: What the conversations are in.
+WHERE = {"single": "Redis behind a proxy", "cluster": "a Redis Cluster of 3 primaries and 3 replicas"}
+
 
 def table(outcome: Outcome) -> str:
     """Everything worth knowing, a line each."""
@@ -11,7 +14,7 @@ def table(outcome: Outcome) -> str:
     unhindered = [pause for pause in pauses if not pause.hindered_by]
     rows = [
         ("seed, length", f"{setup.seed}, {setup.seconds / 60:g} min"),
-        ("processes", f"{setup.webs} web, {setup.workers} worker, Redis behind a proxy, stand-in"),
+        ("processes", f"{setup.webs} web, {setup.workers} worker, stand-in, {WHERE[setup.redis]}"),
         *((f"  {kind}", str(number)) for kind, number in sorted(outcome.done.items())),
         ("faults injected", f"{outcome.done.total()} ({outcome.skipped.total()} found nobody to hit)"),
         ("conversations", str(setup.conversations)),

@@ -21,9 +21,11 @@ from tests.chaos.plan import Fault, make_plan
 from tests.chaos.storm import Storm
 from tests.chaos.verdict import Verdict
 from tests.support.client import Chat
+from tests.support.cluster import Cluster
 from tests.support.inside import leftovers, pids
+from tests.support.ports import own_port
 from tests.support.proxy import Proxy
-from tests.support.stack import Stack, own_port
+from tests.support.stack import Stack
 
 RESULTS = Path(__file__).resolve().parents[2] / "chaos-results"
 #: Seconds that everybody has to get their last answer once nothing is wrong any more.
@@ -59,6 +61,8 @@ class Setup:
     rate: float = 10.0
     #: Seconds that a person thinks between an answer and the next message, on average.
     think: float = 4.0
+    #: single or cluster.
+    redis: str = "single"
 
 
 @dataclass(frozen=True)
@@ -116,8 +120,12 @@ class Outcome:
 
 async def run(setup: Setup) -> Outcome:
     """Run it. What is wrong is in the outcome; only a system that does not even start raises."""
-    plan = make_plan(setup.seed, setup.seconds, setup.per_minute)
+    plan = make_plan(setup.seed, setup.seconds, setup.per_minute, setup.redis)
     with tempfile.TemporaryDirectory(prefix="parley-chaos-") as folder:
+        if setup.redis == "cluster":
+            cluster: Any = await asyncio.to_thread(Cluster, Path(folder))
+            with _started(Stack(cluster, MODEL_READ_TIMEOUT="3")) as stack:
+                return await _run(setup, plan, stack, None)
         redis = await asyncio.to_thread(start_redis, Path(folder), port=own_port(), kind="redis")
         async with Proxy(redis.port) as proxy:
             url = f"redis://127.0.0.1:{proxy.port}/0"
@@ -133,7 +141,7 @@ def _started(stack: Stack) -> Iterator[Stack]:
             child.kill()
 
 
-async def _run(setup: Setup, plan: list[Fault], stack: Stack, proxy: Proxy) -> Outcome:
+async def _run(setup: Setup, plan: list[Fault], stack: Stack, proxy: Proxy | None) -> Outcome:
     stack.pace(rate=setup.rate, stamped=setup.tokens)
     webs = [await asyncio.to_thread(stack.start_web) for _ in range(setup.webs)]
     workers = [stack.start_worker() for _ in range(setup.workers)]
@@ -141,7 +149,7 @@ async def _run(setup: Setup, plan: list[Fault], stack: Stack, proxy: Proxy) -> O
     urls = [f"http://127.0.0.1:{port}" for port in stack.ports]
     people = [Person(number, setup.seed, urls) for number in range(setup.conversations)]
     await asyncio.gather(*(person.begin() for person in people))
-    kinds = {"web": webs, "worker": workers, "redis": [stack.redis.child]}
+    kinds = {"web": webs, "worker": workers, "redis": _servers(stack)}
     async with Storm(stack, proxy, people, webs, workers) as storm, _crowd(setup, people) as talking:
         await asyncio.sleep(2)
         before = {kind: _memory(children) for kind, children in kinds.items()}
@@ -149,7 +157,7 @@ async def _run(setup: Setup, plan: list[Fault], stack: Stack, proxy: Proxy) -> O
         await storm.calm()
         await asyncio.gather(*talking)
         settled_after = await _settle(people)
-        kinds["redis"] = [stack.redis.child]
+        kinds["redis"] = _servers(stack)
         memory = {kind: (before[kind], _memory(children)) for kind, children in kinds.items()}
         verdict = await _judge(setup, people, urls, storm)
     children = [*webs, *workers]
@@ -232,6 +240,11 @@ def _hindering(kinds: list[str]) -> list[str]:
     hindering = [kind for kind in kinds if not kind.startswith(("messages", "replies"))]
     hindering.remove("worker killed")
     return hindering
+
+
+def _servers(stack: Stack) -> list[Child]:
+    """The processes of Redis."""
+    return [node.child for node in getattr(stack.redis, "nodes", [stack.redis])]
 
 
 def _tracebacks(child: Child) -> Iterator[str]:

@@ -8,14 +8,14 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import httpx
 
 from tasks.errors import StorageError
 from tasks.local.processes import Child
 from tasks.storage.client import RedisClient
-from tasks.storage.keys import ConversationKeys
+from tasks.storage.keys import TAGS, ConversationKeys, slot_of_tag
 from tests.chaos.person import Person
 from tests.chaos.plan import Fault
 from tests.support.client import NO_TLS
@@ -41,7 +41,7 @@ class Storm:
     """What blows, and what it has done so far."""
 
     stack: Stack
-    proxy: Proxy
+    proxy: Proxy | None
     people: list[Person]
     webs: list[Child]
     workers: list[Child]
@@ -95,7 +95,7 @@ class Storm:
             case "web":
                 return await self._strike_process(self.webs, what, fault.lasts, rng)
             case "redis":
-                return await self._strike_redis(what, fault.lasts)
+                return await self._strike_redis(what, fault, rng)
             case "model":
                 return await self._strike_model(what, rng)
             case _:
@@ -160,8 +160,11 @@ class Storm:
             if owner and int(owner.split(b":")[1]) in processes and person.view and person.view["reply"]
         ]
 
-    async def _strike_redis(self, what: str, lasts: float) -> bool:
-        redis = self.stack.redis
+    async def _strike_redis(self, what: str, fault: Fault, rng: random.Random) -> bool:
+        if self.proxy is None:
+            async with self._redis_away:
+                return await self._strike_cluster(what, fault.lasts, rng)
+        redis, lasts = self.stack.redis, fault.lasts
         match what:
             case "killed" | "told to go":
                 async with self._redis_away:
@@ -181,6 +184,38 @@ class Storm:
                 async with self._redis_away:
                     await self.redis.command("SCRIPT", "FLUSH")
         return True
+
+    async def _strike_cluster(self, what: str, lasts: float, rng: random.Random) -> bool:
+        """One at a time, and the next when the cluster is whole: what two nodes lose together is lost."""
+        cluster: Any = self.stack.redis
+        primaries = await asyncio.to_thread(cluster.primaries_now)
+        primary = rng.choice(primaries)
+        replica = await asyncio.to_thread(cluster.replica_of, primary)
+        match what:
+            case "primary killed":
+                primary.kill()
+                await asyncio.sleep(lasts)
+                await asyncio.to_thread(primary.start)
+            case "primary silent" | "replica silent":
+                child = (primary if what.startswith("primary") else replica).child
+                child.signal_group(signal.SIGSTOP)
+                await asyncio.sleep(lasts)
+                child.signal_group(signal.SIGCONT)
+            case "primary replaced":
+                await asyncio.to_thread(cluster.fail_over, replica)
+            case "slots moved":
+                await asyncio.to_thread(self._move_slots, cluster, primary, primaries, rng)
+            case "forgets scripts":
+                await asyncio.to_thread(cluster.forget_scripts)
+        await asyncio.to_thread(cluster.wait_whole)
+        return True
+
+    def _move_slots(self, cluster: Any, source: Any, primaries: list[Any], rng: random.Random) -> None:
+        """Some of the slots in use at one node move to another one: conversations', the queue's or the processes'."""
+        target = rng.choice([node for node in primaries if node is not source])
+        here = [slot for slot in map(slot_of_tag, (*TAGS, "queue", "processes")) if cluster.primary_of(slot) is source]
+        for slot in rng.sample(here, min(len(here), rng.randint(1, 4))):
+            cluster.move(slot, source, target)
 
     async def _strike_model(self, what: str, rng: random.Random) -> bool:
         faults = {

@@ -13,7 +13,8 @@ from tests.fuzz.attacks import APPLICATION, PROXY, Target, sockets
 from tests.support.caddy import caddy
 from tests.support.client import PATIENCE, Chat, new_token
 from tests.support.missing import missing
-from tests.support.stack import Stack, own_port
+from tests.support.ports import own_port
+from tests.support.stack import Stack
 
 #: Seconds that each attack lasts here.
 SHORT = 1.0

@@ -13,8 +13,9 @@ from tasks.local.models import LocalModel, local_model
 from tasks.local.processes import Child, wait_until
 from tasks.local.settings import load_local_settings
 from tests.support.missing import missing
+from tests.support.ports import own_port
 from tests.support.processes import gone
-from tests.support.stack import Stack, answers, own_port
+from tests.support.stack import Stack, answers
 
 MODEL = local_model("smollm2")
 

@@ -23,7 +23,8 @@ import yaml
 from tasks.local.processes import ROOT, Child, read_procfile, wait_until
 from tests.support.client import Chat, new_token
 from tests.support.missing import missing
-from tests.support.stack import Stack, answers, own_port
+from tests.support.ports import own_port
+from tests.support.stack import Stack, answers
 
 #: An image's user is nobody; so is the user here, where this Python can be run by others than its owner.
 NOBODY = 65534

@@ -15,7 +15,8 @@ from tasks.storage.keys import ConversationKeys, conversation_id
 from tests.operations.proxy import DeafProxy
 from tests.support.client import Chat, new_token
 from tests.support.missing import missing
-from tests.support.stack import Stack, own_port
+from tests.support.ports import own_port
+from tests.support.stack import Stack
 
 #: Seconds in which a break must show; promised to operators.
 SHOWS = 15

@@ -19,7 +19,8 @@ from tasks.local.processes import Child, Processes, wait_until
 from tasks.storage.client import RedisClient
 from tests.support.client import Chat, new_token
 from tests.support.missing import missing
-from tests.support.stack import Stack, answers, own_port
+from tests.support.ports import own_port
+from tests.support.stack import Stack, answers
 
 
 def real(folder: Path, **options: str) -> EmbeddedRedis:

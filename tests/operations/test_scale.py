@@ -16,7 +16,8 @@ from tasks.local.embedded_redis import start_redis
 from tasks.local.processes import Child, stop_all, wait_until
 from tests.support.client import Chat, new_token, replay
 from tests.support.missing import missing
-from tests.support.stack import Stack, own_port
+from tests.support.ports import own_port
+from tests.support.stack import Stack
 
 #: Stamped tokens of each reply under load, and how fast they come (a second).
 TOKENS, RATE = 40, 20

@@ -18,7 +18,8 @@ from tasks.local.embedded_redis import start_redis
 from tasks.settings import Settings
 from tests.support.client import Chat, LegacyChat, new_token
 from tests.support.missing import missing
-from tests.support.stack import Stack, own_port
+from tests.support.ports import own_port
+from tests.support.stack import Stack
 
 HF_TOKEN = "hf_NobodyMaySeeThis"  # noqa: S105
 WORDS = "marzipan-elephant"

@@ -14,7 +14,8 @@ from tasks.local.processes import Child, wait_until
 from tasks.settings import Settings
 from tests.support.client import Chat, new_token
 from tests.support.missing import missing
-from tests.support.stack import Stack, answers, own_port
+from tests.support.ports import own_port
+from tests.support.stack import Stack, answers
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import httpx
 
 from tasks.local.processes import ROOT, Child, wait_until
 from tests.support.missing import missing
-from tests.support.stack import own_port
+from tests.support.ports import own_port
 
 
 @contextmanager

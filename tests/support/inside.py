@@ -68,9 +68,11 @@ async def leftovers(redis: RedisClient) -> dict[str, Any]:
 
 async def _keys(redis: RedisClient, pattern: str) -> list[str]:
     keys: list[str] = []
-    cursor = 0
-    while True:
-        cursor, found = await redis.command("SCAN", cursor, "MATCH", pattern, "COUNT", 1000)
-        keys += [key.decode() for key in found]
-        if int(cursor) == 0:
-            return keys
+    for name in await redis.shards_by_node():
+        node, cursor = redis.node(name), 0
+        while True:
+            cursor, found = await node.command("SCAN", cursor, "MATCH", pattern, "COUNT", 1000)
+            keys += [key.decode() for key in found]
+            if int(cursor) == 0:
+                break
+    return keys

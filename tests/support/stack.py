@@ -1,6 +1,5 @@
 """Parley as it runs, under a test's control: Redis, the stand-in, and any number of the Procfile's processes."""
 
-import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,53 +7,19 @@ from types import TracebackType
 from typing import Any
 
 import httpx
-import redis
 
-from tasks.local.embedded_redis import LOOPBACK, EmbeddedRedis
+from tasks.local.embedded_redis import EmbeddedRedis
 from tasks.local.processes import Child, Processes, wait_until
 from tasks.settings import Settings
 from tasks.storage.keys import ALIVE
+from tests.support.ports import own_port
+from tests.support.servers import connect
 
 #: Limits off: a test that is about a limit sets it.
 UNLIMITED = {name.upper(): "0" for name in Settings.model_fields if name.startswith("limit_") and name != "limit_text"}
 
 #: Seconds that the stand-in has to answer; a busy machine may need some.
 PATIENCE = 30.0
-
-#: Where ranges of ports begin, one range for each process that tests; below those that systems give out by themselves.
-RANGES = range(20_000, 32_000, 400)
-
-
-def own_port() -> int:
-    """A free port that nobody else takes before it is listened on, nor while who listened there starts again.
-
-    One that the system gives out is anybody's until then, also that of other tests, which run beside this.
-    """
-    return next(_own_ports)
-
-
-def _ports() -> Iterator[int]:
-    with socket.socket() as mark:
-        # Who has the first port has the range.
-        first = next(port for port in RANGES if _bound(mark, port))
-        while True:
-            yield from filter(_free, range(first + 1, first + RANGES.step))
-
-
-def _free(port: int) -> bool:
-    with socket.socket() as probe:
-        return _bound(probe, port)
-
-
-def _bound(to_bind: socket.socket, port: int) -> bool:
-    try:
-        to_bind.bind((LOOPBACK, port))
-    except OSError:
-        return False
-    return True
-
-
-_own_ports = _ports()
 
 
 class Stack:
@@ -142,7 +107,7 @@ class Stack:
 
     def wait_workers(self, number: int, seconds: float = 60) -> None:
         """Wait until so many workers leave a beat, and so take messages."""
-        with redis.Redis.from_url(self.redis.url) as client:
+        with connect(self.redis) as client:
             wait_until(
                 lambda: sum(name.startswith(b"worker:") for name in client.zrange(ALIVE, 0, -1)) >= number,
                 f"{number} workers",

@@ -67,7 +67,7 @@ class Steps:
 
     async def put(self, messages: list[Message]) -> None:
         """Give the conversation these messages instead of those that it has."""
-        await self.redis.transaction(
+        await self.redis.pipeline(
             ("JSON.SET", self.keys.document, "$.messages", json.dumps(messages)),
             ("HSET", self.keys.state, "count", len(messages)),
             *(("HSET", self.keys.ids, id, value) for id, value in used_ids(messages).items()),

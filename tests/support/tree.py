@@ -10,8 +10,8 @@ from pathlib import Path
 import psutil
 
 from tasks.local.processes import ROOT, Child
+from tests.support.ports import own_port
 from tests.support.processes import eventually
-from tests.support.stack import own_port
 
 #: Variables that would change what `make run` does.
 SETTINGS = (

@@ -9,7 +9,8 @@ from tasks.errors import StorageError
 from tasks.local.embedded_redis import start_redis
 from tasks.storage.keys import ALIVE
 from tests.support.missing import missing
-from tests.support.stack import Stack, own_port
+from tests.support.ports import own_port
+from tests.support.stack import Stack
 from tests.takeover.counting import RATE, TOKENS
 
 

@@ -14,8 +14,9 @@ import redis
 from tasks.local.embedded_redis import start_redis
 from tests.support.client import Chat, Frame, new_token, replay
 from tests.support.inside import stamps, whole
+from tests.support.ports import own_port
 from tests.support.proxy import Proxy
-from tests.support.stack import Stack, own_port
+from tests.support.stack import Stack
 from tests.takeover.counting import RATE, TOKENS, assert_every_token_once, begun
 
 #: Warnings that one process may print for one trouble, however many replies it writes: each part goes and returns.

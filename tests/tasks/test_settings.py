@@ -17,6 +17,11 @@ BAD = {
         "redis://:12/34@127.0.0.1:6379/0",
         "redis://:pass@127.0.0.1:port/0",
         "redis://:pass@[::1/0",
+        "redis://:pass@127.0.0.1:1,127.0.0.1:port/0",
+        "redis+sentinel://127.0.0.1:26379",
+        "redis+sentinel:///primary",
+        "redis+sentinel://:pass@127.0.0.1:port/primary",
+        "redis+sentinel://127.0.0.1:26379/primary?pass",
     ],
     "MODEL_URL": ["example.com", "ftp://x"],
     "STAND_IN_URL": ["here"],
@@ -69,7 +74,16 @@ def test_the_error_about_a_redis_url_shows_no_part_of_it(monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize(
-    "url", ["unix:///run/redis.sock", "redis://u:p%23s@h:6379/0", "rediss://u:p@ss@h:1", "redis://[::1]:6379/0"]
+    "url",
+    [
+        "unix:///run/redis.sock",
+        "redis://u:p%23s@h:6379/0",
+        "rediss://u:p@ss@h:1",
+        "redis://[::1]:6379/0",
+        "redis://u:p@a:1,b:2,[::1]:3/0",
+        "redis+sentinel://a:1,b:2,[::1]/primary",
+        "rediss+sentinel://u:p%2F@a/primary?sentinel_password=x",
+    ],
 )
 def test_every_kind_of_redis_url_is_taken(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     monkeypatch.setenv("REDIS_URL", url)

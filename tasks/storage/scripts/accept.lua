@@ -36,7 +36,7 @@ end
 local now = clock()
 redis.call('JSON.ARRAPPEND', document, '$.messages', message)
 local cursor, notification = append(conversation, events, event)
-notify(notification)
+notify(document, notification)
 redis.call('HSET', ids, id, 'message ' .. cursor .. ' ' .. count .. ' ' .. count + pending, reply, 'reply ' .. id)
 redis.call('HSET', state, 'count', count + 1, 'pending', pending + 1)
 if pending == 0 then

@@ -79,8 +79,9 @@ local function append(conversation, events, event)
   return cursor, conversation .. ' ' .. (last and last[1] or '0-0') .. ' ' .. cursor .. ' ' .. event
 end
 
--- Publishes notifications, one a line.
-local function notify(notifications)
-  redis.call('PUBLISH', 'parley:events', notifications)
+-- Publishes notifications, one a line, on the channel of a key's shard: it has the key's tag, so on a Redis Cluster it
+-- belongs to the same slot.
+local function notify(key, notifications)
+  redis.call('SPUBLISH', string.match(key, '^parley:{.-}:') .. 'events', notifications)
 end
 

@@ -8,7 +8,7 @@ redis.call('DEL', state, ids, partial)
 redis.call('ZREM', pending_index, ARGV[1])
 if there == 1 then
   local _, notification = append(ARGV[1], events, ARGV[2])
-  notify(notification)
+  notify(document, notification)
   redis.call('EXPIRE', events, 60)
 end
 return there

@@ -37,7 +37,7 @@ if answered == 1 then
 end
 redis.call('JSON.SET', document, '$.messages[' .. index .. ']', message)
 local cursor, notification = append(conversation, events, event)
-notify(notification)
+notify(document, notification)
 local where = ' ' .. cursor .. ' ' .. index .. ' ' .. index
 redis.call('HSET', ids, id, 'edit ' .. to .. where, reply, 'reply ' .. id)
 redis.call('HDEL', ids, 'stop:' .. to)

@@ -39,7 +39,7 @@ local function end_reply(keys, conversation, reply, outcome, fields, event, ttl,
   -- A failure's fields stand in the event itself, a message in its own object.
   local payload = outcome == 'failed' and event .. string.sub(body, 2) or event .. body .. '}'
   local _, notification = append(conversation, events, payload)
-  notify(notification)
+  notify(document, notification)
 
   pending = redis.call('HINCRBY', state, 'pending', -1)
   redis.call('HSET', state, 'last', reply)

@@ -36,6 +36,6 @@ for i = 1, #KEYS / 3 do
   result[i] = ok and 1 or 0
 end
 if #all > 0 then
-  notify(table.concat(all, '\n'))
+  notify(KEYS[1], table.concat(all, '\n'))
 end
 return result

@@ -27,11 +27,11 @@ redis.call('HSET', state, 'reply', reply, 'phase', 'writing')
 -- Once a reply is enough: it brings some hundred events, and none of its own writes has to count them.
 redis.call('XTRIM', events, 'MAXLEN', '~', '2000')
 local _, notification = append(conversation, events, event)
-notify(notification)
+notify(document, notification)
 if s[7] then
   local id, text = cjson.encode(reply), cjson.encode(redis.call('GET', partial))
   _, notification = append(conversation, events, '"type":"reply.delta","id":' .. id .. ',"text":' .. text .. '}')
-  notify(notification)
+  notify(document, notification)
 end
 -- The stream of a quiet conversation is gone and begins anew here; it must not outlive the rest.
 redis.call('EXPIRE', events, redis.call('TTL', state))

@@ -10,9 +10,10 @@ from api.fanout import pubsub
 from api.fanout.pubsub import EventListener
 from tasks.errors import StorageError
 from tasks.storage.client import RedisClient
-from tasks.storage.keys import EVENT_CHANNEL
+from tasks.storage.keys import event_channel
 
-CONFIRMED = b"*3\r\n$9\r\nsubscribe\r\n$13\r\nparley:events\r\n:1\r\n"
+CHANNEL = event_channel(3)
+CONFIRMED = f"*3\r\n$10\r\nssubscribe\r\n${len(CHANNEL)}\r\n{CHANNEL}\r\n:1\r\n".encode()
 
 
 @pytest.fixture(autouse=True)
@@ -35,31 +36,31 @@ async def pings(redis: RedisClient) -> int:
 
 
 async def test_what_is_published_after_the_first_piece_is_heard_in_order(redis_url: str, redis: RedisClient) -> None:
-    async with listening(redis_url) as listener, aclosing(listener.listen()) as pieces:
+    async with listening(redis_url) as listener, aclosing(listener.listen("", [3])) as pieces:
         assert await anext(pieces) == b""
         for number in range(100):
-            await redis.command("PUBLISH", EVENT_CHANNEL, f"{number}")
+            await redis.command("SPUBLISH", CHANNEL, f"{number}")
         assert [await anext(pieces) for _ in range(100)] == [b"%d" % number for number in range(100)]
 
 
 @pytest.mark.parametrize("redis_url", ["real_redis"], indirect=True)
 async def test_a_redis_that_only_has_nothing_to_say_is_listened_to_further(redis_url: str, redis: RedisClient) -> None:
-    async with listening(redis_url) as listener, aclosing(listener.listen()) as pieces:
+    async with listening(redis_url) as listener, aclosing(listener.listen("", [3])) as pieces:
         assert await anext(pieces) == b""
         before, next_piece = await pings(redis), asyncio.ensure_future(anext(pieces))
         async with asyncio.timeout(60):
             while await pings(redis) < before + 5:
                 await asyncio.sleep(0.01)
-        await redis.command("PUBLISH", EVENT_CHANNEL, "at last")
+        await redis.command("SPUBLISH", CHANNEL, "at last")
         assert await next_piece == b"at last"
 
 
 async def test_a_redis_that_answers_no_more_is_an_error_and_not_waited_for() -> None:
     async def mute(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         # What redis-py says of itself comes first.
-        while b"SUBSCRIBE" not in (asked := await reader.read(65_536)):
+        while b"SSUBSCRIBE" not in (asked := await reader.read(65_536)):
             assert asked
-            writer.write(b"+OK\r\n" * asked.count(b"SETINFO"))
+            writer.write(b"+OK\r\n" * asked.count(b"SETINFO") + b"-ERR unknown\r\n" * asked.count(b"cluster"))
         writer.write(CONFIRMED)
         await reader.read()
         writer.close()
@@ -67,7 +68,7 @@ async def test_a_redis_that_answers_no_more_is_an_error_and_not_waited_for() -> 
     async with await asyncio.start_server(mute, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
         url = f"redis://127.0.0.1:{port}/0"
-        async with asyncio.timeout(60), listening(url) as listener, aclosing(listener.listen()) as pieces:
+        async with asyncio.timeout(60), listening(url) as listener, aclosing(listener.listen("", [3])) as pieces:
             assert await anext(pieces) == b""
             with pytest.raises(StorageError):
                 await anext(pieces)
@@ -76,7 +77,7 @@ async def test_a_redis_that_answers_no_more_is_an_error_and_not_waited_for() -> 
 async def test_it_listens_anew_whenever_it_is_asked_to(redis_url: str, redis: RedisClient) -> None:
     async with listening(redis_url) as listener:
         for _ in range(2):
-            async with aclosing(listener.listen()) as pieces:
+            async with aclosing(listener.listen("", [3])) as pieces:
                 assert await anext(pieces) == b""
-                await redis.command("PUBLISH", EVENT_CHANNEL, "here")
+                await redis.command("SPUBLISH", CHANNEL, "here")
                 assert await anext(pieces) == b"here"

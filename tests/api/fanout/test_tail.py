@@ -24,7 +24,7 @@ from tasks.local.embedded_redis import EmbeddedRedis
 from tasks.local.processes import wait_until
 from tasks.monitoring.background import cancel_and_wait
 from tasks.storage import events
-from tasks.storage.client import RedisClient
+from tasks.storage.client import Command, RedisClient
 from tests.support.proxy import Proxy
 from tests.support.steps import Steps
 
@@ -142,12 +142,12 @@ class Held(RedisClient):
         self.holding = False
         self.held, self.let_go = asyncio.Event(), asyncio.Event()
 
-    async def command(self, *command: Any) -> Any:
-        answer = await super().command(*command)
-        if self.holding and command[0] == "XREAD":
+    async def pipeline(self, *commands: Command) -> list[Any]:
+        answers = await super().pipeline(*commands)
+        if self.holding and commands[0][0] == "XREAD":
             self.held.set()
             await self.let_go.wait()
-        return answer
+        return answers
 
 
 @contextlib.asynccontextmanager
@@ -355,11 +355,12 @@ class Stuck(RedisClient):
 
     begun = False
 
-    async def command(self, *command: Any) -> Any:
-        """None, once it was cancelled."""
+    async def pipeline(self, *commands: Command) -> list[Any]:
+        """Nothing, once it was cancelled."""
         self.begun = True
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.Event().wait()
+        return []
 
 
 async def test_a_tail_ends_also_when_a_command_swallows_its_cancelling(real_redis: EmbeddedRedis) -> None:

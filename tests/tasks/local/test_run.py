@@ -21,8 +21,8 @@ from tasks.local.models import fitting
 from tasks.local.processes import GRACE, ROOT, Child, ProcessError
 from tests.support.client import Chat, history, new_token
 from tests.support.missing import missing
+from tests.support.ports import own_port
 from tests.support.processes import eventually, gone
-from tests.support.stack import own_port
 from tests.support.tree import Tree, family, says, text, whole_tree
 
 #: Ready from the fourth time it is asked.

@@ -19,7 +19,7 @@ from tasks.storage.conversations import (
     RECOVERY_DELAY_MS,
     reply_id,
 )
-from tasks.storage.keys import EVENT_CHANNEL, ConversationKeys
+from tasks.storage.keys import ConversationKeys, event_channel
 from tasks.worker.lease import Lease, renew
 from tasks.worker.recovery import claim
 from tests.support.steps import TTL, Steps
@@ -57,7 +57,7 @@ async def heard(redis_url: str, steps: Steps) -> AsyncIterator[Heard]:
     listener = EventListener(redis_url)
 
     async def up_to_now() -> list[bytes]:
-        await steps.redis.command("PUBLISH", EVENT_CHANNEL, "now")
+        await steps.redis.command("SPUBLISH", event_channel(steps.keys.shard), "now")
         found: list[bytes] = []
         async for piece in pieces:
             if piece == b"now":
@@ -65,7 +65,7 @@ async def heard(redis_url: str, steps: Steps) -> AsyncIterator[Heard]:
             found += piece.split(b"\n")
         return found
 
-    async with aclosing(listener.listen()) as pieces:
+    async with aclosing(listener.listen("", [steps.keys.shard])) as pieces:
         assert await anext(pieces) == b""
         yield up_to_now
 

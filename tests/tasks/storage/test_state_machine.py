@@ -615,7 +615,7 @@ class Machine(RuleBasedStateMachine):
         """All that readers can see."""
         keys = talk.keys
         last = ("XREVRANGE", keys.events, "+", "-", "COUNT", 1)
-        return self._run(self._redis.transaction(("JSON.GET", keys.document), ("GET", keys.partial), last))
+        return self._run(self._redis.pipeline(("JSON.GET", keys.document), ("GET", keys.partial), last))
 
     def _partial(self, talk: Talk) -> bytes:
         """What is shown of the reply in turn."""

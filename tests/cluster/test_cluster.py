@@ -1,0 +1,114 @@
+"""On a Redis Cluster everything works as on one server, and goes on while nodes die, change places and lag."""
+
+import asyncio
+import uuid
+from typing import Any
+
+import pytest
+
+from tasks.storage.keys import SHARDS, SLOTS, TAGS, slot_of_tag
+from tests.cluster.talks import Talks, slot_of
+from tests.support.client import Chat, LegacyChat, history, new_token
+from tests.support.cluster import Cluster
+from tests.support.stack import Stack
+
+
+@pytest.mark.parametrize("nodes", [3, 6, 12])
+def test_every_node_has_the_same_share_of_the_conversations(nodes: int) -> None:
+    shares = [0] * nodes
+    for tag in TAGS:
+        shares[slot_of_tag(tag) * nodes // SLOTS] += 1
+    assert max(shares) - min(shares) <= 1
+    assert sum(shares) == SHARDS == len(set(TAGS))
+
+
+async def test_people_on_every_node_talk_retry_edit_stop_and_delete(on_cluster: Stack) -> None:
+    on_cluster.pace(rate=400, stamped=20)
+    async with Talks(on_cluster) as talks:
+        await talks.begin()
+        await talks.finish()
+        for token, chat in talks.chats.items():
+            last = next(m["id"] for m in reversed(await see(on_cluster, token)) if m["role"] == "human")
+            await chat.retry(last)
+            await chat.until("reply.finished")
+            await chat.edit(last, "Count again", str(uuid.uuid4()))
+            await chat.until("message.edited")
+            await chat.until("reply.finished")
+            assert [m["role"] for m in await see(on_cluster, token)] == ["human", "bot"]
+        on_cluster.pace(rate=5, stamped=200)
+        for chat in talks.chats.values():
+            to = await chat.send("Count slowly")
+            await chat.until("reply.delta")
+            await chat.stop(to)
+            assert (await chat.until("reply.finished"))["message"]["finish_reason"] == "stopped"
+
+
+async def test_a_client_of_the_older_contract_talks_too(on_cluster: Stack) -> None:
+    on_cluster.pace(rate=400, stamped=0)
+    token = await new_token(on_cluster.url)
+    async with LegacyChat(on_cluster.url, token) as chat:
+        said = await chat.ask("hello")
+    assert [message["msg"] for message in await history(on_cluster.url, token)] == ["Human: hello", said]
+
+
+async def test_a_dead_primary_costs_no_word_and_the_other_nodes_do_not_wait(
+    cluster: Cluster, on_cluster: Stack
+) -> None:
+    on_cluster.pace(rate=10, stamped=100)
+    async with Talks(on_cluster) as talks:
+        await talks.begin()
+        dead = cluster.primary_of(0)
+        dead.kill()
+        # Their replies take ten seconds; the dead node's slots come back after some three.
+        for third in (1, 2):
+            await asyncio.gather(*(chat.until("reply.delta") for chat in talks.on(third)))
+        await talks.finish()
+        dead.start()
+
+
+async def test_a_planned_failover_costs_no_word(cluster: Cluster, on_cluster: Stack) -> None:
+    on_cluster.pace(rate=20, stamped=100)
+    async with Talks(on_cluster) as talks:
+        await talks.begin()
+        for replica in cluster.nodes[cluster.primaries :]:
+            await asyncio.to_thread(cluster.fail_over, replica)
+        await talks.finish()
+
+
+async def test_conversations_whose_slots_move_to_another_node_lose_no_word(cluster: Cluster, on_cluster: Stack) -> None:
+    on_cluster.pace(rate=20, stamped=100)
+    async with Talks(on_cluster) as talks:
+        await talks.begin()
+        moved = [slot_of(token) for token in talks.chats]
+        for slot in (*moved, slot_of_tag("queue"), slot_of_tag("processes")):
+            source = cluster.primary_of(slot)
+            target = next(node for node in map(cluster.primary_of, (0, SLOTS // 2, SLOTS - 1)) if node is not source)
+            await asyncio.to_thread(cluster.move, slot, source, target)
+        await talks.finish()
+        await talks.begin()
+        await talks.finish()
+
+
+async def test_what_no_second_node_has_is_not_accepted_and_sending_it_again_is_answered_once(
+    cluster: Cluster, on_cluster: Stack
+) -> None:
+    on_cluster.pace(rate=400, stamped=10)
+    async with Chat(on_cluster.url, token := await new_token(on_cluster.url)) as chat:
+        await chat.until("snapshot")
+        replica = cluster.replica_of(cluster.primary_of(slot_of(token)))
+        replica.kill()
+        id = await chat.send("hello")
+        refused = await chat.until("error")
+        assert (refused["code"], refused["id"]) == ("unavailable", id)
+        replica.start()
+        await asyncio.to_thread(cluster.wait_whole)
+        await chat.send("hello", id)
+        await chat.until("reply.finished")
+        assert [m["role"] for m in await see(on_cluster, token)] == ["human", "bot"]
+
+
+async def see(stack: Stack, token: str) -> list[dict[str, Any]]:
+    """The document, as who opens the page sees it."""
+    async with Chat(stack.url, token) as chat:
+        messages: list[dict[str, Any]] = (await chat.until("snapshot"))["conversation"]["messages"]
+        return messages
