@@ -32,7 +32,7 @@ page_sources := $(shell find frontend -not -path '*/node_modules*' -not -path 'f
 	-not -path 'frontend/tests*' -not -path frontend 2>/dev/null)
 
 .PHONY: help run test check format bench bench-page chaos fuzz try-model test-model-server lock clean
-.PHONY: setup-run setup-dev need-node test-parts test-whole test-places
+.PHONY: setup-run setup-dev need-node test-parts test-whole test-places test-kinds
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-18s %s\n", $$1, $$2 }' Makefile
@@ -48,28 +48,39 @@ ifneq ($(MODEL),)
 endif
 	@exec env PORT=$(PORT) MODEL=$(MODEL) $(PY) -m tasks.local.run
 
-test: ## Run the checks and all tests (ARGS=… goes to pytest, which then runs alone)
+test: ## Run the checks and all tests (ARGS=… goes to pytest, which then runs alone; REDIS=cluster or sentinel)
 	@$(MAKE) -s -j2 setup-dev frontend/dist/index.html
 ifeq ($(ARGS),)
-	@$(MAKE) -j3 --output-sync=target test-parts test-whole test-places
+	@$(MAKE) -j4 --output-sync=target test-parts test-whole test-places test-kinds
 else
 	$(PY) -m pytest $(ARGS)
 endif
 
-# Three at once, since all mostly wait: the checks, the parts, and what they say to each other; what looks at the whole
-# in a browser and attacks it; and how it goes on where a process dies, in other places, and with other models.
+# Four at once, since all mostly wait: the checks, the parts, and what they say to each other; what looks at the whole
+# in a browser and attacks it; how it goes on where a process dies, in other places, and with other models; and on other
+# kinds of Redis, some of it again.
 PARTS := tests/tasks tests/api tests/scenarios
 PLACES := tests/takeover tests/operations tests/local
+KINDS := tests/cluster
+ON_CLUSTER := $(addprefix tests/,tasks/storage/test_scripts.py tasks/worker api/fanout/test_tail.py api/test_messages.py \
+	scenarios/test_conversation.py scenarios/test_edit.py scenarios/test_retry.py scenarios/test_resume.py \
+	scenarios/test_limits.py scenarios/test_older_client.py scenarios/test_delete.py)
+ON_SENTINEL := tests/scenarios/test_conversation.py tests/scenarios/test_resume.py
 
 test-parts: check
 	cd frontend && npm test
 	$(PY) -m pytest $(wildcard tests/test_*.py) $(PARTS)
 
 test-whole: setup-dev
-	$(PY) -m pytest tests --ignore-glob='tests/test_*.py' $(addprefix --ignore=,$(PARTS) $(PLACES))
+	$(PY) -m pytest tests --ignore-glob='tests/test_*.py' $(addprefix --ignore=,$(PARTS) $(PLACES) $(KINDS))
 
 test-places: setup-dev
 	$(PY) -m pytest $(PLACES)
+
+test-kinds: setup-dev
+	$(PY) -m pytest $(KINDS)
+	REDIS=cluster $(PY) -m pytest $(ON_CLUSTER)
+	REDIS=sentinel $(PY) -m pytest $(ON_SENTINEL)
 
 check: setup-dev ## Formats, lint and types, of Python and of the page
 	$(PY) -m ruff check .

@@ -49,7 +49,7 @@ NO_NODE = "No Redis node has this part of the conversations now."
 NOT_REPLICATED = "No second Redis node has what was written."
 
 #: Answers that say, or may mean, that a slot of a cluster is elsewhere.
-REDIRECTED = (AskError, ClusterError, TryAgainError, StorageUnavailableError)
+REDIRECTED = (AskError, ClusterError, TryAgainError, ReadOnlyError, StorageUnavailableError)
 
 Command = tuple[Any, ...]
 
@@ -266,7 +266,7 @@ class RedisClient:
                 max_connections=self._max_connections,
                 timeout=self._timeout,
                 # What a node does not answer is asked through the cluster's client, which knows where the slot is now.
-                retries=min(1, self._retries),
+                retries=0,
                 alone=True,
             )
         return self._nodes[name]

@@ -148,7 +148,8 @@ async def resume(redis: RedisClient, conversation: str, ttl: int, after: str) ->
     document = orjson.loads(parts)
     first = max(0, progress.count - WINDOW_MESSAGES)
     messages = document.pop(f"$.messages[-{WINDOW_MESSAGES}:]")
-    page = _within_bounds(messages, first, at_least=progress.index if progress.pending else None)
+    at_least = progress.index if progress.pending else None
+    page = _within_bounds(messages, len(parts), first, at_least)
     about = {path.removeprefix("$."): value for path, (value,) in sorted(document.items(), reverse=True)}
     return View(about, page, cursor, progress)
 
@@ -162,7 +163,7 @@ async def history(redis: RedisClient, conversation: str, before: str) -> Page | 
     found = await redis.script(scripts.HISTORY, (keys.document, keys.ids), (before, WINDOW_MESSAGES))
     if found is None:
         raise ConversationGoneError("This conversation does not exist any more.")
-    return _within_bounds(orjson.loads(found[0]), found[1]) if found else None
+    return _within_bounds(orjson.loads(found[0]), len(found[0]), found[1]) if found else None
 
 
 async def read_slice(redis: RedisClient, conversation: str, start: int, end: int) -> list[Message]:
@@ -172,15 +173,17 @@ async def read_slice(redis: RedisClient, conversation: str, start: int, end: int
     return messages
 
 
-def _within_bounds(messages: list[Message], first: int, at_least: int | None = None) -> Page:
+def _within_bounds(messages: list[Message], size: int, first: int, at_least: int | None = None) -> Page:
     """The last of some messages, within WINDOW_BYTES of JSON, from a person's message on.
 
-    `first`: index of the first of them in the document; `at_least`: index from which on all of them are kept; left
-    out, only the last exchange is.
+    `size`: bytes of JSON that all of them take at most; `first`: index of the first of them in the document;
+    `at_least`: index from which on all of them are kept; left out, only the last exchange is.
     """
     asked = [at for at, message in enumerate(messages) if message["role"] == "human"]
     if not asked:
         return Page([], first)
+    if size <= WINDOW_BYTES:
+        return Page(messages[asked[0] :], first + asked[0])
     start = asked[-1] if at_least is None else at_least - first
     size = len(orjson.dumps(messages[start:]))
     for at in range(start - 1, -1, -1):

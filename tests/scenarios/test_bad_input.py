@@ -8,13 +8,13 @@ from typing import Any
 import httpx
 import pytest
 import websockets
-from redis import Redis
 
 from tasks.local.embedded_redis import EmbeddedRedis
 from tasks.local.processes import wait_until
 from tasks.storage.conversations import reply_id
 from tasks.storage.keys import ConversationKeys, conversation_id
 from tests.support.client import Chat, LegacyChat, history, new_token
+from tests.support.servers import connect
 from tests.support.stack import Stack
 
 ID = "3f0c9a52-7d0e-4a55-9d6e-0d8f3f1b2a01"
@@ -230,7 +230,7 @@ def forgetful(stack: Stack) -> Iterator[str]:
 
 def gone(redis: EmbeddedRedis, token: str) -> None:
     """Wait until a conversation has expired."""
-    client = Redis.from_url(redis.url)
+    client = connect(redis.url)
     key = ConversationKeys(conversation_id(token)).document
     wait_until(lambda: not client.exists(key), "the conversation to expire")
     client.close()
@@ -252,7 +252,7 @@ async def test_an_expired_conversation_is_unknown_to_every_call_and_socket(stack
 def expire(redis: EmbeddedRedis, token: str) -> None:
     """Have a conversation expire now."""
     keys = ConversationKeys(conversation_id(token))
-    with Redis.from_url(redis.url) as client:
+    with connect(redis.url) as client:
         for key in (keys.document, keys.state, keys.ids, keys.events):
             # Not in a millisecond, in which somebody who looks would prolong its life.
             client.pexpire(key, 0)

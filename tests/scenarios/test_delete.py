@@ -3,11 +3,11 @@
 import httpx
 import pytest
 import websockets
-from redis import Redis
 
 from tasks.local.processes import wait_until
 from tasks.storage.keys import ConversationKeys, conversation_id
 from tests.support.client import Chat, LegacyChat, new_token
+from tests.support.servers import connect
 from tests.support.stack import Stack
 
 
@@ -47,7 +47,7 @@ async def test_a_reply_that_is_being_written_ends_with_its_conversation(stack: S
     wait_until(lambda: stack.model_stats()["open"] == 0, "the model to be let go")
     assert stack.model_stats()["cancelled"]
     keys = ConversationKeys(conversation_id(token))
-    with Redis.from_url(stack.redis.url) as client:
+    with connect(stack.redis.url) as client:
         assert not client.exists(keys.document, keys.state, keys.ids, keys.partial)
         assert client.zscore(keys.pending_index, conversation_id(token)) is None
         assert 0 < client.ttl(keys.events) <= 60

@@ -4,19 +4,19 @@ import json
 import uuid
 
 import pytest
-from redis import Redis
 
 from api.sessions import PIECE
 from tasks.storage.conversations import WINDOW_BYTES, WINDOW_MESSAGES, Message
 from tests.support.client import Chat, LegacyChat, history, new_token, replay
 from tests.support.past import exchanges, give_past
+from tests.support.servers import connect
 from tests.support.stack import Stack
 
 
 def put(stack: Stack, token: str, number: int, text: str) -> list[Message]:
     """Give a conversation so many exchanges; returns its messages."""
     messages = exchanges((f"{one} {text}", f"{one} {text}") for one in range(number))
-    with Redis.from_url(stack.redis.url) as client:
+    with connect(stack.redis.url) as client:
         give_past(client, token, messages)
     return messages
 

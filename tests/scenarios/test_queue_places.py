@@ -1,9 +1,8 @@
 """Who waits for a worker reads how many conversations come before theirs, from what the queue really knows."""
 
-import redis
-
 from tasks.storage.keys import QUEUE_WAITING
 from tests.support.client import Chat, new_token
+from tests.support.servers import connect
 from tests.support.stack import Stack
 
 
@@ -40,7 +39,7 @@ async def test_what_is_said_while_a_reply_is_written_takes_no_place_in_the_queue
         await chat.until("reply.delta")
         await chat.send("And one thing more")
         await chat.until("message.accepted")
-        with redis.Redis.from_url(stack.redis.url) as client:
+        with connect(stack.redis.url) as client:
             assert client.zcard(QUEUE_WAITING) == 0
         await chat.stop(first)
         await chat.until("reply.finished")

@@ -3,10 +3,10 @@
 import json
 
 import pytest
-from redis import Redis
 
 from tasks.storage.keys import ConversationKeys, conversation_id
 from tests.support.client import Chat, Frame, new_token, replay
+from tests.support.servers import connect
 from tests.support.stack import Stack
 
 
@@ -71,7 +71,7 @@ async def test_a_cursor_that_cannot_be_continued_from_brings_a_snapshot(stack: S
 
 async def test_a_cursor_whose_events_were_trimmed_brings_a_snapshot(stack: Stack) -> None:
     token, frames = await talked(stack, "one")
-    with Redis.from_url(stack.redis.url) as client:
+    with connect(stack.redis.url) as client:
         client.xtrim(ConversationKeys(conversation_id(token)).events, maxlen=2, approximate=False)
     async with Chat(stack.url, token, after=frames[2]["cursor"]) as chat:
         assert (await chat.next())["type"] == "snapshot"
@@ -82,7 +82,7 @@ async def test_a_cursor_whose_stream_has_expired_brings_a_snapshot_and_the_next_
     stack: Stack,
 ) -> None:
     token, frames = await talked(stack, "one")
-    with Redis.from_url(stack.redis.url) as client:
+    with connect(stack.redis.url) as client:
         client.delete(ConversationKeys(conversation_id(token)).events)
     async with Chat(stack.url, token, after=frames[-1]["cursor"]) as chat:
         snapshot = await chat.next()

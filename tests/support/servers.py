@@ -6,8 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import redis
+from redis.cluster import ClusterNode
+from redis.sentinel import Sentinel
 
-from tasks.local.embedded_redis import EmbeddedRedis, start_redis
+from tasks.local.embedded_redis import start_redis
+from tasks.redis_url import addresses, parse_sentinel, server_options
 from tests.support.cluster import Cluster, Watched
 from tests.support.ports import own_port
 
@@ -27,8 +30,13 @@ def start_server(folder: Path) -> Any:
     return KINDS[os.environ.get("REDIS") or "single"](folder)
 
 
-def connect(server: Any, **options: Any) -> Any:
-    """A client that blocks, for all that is stored there."""
-    if isinstance(server, EmbeddedRedis):
-        return redis.Redis.from_url(server.url, **options)
-    return server.client(**options)
+def connect(url: str, **options: Any) -> Any:
+    """A client that blocks, for all that is stored at an address as in REDIS_URL."""
+    if watched := parse_sentinel(url):
+        sentinel = Sentinel(watched.sentinels)  # type: ignore[no-untyped-call]
+        return sentinel.master_for(watched.name, **options)  # type: ignore[no-untyped-call]
+    if len(nodes := addresses(url)) == 1:
+        return redis.Redis.from_url(url, **options)
+    where = [server_options(node) for node in nodes]
+    start = [ClusterNode(node["host"], node["port"]) for node in where]  # type: ignore[no-untyped-call]
+    return redis.RedisCluster(startup_nodes=start, require_full_coverage=False, **options)

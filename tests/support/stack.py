@@ -107,7 +107,7 @@ class Stack:
 
     def wait_workers(self, number: int, seconds: float = 60) -> None:
         """Wait until so many workers leave a beat, and so take messages."""
-        with connect(self.redis) as client:
+        with connect(self.redis.url) as client:
             wait_until(
                 lambda: sum(name.startswith(b"worker:") for name in client.zrange(ALIVE, 0, -1)) >= number,
                 f"{number} workers",

@@ -16,6 +16,7 @@ from dramatiq.errors import BrokerConnectionError, ConnectionClosed
 from tasks.broker import ACTOR, BLOCK_SECONDS, QUEUE, WORKER_CONNECTIONS, WaitingBroker, WaitingConsumer
 from tasks.local.embedded_redis import EmbeddedRedis
 from tasks.storage.keys import QUEUE_NAMESPACE, QUEUE_WAITING
+from tests.support.servers import connect
 
 PREFETCH = 3
 
@@ -23,7 +24,7 @@ PREFETCH = 3
 @pytest.fixture
 def client(redis_url: str) -> Iterator[redis_py.Redis]:
     """An empty Redis of each kind."""
-    with redis_py.Redis.from_url(redis_url, protocol=2) as client:
+    with connect(redis_url, protocol=2) as client:
         client.flushall()
         yield client
 
@@ -115,13 +116,13 @@ def test_a_message_that_was_put_back_can_be_taken_again(broker: WaitingBroker, c
 
 
 def test_an_acknowledgement_that_redis_refuses_is_one_that_dramatiq_tries_again(real_redis: EmbeddedRedis) -> None:
-    with redis_py.Redis.from_url(real_redis.url) as client:
+    with connect(real_redis.url) as client:
         client.flushall()
     broker = WaitingBroker(real_redis.url, max_connections=WORKER_CONNECTIONS)
     consumer = broker.consume(QUEUE, prefetch=PREFETCH)
     request_reply(broker, "c1")
     message = take(consumer)
-    with redis_py.Redis.from_url(real_redis.url) as client:
+    with connect(real_redis.url) as client:
         client.config_set("maxmemory", "1")
         try:
             for done in (consumer.ack, consumer.nack):

@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-import redis as redis_py
 
 from tasks.broker import WaitingBroker
 from tasks.errors import StorageError
@@ -25,13 +24,14 @@ from tasks.worker.publisher import ReplyBuffer
 from tasks.worker.reply import answer_conversation
 from tasks.worker.runtime import MAX_CRASHES, WorkerRuntime
 from tests.support.proxy import Proxy
+from tests.support.servers import connect
 from tests.support.steps import TTL, Steps
 
 
 @pytest.fixture
 async def redis(real_redis: EmbeddedRedis) -> AsyncIterator[RedisClient]:
     """An empty Redis."""
-    with redis_py.Redis.from_url(real_redis.url) as client:
+    with connect(real_redis.url) as client:
         client.flushall()
     client = RedisClient(real_redis.url, max_connections=4)
     yield client
