@@ -74,6 +74,7 @@ async def _close(websocket: WebSocket, error: Exception) -> None:
         case SlowConsumerError():
             code = frames.TRY_AGAIN_LATER
         case StorageError():
+            log.warning("socket.unavailable error=%s", error)
             code = frames.SERVICE_RESTART
         case _:
             raise error

@@ -51,3 +51,6 @@ def _running(server: Any) -> Iterator[Stack]:
             stack.start_worker()
         stack.wait_ready()
         yield stack
+        # Seen if the test fails.
+        for child in stack.processes.children:
+            print(child.name, *list(child.lines)[-30:], sep="\n")

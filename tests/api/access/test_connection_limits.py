@@ -181,9 +181,9 @@ async def test_zero_is_no_limit(redis: RedisClient, closing: AsyncExitStack) -> 
     assert all([await comes_in(here, "s", "a", closing) for _ in range(200)])
 
 
-async def test_a_crowd_comes_in_at_once_however_far_away_redis_is(real_redis: EmbeddedRedis) -> None:
+async def test_a_crowd_comes_in_at_once_however_far_away_redis_is(single_redis: EmbeddedRedis) -> None:
     """One trip after the other would take longer than anybody waits."""
-    async with Proxy(real_redis.port) as proxy, AsyncExitStack() as closing:
+    async with Proxy(single_redis.port) as proxy, AsyncExitStack() as closing:
         distant = RedisClient(f"redis://127.0.0.1:{proxy.port}/0", max_connections=1)
         await distant.command("PING")
         here = ConnectionLimits(Settings(limit_sockets_per_address=25), distant, "web:1")

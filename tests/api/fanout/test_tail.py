@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import pytest
@@ -142,11 +142,31 @@ class Held(RedisClient):
         self.holding = False
         self.held, self.let_go = asyncio.Event(), asyncio.Event()
 
+    def node(self, name: str) -> RedisClient:
+        return HeldNode(self, super().node(name)) if name else self
+
     async def pipeline(self, *commands: Command) -> list[Any]:
         answers = await super().pipeline(*commands)
+        await self.hold(commands)
+        return answers
+
+    async def hold(self, commands: Sequence[Command]) -> None:
+        """Wait if this was a read, and reads are held."""
         if self.holding and commands[0][0] == "XREAD":
             self.held.set()
             await self.let_go.wait()
+
+
+class HeldNode(RedisClient):
+    """A node of a cluster whose reads are held with the others."""
+
+    def __init__(self, held: Held, node: RedisClient) -> None:
+        self._held = held
+        self._node = node
+
+    async def pipeline(self, *commands: Command) -> list[Any]:
+        answers = await self._node.pipeline(*commands)
+        await self._held.hold(commands)
         return answers
 
 
@@ -327,9 +347,9 @@ async def test_what_was_read_or_dropped_does_not_wait_any_more() -> None:
     assert backlog.size == 0
 
 
-async def test_after_redis_was_away_readers_go_on_where_they_were(real_redis: EmbeddedRedis) -> None:
-    direct = RedisClient(real_redis.url, max_connections=2)
-    async with Proxy(real_redis.port) as proxy, Steps(direct) as steps:
+async def test_after_redis_was_away_readers_go_on_where_they_were(single_redis: EmbeddedRedis) -> None:
+    direct = RedisClient(single_redis.url, max_connections=2)
+    async with Proxy(single_redis.port) as proxy, Steps(direct) as steps:
         tail = Tail(f"redis://127.0.0.1:{proxy.port}/0", direct)
         running = asyncio.create_task(tail.run())
         reader = await follow(tail, steps)
@@ -363,9 +383,9 @@ class Stuck(RedisClient):
         return []
 
 
-async def test_a_tail_ends_also_when_a_command_swallows_its_cancelling(real_redis: EmbeddedRedis) -> None:
-    commands = Stuck(real_redis.url, max_connections=1)
-    tail = Tail(real_redis.url, commands)
+async def test_a_tail_ends_also_when_a_command_swallows_its_cancelling(single_redis: EmbeddedRedis) -> None:
+    commands = Stuck(single_redis.url, max_connections=1)
+    tail = Tail(single_redis.url, commands)
     running = asyncio.create_task(tail.run())
     reader = tail.join("a" * 32)
     tail.begin("a" * 32, reader, "0-0", busy=True)
@@ -377,9 +397,9 @@ async def test_a_tail_ends_also_when_a_command_swallows_its_cancelling(real_redi
     await commands.aclose()
 
 
-async def test_a_reader_who_saw_more_than_redis_still_knows_needs_a_snapshot(real_redis: EmbeddedRedis) -> None:
-    direct = RedisClient(real_redis.url, max_connections=2)
-    async with Proxy(real_redis.port) as proxy, Steps(direct) as steps:
+async def test_a_reader_who_saw_more_than_redis_still_knows_needs_a_snapshot(single_redis: EmbeddedRedis) -> None:
+    direct = RedisClient(single_redis.url, max_connections=2)
+    async with Proxy(single_redis.port) as proxy, Steps(direct) as steps:
         tail = Tail(f"redis://127.0.0.1:{proxy.port}/0", direct)
         running = asyncio.create_task(tail.run())
         reader = await follow(tail, steps)

@@ -65,9 +65,17 @@ async def heard(redis_url: str, steps: Steps) -> AsyncIterator[Heard]:
             found += piece.split(b"\n")
         return found
 
-    async with aclosing(listener.listen("", [steps.keys.shard])) as pieces:
+    async with aclosing(listener.listen(steps.redis.node_of(steps.keys.shard), [steps.keys.shard])) as pieces:
         assert await anext(pieces) == b""
         yield up_to_now
+
+
+def neighbour(steps: Steps) -> Steps:
+    """Another conversation of the same shard, so that one call can change both."""
+    while True:
+        other = Steps(steps.redis)
+        if other.keys.shard == steps.keys.shard:
+            return other
 
 
 class TestTell:
@@ -89,7 +97,7 @@ class TestTell:
         assert steps.token not in str(said)
 
     async def test_many_texts_of_one_trip_ring_at_once(self, steps: Steps, heard: Heard) -> None:
-        async with Steps(steps.redis) as other:
+        async with neighbour(steps) as other:
             for talk in (steps, other):
                 await talk.say("hello")
                 await talk.begin()
@@ -294,7 +302,7 @@ class TestPublish:
         assert (await steps.look()).progress.partial == "mine and mine"
 
     async def test_many_replies_in_one_go_stand_each_for_itself(self, steps: Steps, redis: RedisClient) -> None:
-        async with Steps(redis) as other:
+        async with neighbour(steps) as other:
             await steps.say("hello")
             await other.say("hello")
             lease, _ = await steps.begin()
@@ -1011,8 +1019,12 @@ def test_all_keys_of_a_conversation_share_one_slot() -> None:
 
 
 async def test_a_server_that_forgot_the_scripts_is_taught_again(steps: Steps) -> None:
-    await steps.redis.command("SCRIPT", "FLUSH")
+    async def forget() -> None:
+        for name in await steps.redis.shards_by_node():
+            await steps.redis.node(name).command("SCRIPT", "FLUSH")
+
+    await forget()
     await steps.say("hello")
-    await steps.redis.command("SCRIPT", "FLUSH")
+    await forget()
     await steps.answer("Hi")
     assert await steps.texts() == ["hello", "Hi"]

@@ -135,9 +135,9 @@ async def test_whoever_writes_is_told_when_too_much_of_a_reply_is_unsent(redis: 
             await running
 
 
-async def test_while_redis_is_away_words_are_kept_and_then_sent_once(real_redis: EmbeddedRedis) -> None:
-    direct = RedisClient(real_redis.url, max_connections=2)
-    async with Proxy(real_redis.port) as proxy:
+async def test_while_redis_is_away_words_are_kept_and_then_sent_once(single_redis: EmbeddedRedis) -> None:
+    direct = RedisClient(single_redis.url, max_connections=2)
+    async with Proxy(single_redis.port) as proxy:
         through = RedisClient(f"redis://127.0.0.1:{proxy.port}/0", max_connections=2, retries=0)
         async with Steps(direct) as steps:
             await steps.say("hello")

@@ -80,15 +80,17 @@ async def test_every_reply_that_a_stopping_worker_holds_is_handed_over(
         assert (await steps.look()).progress.leased is False
 
 
-async def test_a_long_search_keeps_no_worker_from_its_heartbeat(redis: RedisClient, real_redis: EmbeddedRedis) -> None:
+async def test_a_long_search_keeps_no_worker_from_its_heartbeat(single_redis: EmbeddedRedis) -> None:
     """20 ms to Redis, and so many conversations to put back that it takes longer than a heartbeat is believed."""
+    redis = RedisClient(single_redis.url, max_connections=4)
+    await redis.command("FLUSHALL")
     pending = [Steps(redis) for _ in range(60)]
     for steps in pending:
         await conversations.create(redis, steps.token, "Ada", TTL)
         await steps.say("hello")
         await redis.command("ZADD", steps.keys.pending_index, 1, steps.id)
     observer = Heartbeat(redis, "web:1:observer")
-    async with Proxy(real_redis.port) as proxy:
+    async with Proxy(single_redis.port) as proxy:
         proxy.delay = 0.02
         async with running(f"redis://127.0.0.1:{proxy.port}/0", answer_conversation) as runtime:
             began, seen = time.monotonic(), False
@@ -96,6 +98,7 @@ async def test_a_long_search_keeps_no_worker_from_its_heartbeat(redis: RedisClie
                 assert await observer.beat() == []
                 seen = seen or runtime.heartbeat.process in observer.alive()
                 await asyncio.sleep(0.1)
+    await redis.aclose()
     assert seen
     assert time.monotonic() - began > heartbeat.TIMEOUT, "the search was too short to show anything"
 
