@@ -11,7 +11,7 @@ local conversation, to, reply, fields, event, ttl, quiet = unpack(ARGV)
 if redis.call('EXISTS', document) == 0 then
   return -3
 end
-local s = redis.call('HMGET', state, 'pending', 'count', 'is_retry', 'retry')
+local s = redis.call('HMGET', state, 'pending', 'count', 'is_retry', 'retry', 'last', 'owner')
 local pending, is_retry = tonumber(s[1]) or 0, tonumber(s[3]) or 0
 if pending == 0 then
   return -2
@@ -25,7 +25,8 @@ if waiting[1] ~= to then
       return -1
     end
   end
-  return -2
+  -- It has ended already, and nobody goes on with those that wait: an answer was lost.
+  return s[5] == reply and not s[6] and pending or -2
 end
 local left = end_reply(KEYS, conversation, s[4] or reply, 'stopped', fields, event, ttl, quiet)
 redis.call('HDEL', state, 'owner', 'lease_expires_at')

@@ -444,9 +444,16 @@ class TestStop:
         id = await steps.say("one")
         await steps.say("two")
         assert await messages.stop(steps.redis, steps.id, id, TTL) == 1
-        assert await messages.stop(steps.redis, steps.id, id, TTL) is None
         turn = await steps.answer("reply two")
         assert turn.messages[-1]["text"] == "two"
+
+    async def test_sent_again_after_a_lost_answer_it_says_the_same_until_somebody_goes_on(self, steps: Steps) -> None:
+        id = await steps.say("one")
+        await steps.say("two")
+        assert [await messages.stop(steps.redis, steps.id, id, TTL) for _ in range(2)] == [1, 1]
+        await steps.begin()
+        assert await messages.stop(steps.redis, steps.id, id, TTL) is None
+        assert [event["type"] for event in await steps.events()].count("reply.finished") == 1
 
     async def test_of_one_that_waits_its_turn_it_is_carried_out_in_its_turn(self, steps: Steps) -> None:
         await steps.say("one")
@@ -895,6 +902,23 @@ class TestRelease:
         lease, _ = await steps.begin()
         assert not await steps.lease("worker:2:y").release()
         assert (await steps.state())["owner"] == lease.owner
+
+    async def test_sent_again_after_a_lost_answer_it_says_again_that_something_waits(self, steps: Steps) -> None:
+        await steps.say("hello")
+        lease, _ = await steps.begin()
+        assert [await lease.release() for _ in range(2)] == [True, True]
+        await steps.answer("Hi")
+        assert not await lease.release()
+
+
+class TestCrash:
+    async def test_sent_again_after_a_lost_answer_it_counts_once_and_says_the_same(self, steps: Steps) -> None:
+        await steps.say("hello")
+        lease, _ = await steps.begin()
+        assert [await lease.crash(1000) for _ in range(2)] == [1, 1]
+        other, _ = await steps.begin(steps.lease("worker:2:y"))
+        assert await lease.crash(1000) == 0
+        assert await other.crash(1000) == 2
 
 
 class TestRenew:
