@@ -13,7 +13,7 @@ from tasks.errors import FrameRejectedError
 from tasks.redis_url import addresses, server_options
 from tasks.settings import Settings
 from tasks.storage.client import COMMAND_TIMEOUT, RedisClient, translate_errors
-from tasks.storage.topology import async_pool, connection_options
+from tasks.storage.topology import async_pool, close_pool, connection_options
 
 #: Redis connections for counting.
 CONNECTIONS = 1
@@ -74,7 +74,7 @@ class RateLimits:
             client: Any = self._storage.bridge
             await client.get_connection().aclose()
         if self._pool is not None:
-            await self._pool.disconnect()
+            await close_pool(self._pool)
 
     async def _connected(self) -> RedisStorage:
         """The library's storage, of the kind that REDIS_URL leads to."""

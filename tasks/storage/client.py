@@ -32,7 +32,7 @@ from tasks.errors import StorageError, StorageUnavailableError
 from tasks.redis_url import addresses, parse_sentinel, url_of_node
 from tasks.storage.keys import SHARDS, TAGS, key_in, slot_of_tag
 from tasks.storage.scripts import Script
-from tasks.storage.topology import REDIS_ERRORS, WRONG_SERVER, async_cluster, async_pool, is_cluster
+from tasks.storage.topology import REDIS_ERRORS, WRONG_SERVER, async_cluster, async_pool, close_pool, is_cluster
 
 #: Seconds after which a command counts as lost. All of ours are quick.
 COMMAND_TIMEOUT = 5.0
@@ -395,7 +395,8 @@ async def _close(client: Any) -> None:
     if isinstance(client, aioredis.RedisCluster):
         await client.aclose()
     else:
-        await client.aclose(close_connection_pool=True)
+        await client.aclose(close_connection_pool=False)
+        await close_pool(client.connection_pool)
 
 
 def _joined(parts: Sequence[Part], args: Sequence[Any]) -> tuple[list[str], list[Any]]:

@@ -69,6 +69,14 @@ def async_pool(url: str, max_connections: int, timeout: float, retries: int) -> 
     return aioredis.ConnectionPool.from_url(url, **options, max_connections=max_connections)
 
 
+async def close_pool(pool: Any) -> None:
+    """Close a pool's connections, and those to the sentinels that it asks."""
+    await pool.disconnect()
+    if isinstance(pool, AsyncSentinelPool):
+        for sentinel in pool.sentinel_manager.sentinels:
+            await sentinel.aclose()
+
+
 def async_cluster(url: str, timeout: float, retries: int) -> Any:
     """A client for the Redis Cluster that has a node at `url`.
 
@@ -122,8 +130,15 @@ class SyncClient:
 
     def close(self) -> None:
         """Close every connection."""
-        if self._client is not None:
-            self._client.close()
+        if self._client is None:
+            return
+        self._client.close()
+        if not isinstance(self._client, redis.RedisCluster):
+            pool = self._client.connection_pool
+            pool.disconnect()
+            if isinstance(pool, SentinelConnectionPool):
+                for sentinel in pool.sentinel_manager.sentinels:
+                    sentinel.close()
 
     def _connected(self) -> Any:
         with self._connecting:

@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Self
 
 #: What only the tail's connection asks.
-TAIL = b"\r\nSUBSCRIBE\r\n"
+TAIL = b"\r\nSSUBSCRIBE\r\n"
 
 
 class DeafProxy:

@@ -230,10 +230,9 @@ def forgetful(stack: Stack) -> Iterator[str]:
 
 def gone(redis: EmbeddedRedis, token: str) -> None:
     """Wait until a conversation has expired."""
-    client = connect(redis.url)
     key = ConversationKeys(conversation_id(token)).document
-    wait_until(lambda: not client.exists(key), "the conversation to expire")
-    client.close()
+    with connect(redis.url) as client:
+        wait_until(lambda: not client.exists(key), "the conversation to expire")
 
 
 async def test_an_expired_conversation_is_unknown_to_every_call_and_socket(stack: Stack, forgetful: str) -> None:

@@ -9,8 +9,6 @@ from typing import Any, Self
 
 import redis
 import yaml
-from redis.cluster import ClusterNode
-from redis.sentinel import Sentinel
 
 from tasks.local.embedded_redis import LOOPBACK, EmbeddedRedis, candidates, start_redis
 from tasks.local.processes import ROOT, Child, wait_until
@@ -60,15 +58,6 @@ class Cluster:
     def url(self) -> str:
         """The address of the nodes, as REDIS_URL has it."""
         return f"redis://{','.join(f'{LOOPBACK}:{node.port}' for node in self.nodes)}/0"
-
-    def client(self, **options: Any) -> Any:
-        """A client of the whole cluster."""
-        there = [
-            ClusterNode(LOOPBACK, node.port)  # type: ignore[no-untyped-call]
-            for node in self.nodes
-            if node.alive
-        ]
-        return redis.RedisCluster(startup_nodes=there, protocol=2, require_full_coverage=False, **options)
 
     def node_client(self, node: EmbeddedRedis, **options: Any) -> Any:
         """A client of one node."""
@@ -124,13 +113,6 @@ class Cluster:
     def wait_whole(self) -> None:
         """Wait until every slot has a node and every primary a replica that follows it."""
         wait_until(lambda: all(map(self._whole, self.nodes)), "the cluster")
-
-    def flush(self) -> None:
-        """Forget everything that is stored."""
-        for node in self.nodes:
-            with self.node_client(node) as client:
-                if client.info("replication")["role"] == "master":
-                    client.flushall()
 
     def __enter__(self) -> Self:
         return self
@@ -217,10 +199,6 @@ class Watched:
         """The address of the sentinels, as REDIS_URL has it."""
         return f"redis+sentinel://{','.join(f'{LOOPBACK}:{port}' for port in self.ports)}/{self.NAME}"
 
-    def client(self, **options: Any) -> Any:
-        """A client of the primary."""
-        return self._asked().master_for(self.NAME, protocol=2, **options)
-
     def node_client(self, node: EmbeddedRedis, **options: Any) -> redis.Redis:
         """A client of one server."""
         return redis.Redis(port=node.port, protocol=2, **options)
@@ -228,13 +206,9 @@ class Watched:
     @property
     def primary(self) -> EmbeddedRedis:
         """The server that takes writes, as the sentinels say."""
-        _, port = self._asked().discover_master(self.NAME)
-        return next(node for node in self.nodes if node.port == port)
-
-    def flush(self) -> None:
-        """Forget everything that is stored."""
-        with self.client() as client:
-            client.flushall()
+        with redis.Redis(port=self.ports[0], decode_responses=True) as client:
+            _, port = client.sentinel_get_master_addr_by_name(self.NAME)
+        return next(node for node in self.nodes if node.port == int(port))
 
     def __enter__(self) -> Self:
         return self
@@ -257,9 +231,6 @@ class Watched:
         program = next(candidate.argv[0] for candidate in candidates() if candidate.kind != "fakeredis")
         with Child(f"sentinel {port}", [program, str(config), "--sentinel"]) as child:
             yield child
-
-    def _asked(self) -> Any:
-        return Sentinel([(LOOPBACK, port) for port in self.ports])  # type: ignore[no-untyped-call]
 
     def _ready(self, port: int) -> bool:
         try:

@@ -1,7 +1,8 @@
 """The kinds of Redis that tests run on: one server, a cluster, or servers under Sentinel."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,13 +31,24 @@ def start_server(folder: Path) -> Any:
     return KINDS[os.environ.get("REDIS") or "single"](folder)
 
 
-def connect(url: str, **options: Any) -> Any:
+@contextmanager
+def connect(url: str, **options: Any) -> Iterator[Any]:
     """A client that blocks, for all that is stored at an address as in REDIS_URL."""
+    nodes = addresses(url)
     if watched := parse_sentinel(url):
         sentinel = Sentinel(watched.sentinels)  # type: ignore[no-untyped-call]
-        return sentinel.master_for(watched.name, **options)  # type: ignore[no-untyped-call]
-    if len(nodes := addresses(url)) == 1:
-        return redis.Redis.from_url(url, **options)
-    where = [server_options(node) for node in nodes]
-    start = [ClusterNode(node["host"], node["port"]) for node in where]  # type: ignore[no-untyped-call]
-    return redis.RedisCluster(startup_nodes=start, require_full_coverage=False, **options)
+        client = sentinel.master_for(watched.name, **options)  # type: ignore[no-untyped-call]
+        closing = [client, *sentinel.sentinels]
+    elif len(nodes) == 1:
+        client = redis.Redis.from_url(url, **options)
+        closing = [client]
+    else:
+        where = [server_options(node) for node in nodes]
+        start = [ClusterNode(node["host"], node["port"]) for node in where]  # type: ignore[no-untyped-call]
+        client = redis.RedisCluster(startup_nodes=start, require_full_coverage=False, **options)
+        closing = [client]
+    try:
+        yield client
+    finally:
+        for one in closing:
+            one.close()

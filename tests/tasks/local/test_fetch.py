@@ -158,7 +158,8 @@ def test_after_ctrl_c_the_same_command_goes_on(tmp_path: Path) -> None:
     assert isinstance(GPT_J.source, Hub)
     weights = bytes(2_000_000)
     with small_hub({"openvino_model.bin": weights}, GPT_J.source.repository, GPT_J.source.commit) as hub:
-        hub.pace = 0.5
+        # It takes longer than anybody waits, so that it cannot end before it is stopped.
+        hub.pace = 30.0
         env = {"HF_ENDPOINT": hub.url, "LOCAL_MODEL_FOLDER": str(tmp_path)}
         part = tmp_path / "gpt-j" / "openvino_model.bin.part"
         with Child("fetch", [sys.executable, "-m", "tasks.local.fetch", "gpt-j"], env) as first:
