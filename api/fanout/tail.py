@@ -276,8 +276,11 @@ class Tail:
         outdated = [task for task, lane in running.items() if wanted.get(lane.node) != lane.shards]
         await cancel_and_wait(outdated)
         for task in outdated:
-            for shard in running.pop(task).shards:
+            lane = running.pop(task)
+            for shard in lane.shards:
                 self._lanes.pop(shard, None)
+            # The node that has a shard now may lack what the one before had published last.
+            self._away |= lane.shards
         there = {lane.node for lane in running.values()}
         for node, shards in wanted.items():
             if node not in there:
@@ -290,13 +293,14 @@ class Tail:
         # Not a TaskGroup: it cancels each task once, and a task can swallow that.
         parts = [asyncio.create_task(part) for part in (self._listen(lane), self._read_forever(lane))]
         try:
-            ended, _ = await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
-            for part in ended:
-                part.result()
-        except StorageError as error:
-            self._lose(lane.shards, error)
+            await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
         finally:
             await cancel_and_wait(parts)
+        # Both may have failed at once.
+        for error in filter(None, (part.exception() for part in parts if not part.cancelled())):
+            if not isinstance(error, StorageError):
+                raise error
+            self._lose(lane.shards, error)
 
     def _lose(self, shards: Collection[int], error: StorageError) -> None:
         """Their node cannot be heard: what happens there meanwhile is missed."""

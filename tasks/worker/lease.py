@@ -201,11 +201,12 @@ async def renew(redis: RedisClient, leases: Iterable[Lease]) -> None:
     if not renewals:
         return
     try:
-        done, _ = await asyncio.wait(renewals, timeout=RENEW_SECONDS if len(renewals) > 1 else None)
+        await asyncio.wait(renewals, timeout=RENEW_SECONDS if len(renewals) > 1 else None)
     finally:
         await cancel_and_wait(renewals)
-    for renewal in done:
-        renewal.result()
+    for error in [renewal.exception() for renewal in renewals if not renewal.cancelled()]:
+        if error:
+            raise error
 
 
 async def _renew(redis: RedisClient, held: list[Lease]) -> None:
