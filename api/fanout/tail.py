@@ -373,9 +373,18 @@ class Tail:
         reads = [
             ("XREAD", "COUNT", COUNT, "STREAMS", *keys, *(asked[key][0] for key in keys)) for keys in by_slot.values()
         ]
-        for found in await self._commands.node(lane.node).pipeline(*reads):
+        # A server that was replaced may have told us, or a socket, of an event that its replacement does not have.
+        known = [key for key in some if asked[key][1] != (0, 0)] if self._commands.replicated else []
+        before = [("XREVRANGE", key, asked[key][0], "-", "COUNT", 1) for key in known]
+        answers = await self._commands.node(lane.node).pipeline(*reads, *before)
+        for key, entries in zip(known, answers[len(reads) :], strict=True):
+            # Where nothing is before it, the stream has expired since.
+            if entries and entries[0][0] != asked[key][0]:
+                self._resync(some.pop(key))
+        for found in answers[: len(reads)]:
             for key, entries in found or ():
-                self._deliver(some[key], asked[key][1], entries)
+                if key in some:
+                    self._deliver(some[key], asked[key][1], entries)
 
     def _deliver(self, followed: _Followed, asked: Cursor | None, entries: list[Any]) -> None:
         if len(entries) == COUNT:
@@ -417,10 +426,14 @@ class Tail:
             found = await self._commands.node(lane.node).pipeline(*map(_find_entry, some))
             for followed, entries in zip(some, found, strict=True):
                 if not entries and followed.position != (0, 0):
-                    followed.advance(None, b"")
-                    self._drop(followed)
-                    for reader in followed.readers:
-                        reader.interrupt(ResyncNeededError)
+                    self._resync(followed)
+
+    def _resync(self, followed: _Followed) -> None:
+        """Its readers have seen what Redis does not know."""
+        followed.advance(None, b"")
+        self._drop(followed)
+        for reader in followed.readers:
+            reader.interrupt(ResyncNeededError)
 
 
 def _find_entry(followed: _Followed) -> tuple[Any, ...]:

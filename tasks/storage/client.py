@@ -32,7 +32,15 @@ from tasks.errors import StorageError, StorageUnavailableError
 from tasks.redis_url import addresses, parse_sentinel, url_of_node
 from tasks.storage.keys import SHARDS, TAGS, key_in, slot_of_tag
 from tasks.storage.scripts import Script
-from tasks.storage.topology import REDIS_ERRORS, WRONG_SERVER, async_cluster, async_pool, close_pool, is_cluster
+from tasks.storage.topology import (
+    NODE_TIMEOUT,
+    REDIS_ERRORS,
+    WRONG_SERVER,
+    async_cluster,
+    async_pool,
+    close_pool,
+    is_cluster,
+)
 
 #: Seconds after which a command counts as lost. All of ours are quick.
 COMMAND_TIMEOUT = 5.0
@@ -264,7 +272,7 @@ class RedisClient:
             self._nodes[name] = RedisClient(
                 url_of_node(self._url, host, int(port)),
                 max_connections=self._max_connections,
-                timeout=self._timeout,
+                timeout=min(self._timeout, NODE_TIMEOUT),
                 # What a node does not answer is asked through the cluster's client, which knows where the slot is now.
                 retries=0,
                 alone=True,

@@ -25,6 +25,8 @@ from tasks.redis_url import addresses, parse_sentinel
 
 #: Seconds that opening a connection may take.
 CONNECT_TIMEOUT = 3.0
+#: The same for a command to a node of a cluster: another node may have its slots by now.
+NODE_TIMEOUT = 2.0
 #: Seconds between the tries of a command: 0.1, 0.2, 0.4.
 BACKOFF = ExponentialBackoff(base=0.05, cap=0.5)
 
@@ -88,7 +90,7 @@ def async_cluster(url: str, timeout: float, retries: int) -> Any:
     return aioredis.RedisCluster.from_url(
         url,
         **connection_options(url),
-        socket_timeout=timeout,
+        socket_timeout=min(timeout, NODE_TIMEOUT),
         retry=AsyncRetry(BACKOFF, retries),
         # Some slots may be without a node for a while; the others work on.
         require_full_coverage=False,

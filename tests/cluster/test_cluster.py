@@ -6,11 +6,16 @@ from typing import Any
 
 import pytest
 
+from api.fanout.tail import Tail
+from tasks.errors import ResyncNeededError
+from tasks.monitoring.background import cancel_and_wait
+from tasks.storage.client import RedisClient
 from tasks.storage.keys import SHARDS, SLOTS, TAGS, slot_of_tag
 from tests.cluster.talks import Talks, slot_of
 from tests.support.client import Chat, LegacyChat, history, new_token
 from tests.support.cluster import Cluster
 from tests.support.stack import Stack
+from tests.support.steps import Steps
 
 
 @pytest.mark.parametrize("nodes", [3, 6, 12])
@@ -105,6 +110,27 @@ async def test_what_no_second_node_has_is_not_accepted_and_sending_it_again_is_a
         await chat.send("hello", id)
         await chat.until("reply.finished")
         assert [m["role"] for m in await see(on_cluster, token)] == ["human", "bot"]
+
+
+async def test_who_saw_an_event_that_the_primary_of_now_lacks_needs_a_snapshot(cluster: Cluster) -> None:
+    """A primary that was away may tell of an event as it comes back, before it knows that it was replaced."""
+    redis = RedisClient(cluster.url, max_connections=2)
+    tail = Tail(cluster.url, redis)
+    running = asyncio.create_task(tail.run())
+    with cluster:
+        async with Steps(redis) as steps:
+            await steps.say("hello")
+            last = (await steps.events())[-1]["cursor"].split("-")[0]
+            reader = tail.join(steps.id)
+            tail.begin(steps.id, reader, f"{last}-9", busy=False)
+            await steps.answer("Hi")
+            async with asyncio.timeout(60):
+                with pytest.raises(ResyncNeededError):
+                    async for _ in reader:
+                        pass
+        await cancel_and_wait([running])
+        await tail.aclose()
+        await redis.aclose()
 
 
 async def see(stack: Stack, token: str) -> list[dict[str, Any]]:
