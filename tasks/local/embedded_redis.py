@@ -185,6 +185,7 @@ class EmbeddedRedis:
             **{
                 f"lazyfree-lazy-{what}": "no" for what in ("eviction", "expire", "server-del", "user-del", "user-flush")
             },
+            "replica-lazy-flush": "no",
             **({"tls-port": str(self.port), "tls-auth-clients": "no"} if tls else {}),
             **options,
         }

@@ -152,7 +152,10 @@ class Cluster:
     def _whole(self, node: EmbeddedRedis) -> bool:
         """Whether a node sees the whole cluster at work, its own replication too."""
         with self.node_client(node) as client:
-            info, own = _info(client), client.info("replication")
+            try:
+                info, own = _info(client), client.info("replication")
+            except redis.RedisError:
+                return False
             linked = own.get("connected_slaves") == 1 or own.get("master_link_status") == "up"
             return info["cluster_state"] == "ok" and info["cluster_slots_ok"] == str(SLOTS) and linked
 
