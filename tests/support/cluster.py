@@ -30,8 +30,26 @@ NODE_OPTIONS = _node_options()
 REPLICA_OPTIONS = {"repl-diskless-sync-delay": "0"}
 
 
-class Cluster:
-    """A Redis Cluster on local ports; a context manager, leaving it stops all nodes.
+class _Servers:
+    """Servers that are started and stopped together; a context manager, leaving it stops all of them."""
+
+    _started: contextlib.ExitStack
+
+    def node_client(self, node: EmbeddedRedis, **options: Any) -> Any:
+        """A client of one server alone."""
+        return redis.Redis(port=node.port, protocol=2, **options)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._started.__exit__(kind, error, trace)
+
+
+class Cluster(_Servers):
+    """A Redis Cluster on local ports.
 
     Args:
         folder: where the nodes keep their files, a folder each.
@@ -58,10 +76,6 @@ class Cluster:
     def url(self) -> str:
         """The address of the nodes, as REDIS_URL has it."""
         return f"redis://{','.join(f'{LOOPBACK}:{node.port}' for node in self.nodes)}/0"
-
-    def node_client(self, node: EmbeddedRedis, **options: Any) -> Any:
-        """A client of one node."""
-        return redis.Redis(port=node.port, protocol=2, **options)
 
     def primary_of(self, slot: int) -> EmbeddedRedis:
         """The node that has a slot now."""
@@ -114,14 +128,6 @@ class Cluster:
         """Wait until every slot has a node and every primary a replica that follows it."""
         wait_until(lambda: all(map(self._whole, self.nodes)), "the cluster")
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._started.__exit__(kind, error, trace)
-
     def _join(self) -> None:
         """Make the nodes one cluster."""
         first, rest = self.nodes[0], self.nodes[1:]
@@ -173,8 +179,8 @@ def _replicates(client: Any, primary: str) -> bool:
     return True
 
 
-class Watched:
-    """A primary and a replica under three sentinels; a context manager, leaving it stops all of them.
+class Watched(_Servers):
+    """A primary and a replica under three sentinels.
 
     Args:
         folder: where they keep their files.
@@ -202,24 +208,12 @@ class Watched:
         """The address of the sentinels, as REDIS_URL has it."""
         return f"redis+sentinel://{','.join(f'{LOOPBACK}:{port}' for port in self.ports)}/{self.NAME}"
 
-    def node_client(self, node: EmbeddedRedis, **options: Any) -> redis.Redis:
-        """A client of one server."""
-        return redis.Redis(port=node.port, protocol=2, **options)
-
     @property
     def primary(self) -> EmbeddedRedis:
         """The server that takes writes, as the sentinels say."""
         with redis.Redis(port=self.ports[0], decode_responses=True) as client:
             _, port = client.sentinel_get_master_addr_by_name(self.NAME)
         return next(node for node in self.nodes if node.port == int(port))
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._started.__exit__(kind, error, trace)
 
     @contextlib.contextmanager
     def _sentinel(self, folder: Path, primary: int) -> Iterator[Child]:
