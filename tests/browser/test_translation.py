@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from playwright.async_api import expect
+from playwright.async_api import Locator, expect
 
 from tests.browser.dictation import Dictation
 from tests.browser.person import Person, comes_true
@@ -90,3 +90,72 @@ async def test_a_translated_page_misses_no_word(person: Person, url: str, model:
         await expect(prose.last).to_contain_text("MORE TO SAY.")
     assert seen == wanted
     await expect(person.page.get_by_text("Something went wrong")).to_have_count(0)
+
+
+def button(person: Person, name: str) -> Locator:
+    """The last button of this name, in either language."""
+    return person.page.get_by_role("button", name=re.compile(f"^{name}$", re.IGNORECASE)).last
+
+
+async def shows(place: Locator, text: str) -> None:
+    """Wait until it shows these words, in the foreign language alone."""
+    await expect(place).to_have_text(text.upper())
+
+
+async def test_on_a_translated_page_every_control_does_its_work_and_says_so_in_the_foreign_language(
+    person: Person, url: str, model: Dictation
+) -> None:
+    await person.comes(url)
+    await person.page.evaluate(TRANSLATE)
+    prose, status = person.reply.locator(".prose"), person.reply.locator(".reply-status")
+
+    await person.says("Hello")
+    reply = await model.asked()
+    await shows(status, "Writing…")
+    await reply.says("Good")
+    await shows(prose, "Good")
+    await reply.closes(
+        b'data:{"token":{"text":" day","special":false},"generated_text":"Good day",'
+        b'"details":{"finish_reason":"length"}}\n\n'
+    )
+    await shows(prose, "Good day")
+    await expect(person.reply).to_contain_text("CUT OFF AT THE LENGTH LIMIT.")
+    await button(person, "Continue").click()
+    await (await model.asked()).ends(" to you.")
+    await shows(prose, "Good day to you.")
+    await expect(person.reply).not_to_contain_text("CUT OFF")
+
+    await button(person, "Regenerate").click()
+    reply = await model.asked()
+    await reply.says("Bye")
+    await shows(prose, "Bye")
+    await button(person, "Stop").click()
+    await expect(person.reply).to_contain_text("STOPPED.")
+    await button(person, "Retry").click()
+    await (await model.asked()).ends("Hello again.")
+    await shows(prose, "Hello again.")
+    await expect(person.reply).not_to_contain_text("STOPPED.")
+
+    await button(person, "Edit").click()
+    await expect(person.composer).to_have_value("Hello")
+    await person.says("Hello there")
+    model_says = await model.asked()
+    await shows(person.messages.locator(".plain"), "Hello there")
+    await model_says.ends("There.")
+    await shows(prose, "There.")
+
+    model.refuses(503, b'{"error": "Model is loading", "estimated_time": 3}')
+    await person.says("And?")
+    await shows(status.locator("span").first, "The model is loading. This can take a while.")
+    seconds = status.locator(".countdown")
+    await expect(seconds).to_have_text(re.compile(r"^ TRYING AGAIN IN \d+ S\.$"))
+    before = await seconds.text_content()
+    await expect(seconds).not_to_have_text(before or "")
+    await (await model.asked()).ends("Now.")
+    await shows(prose, "Now.")
+    await expect(person.page.get_by_text("Something went wrong", exact=False)).to_have_count(0)
+
+    await button(person, "Menu").click()
+    await button(person, "Delete conversation").click()
+    await button(person, "Delete").click()
+    await expect(button(person, "Start chat")).to_be_visible()
