@@ -139,8 +139,6 @@ async def accept(redis: RedisClient, conversation: str, id: str, text: str, ttl:
     if outcome == b"busy":
         raise FrameRejectedError("busy", f"{MAX_PENDING} messages wait for their replies already.", id=id)
     _check(outcome, id)
-    # Also if it was known before: then nobody knows whether the first sending reached a second node.
-    await redis.wait_for_replica(keys.shard)
     return _accepted(outcome, rest, message)
 
 
@@ -159,7 +157,6 @@ async def edit(redis: RedisClient, conversation: str, to: str, id: str, text: st
     keys = ConversationKeys(conversation)
     outcome, *rest = await redis.script(scripts.EDIT, keys.all, args)
     _check(outcome, id)
-    await redis.wait_for_replica(keys.shard)
     return _accepted(outcome, rest, message, replaces=to)
 
 
@@ -213,6 +210,9 @@ async def _requested(state: AppState, conversation: str, accepted: Accepted) -> 
     # Also for a message that was sent again: the first time may have ended right here.
     if not accepted.held:
         await state.broker.request_reply(conversation)
+    # Last: what this Redis has is answered, also while no second node has it. And also if the message was known before:
+    # then nobody knows whether the first sending reached a second node.
+    await state.redis.wait_for_replica(ConversationKeys(conversation).shard)
     return accepted
 
 

@@ -33,6 +33,8 @@ from tasks.redis_url import addresses, parse_sentinel, url_of_node
 from tasks.storage.keys import SHARDS, TAGS, key_in, slot_of_tag
 from tasks.storage.scripts import Script
 from tasks.storage.topology import (
+    CONNECT_TIMEOUT,
+    NODE_CONNECT_TIMEOUT,
     NODE_TIMEOUT,
     REDIS_ERRORS,
     WRONG_SERVER,
@@ -59,6 +61,9 @@ NOT_REPLICATED = "No second Redis node has what was written."
 #: Answers that say, or may mean, that a slot of a cluster is elsewhere.
 REDIRECTED = (AskError, ClusterError, TryAgainError, ReadOnlyError, StorageUnavailableError)
 
+#: What is translated; uvloop and redis-py raise the last two for a connection that was closed a moment ago.
+FOREIGN_ERRORS = (*REDIS_ERRORS, OSError, RuntimeError, AttributeError)
+
 Command = tuple[Any, ...]
 
 
@@ -67,7 +72,7 @@ def translate_errors() -> Iterator[None]:
     """Raise StorageUnavailableError or StorageError for what redis-py raises inside the block."""
     try:
         yield
-    except (*REDIS_ERRORS, OSError, RuntimeError, AttributeError) as error:
+    except FOREIGN_ERRORS as error:
         raise _translated(error) from error
 
 
@@ -318,7 +323,9 @@ class RedisClient:
         return await self._connect_to(last, several=bool(others))
 
     async def _connect_to(self, url: str, *, several: bool) -> Any:
-        client = aioredis.Redis.from_pool(async_pool(url, self._max_connections, self._timeout, self._retries))
+        connect_timeout = NODE_CONNECT_TIMEOUT if self._alone else CONNECT_TIMEOUT
+        pool = async_pool(url, self._max_connections, self._timeout, self._retries, connect_timeout)
+        client = aioredis.Redis.from_pool(pool)
         if self._alone or self.replicated:
             return client
         clustered = False
@@ -375,9 +382,9 @@ class RedisClient:
                 if isinstance(answers[number], REDIRECTED):
                     # The slot may be elsewhere by now. The cluster's client finds it.
                     try:
-                        with translate_errors():
-                            answers[number] = await self._redis.execute_command(*commands[number])
-                    except StorageError as error:
+                        answers[number] = await self._redis.execute_command(*commands[number])
+                    except FOREIGN_ERRORS as error:
+                        # As it is: it may say that this node does not know the script.
                         answers[number] = error
 
         await asyncio.gather(*(ask(name, numbers) for name, numbers in numbers_by_node.items()))

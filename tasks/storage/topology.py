@@ -25,8 +25,9 @@ from tasks.redis_url import addresses, parse_sentinel
 
 #: Seconds that opening a connection may take.
 CONNECT_TIMEOUT = 3.0
-#: The same for a command to a node of a cluster: another node may have its slots by now.
-NODE_TIMEOUT = 2.0
+#: Seconds that opening a connection to a node of a cluster may take, and a command to it: another node may have its
+#: slots by now. Together they are less than the time that a health check has, so that it learns of the other node.
+NODE_CONNECT_TIMEOUT, NODE_TIMEOUT = 0.9, 2.0
 #: Seconds between the tries of a command: 0.1, 0.2, 0.4.
 BACKOFF = ExponentialBackoff(base=0.05, cap=0.5)
 
@@ -42,9 +43,16 @@ CONNECTION_OPTIONS: dict[str, Any] = {"protocol": 2}
 TCP_OPTIONS: dict[str, Any] = {"socket_connect_timeout": CONNECT_TIMEOUT, "socket_keepalive": True}
 
 
-def connection_options(url: str) -> dict[str, Any]:
-    """redis-py's options for each connection to `url`, an address as in REDIS_URL."""
-    return CONNECTION_OPTIONS if url.startswith("unix:") else {**CONNECTION_OPTIONS, **TCP_OPTIONS}
+def connection_options(url: str, connect_timeout: float = CONNECT_TIMEOUT) -> dict[str, Any]:
+    """redis-py's options for each connection.
+
+    Args:
+        url: an address as in REDIS_URL.
+        connect_timeout: seconds that opening it may take.
+    """
+    if url.startswith("unix:"):
+        return CONNECTION_OPTIONS
+    return {**CONNECTION_OPTIONS, **TCP_OPTIONS, "socket_connect_timeout": connect_timeout}
 
 
 def is_cluster(info: dict[str, Any]) -> bool:
@@ -52,7 +60,9 @@ def is_cluster(info: dict[str, Any]) -> bool:
     return str(info.get("cluster_enabled", 0)) == "1"
 
 
-def async_pool(url: str, max_connections: int, timeout: float, retries: int) -> Any:
+def async_pool(
+    url: str, max_connections: int, timeout: float, retries: int, connect_timeout: float = CONNECT_TIMEOUT
+) -> Any:
     """A pool of connections to one server, or to the primary that Sentinel names.
 
     Args:
@@ -60,8 +70,9 @@ def async_pool(url: str, max_connections: int, timeout: float, retries: int) -> 
         max_connections: connections that are open at most; one more is an error, so callers wait before they ask.
         timeout: seconds until a command counts as lost.
         retries: how often a command is sent again after its connection failed.
+        connect_timeout: seconds that opening a connection may take.
     """
-    options = {**connection_options(url), "retry_on_error": WRONG_SERVER, "socket_timeout": timeout}
+    options = {**connection_options(url, connect_timeout), "retry_on_error": WRONG_SERVER, "socket_timeout": timeout}
     options["retry"] = AsyncRetry(BACKOFF, retries)
     if address := parse_sentinel(url):
         sentinel_options = {**TCP_OPTIONS, "socket_timeout": timeout, **address.sentinel_options}
@@ -89,7 +100,7 @@ def async_cluster(url: str, timeout: float, retries: int) -> Any:
     """
     return aioredis.RedisCluster.from_url(
         url,
-        **connection_options(url),
+        **connection_options(url, NODE_CONNECT_TIMEOUT),
         socket_timeout=min(timeout, NODE_TIMEOUT),
         retry=AsyncRetry(BACKOFF, retries),
         # Some slots may be without a node for a while; the others work on.
@@ -176,7 +187,7 @@ class SyncClient:
         client.close()
         return redis.RedisCluster.from_url(
             url,
-            **options,
+            **{**options, **connection_options(url, NODE_CONNECT_TIMEOUT)},
             **limits,
             connection_pool_class=redis.BlockingConnectionPool,
             retry=retry,

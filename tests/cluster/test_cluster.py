@@ -6,11 +6,16 @@ from typing import Any
 
 import pytest
 
+from api import messages
 from api.fanout.tail import Tail
-from tasks.errors import ResyncNeededError
+from api.state import AppState
+from tasks.broker import QUEUE
+from tasks.errors import ResyncNeededError, StorageUnavailableError
 from tasks.monitoring.background import cancel_and_wait
-from tasks.storage.client import RedisClient
-from tasks.storage.keys import SHARDS, SLOTS, TAGS, slot_of_tag
+from tasks.settings import Settings
+from tasks.storage import conversations, scripts
+from tasks.storage.client import Part, RedisClient
+from tasks.storage.keys import SHARDS, SLOTS, TAGS, ConversationKeys, conversation_id, slot_of_tag
 from tests.cluster.talks import Talks, slot_of
 from tests.support.client import Chat, LegacyChat, history, new_token
 from tests.support.cluster import Cluster
@@ -110,6 +115,36 @@ async def test_what_no_second_node_has_is_not_accepted_and_sending_it_again_is_a
         await chat.send("hello", id)
         await chat.until("reply.finished")
         assert [m["role"] for m in await see(on_cluster, token)] == ["human", "bot"]
+
+
+async def test_what_no_second_node_has_is_on_the_queue_all_the_same(cluster: Cluster) -> None:
+    """The page was told that it is accepted, so it may not send it again for a while."""
+    token = str(uuid.uuid4())
+    with cluster:
+        state = AppState(Settings(redis_url=cluster.url))
+        await state.start()
+        await conversations.create(state.redis, token, "Ada", 600)
+        cluster.replica_of(cluster.primary_of(slot_of(token))).kill()
+        with pytest.raises(StorageUnavailableError):
+            await messages.send_message(state, conversation_id(token), "192.0.2.1", str(uuid.uuid4()), "hello")
+        assert await asyncio.to_thread(state.broker.do_qsize, QUEUE) == 1
+        await state.stop()
+
+
+async def test_a_replica_that_takes_over_is_told_the_scripts_that_it_lacks(cluster: Cluster) -> None:
+    redis = RedisClient(cluster.url, max_connections=2)
+    every = [ConversationKeys(conversation_id(str(number))) for number in range(50)]
+    parts = [
+        Part(keys.shard, (keys.state, keys.events, keys.partial), ("nobody's", "nobody", 0, "", "", ""))
+        for keys in every
+    ]
+    with cluster:
+        assert await redis.script_on_parts(scripts.PUBLISH, parts) == [0] * len(parts)
+        for replica in cluster.nodes[cluster.primaries :]:
+            await asyncio.to_thread(cluster.fail_over, replica)
+        cluster.forget_scripts()
+        assert await redis.script_on_parts(scripts.PUBLISH, parts) == [0] * len(parts)
+        await redis.aclose()
 
 
 async def test_who_saw_an_event_that_the_primary_of_now_lacks_needs_a_snapshot(cluster: Cluster) -> None:
