@@ -52,7 +52,7 @@ export class Connection {
   private socket: Socket | null = null;
   private timer: ReturnType<typeof setTimeout> | undefined;
   private quietTimer: ReturnType<typeof setTimeout> | undefined;
-  /** When the last frame came, in ms since the epoch. */
+  /** When the last frame came, or the socket opened, in ms since the epoch. */
   private lastFrameAt = 0;
   private failures = 0;
   private downSince = 0;
@@ -105,6 +105,8 @@ export class Connection {
     clearTimeout(this.timer);
     this.timer = setTimeout(() => (this.failures = 0), STABLE_AFTER_MS);
     this.problem = null;
+    this.lastFrameAt = Date.now();
+    this.checkQuiet();
     this.setStatus({ state: 'open' });
     this.options.onOpen(resumed);
   }
@@ -114,12 +116,7 @@ export class Connection {
     this.failures = 0;
     this.lastFrameAt = Date.now();
     const frame = parseFrame(data);
-    // Older servers send no sign of life, so a quiet socket means nothing.
-    if (frame?.type !== 'alive') {
-      if (frame) this.options.onFrame(frame);
-    } else if (this.quietTimer === undefined) {
-      this.checkQuiet();
-    }
+    if (frame && frame.type !== 'alive') this.options.onFrame(frame);
   }
 
   /** A network may swallow what is sent without closing the socket. */
