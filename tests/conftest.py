@@ -110,7 +110,18 @@ def stack(running_stack: Stack) -> Stack:
 def own_stack(tmp_path: Path) -> Iterator[Stack]:
     """A stack of a test's own, to be killed and cut at will; nothing but Redis and the stand-in is started."""
     try:
-        redis = start_redis(tmp_path / "redis", port=own_port(), kind="redis")
+        redis = start_server(tmp_path / "redis")
+    except StorageError as error:
+        missing(str(error))
+    with Stack(redis) as stack:
+        yield stack
+
+
+@pytest.fixture
+def single_stack(tmp_path: Path) -> Iterator[Stack]:
+    """The same on a single Redis, whatever REDIS says, for tests that stand between it and us."""
+    try:
+        redis = start_redis(tmp_path / "single", port=own_port(), kind="redis")
     except StorageError as error:
         missing(str(error))
     with Stack(redis) as stack:

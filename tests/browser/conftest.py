@@ -11,14 +11,14 @@ import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Playwright, async_playwright, expect
 
 from tasks.errors import StorageError
-from tasks.local.embedded_redis import start_redis
 from tasks.storage.client import RedisClient
+from tasks.storage.keys import SHARDS, pending_index_key
 from tests.browser.dictation import Dictation
 from tests.browser.network import Network
 from tests.browser.person import Person
 from tests.support.client import PATIENCE
 from tests.support.missing import missing
-from tests.support.ports import own_port
+from tests.support.servers import start_server
 from tests.support.stack import Stack
 
 DIST = Path(__file__).parents[2] / "frontend" / "dist" / "index.html"
@@ -123,7 +123,7 @@ async def phone(new_person: NewPerson) -> Person:
 def dictated_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A stack whose model nobody has started yet."""
     try:
-        redis = start_redis(tmp_path_factory.mktemp("dictated"), port=own_port(), kind="redis")
+        redis = start_server(tmp_path_factory.mktemp("dictated"))
     except StorageError as error:
         missing(str(error))
     # A test may look at a reply for long before it dictates more of it.
@@ -152,7 +152,7 @@ async def model(dictated_stack: Stack, dictation: Dictation) -> AsyncIterator[Di
     await dictation.let_go()
     client = RedisClient(dictated_stack.redis.url, max_connections=1)
     async with asyncio.timeout(PATIENCE):
-        while await client.command("KEYS", "parley:{*}:open"):
+        while any([await client.command("ZCARD", pending_index_key(shard)) for shard in range(SHARDS)]):
             await asyncio.sleep(0.01)
     await client.aclose()
 

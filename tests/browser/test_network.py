@@ -4,7 +4,6 @@ import asyncio
 import re
 
 import pytest
-import redis.asyncio
 from playwright.async_api import WebSocketRoute, expect
 
 from tasks.storage.keys import ConversationKeys, conversation_id
@@ -12,6 +11,7 @@ from tests.browser.conftest import NewPerson
 from tests.browser.dictation import Dictation
 from tests.browser.network import Network
 from tests.browser.person import Person, comes_true, halt
+from tests.support.servers import connect
 from tests.support.stack import Stack
 
 LOST = "Connection lost. Reconnecting… What you write is saved."
@@ -153,15 +153,15 @@ async def test_a_message_that_redis_forgot_is_sent_again(
     await person.sees_end()
     keys = ConversationKeys(conversation_id(person.token))
     names = (keys.document, keys.state, keys.events, keys.ids)
-    async with redis.asyncio.Redis.from_url(dictated_stack.redis.url) as client:
-        saved = {name: await client.dump(name) for name in names}
+    with connect(dictated_stack.redis.url) as client:
+        saved = {name: client.dump(name) for name in names}
         await person.says("Precious")
         await person.sees_accepted()
         await (await model.asked()).says("Half")
         network.refusing = True
         network.cut()
         for name, value in saved.items():
-            await client.restore(name, 0, value or b"", replace=True)
+            client.restore(name, 0, value or b"", replace=True)
     network.refusing = False
     await (await model.asked()).ends("Whole.")
     await expect(person.messages).to_have_count(2)
@@ -279,8 +279,8 @@ async def test_a_conversation_that_expires_in_mid_use_offers_to_start_anew_with_
     await (await model.asked()).ends("Good day.")
     await person.sees_end()
     keys = ConversationKeys(conversation_id(old))
-    async with redis.asyncio.Redis.from_url(dictated_stack.redis.url) as client:
-        await client.delete(keys.document, keys.state, keys.events, keys.ids)
+    with connect(dictated_stack.redis.url) as client:
+        client.delete(keys.document, keys.state, keys.events, keys.ids)
     await person.says("Are you still there?")
     await expect(person.page.get_by_role("heading", name="This conversation is over.")).to_be_focused()
     await expect(person.page.get_by_role("region", name="What you had not sent")).to_contain_text(

@@ -115,11 +115,11 @@ def settings_of(who: str, stack: Stack, **more: str) -> dict[str, str]:
 
 @pytest.mark.parametrize("who", commands("web"))
 async def test_web_and_worker_run_from_what_the_image_holds_as_each_platform_starts_them(
-    own_stack: Stack, image: Path, who: str
+    single_stack: Stack, image: Path, who: str
 ) -> None:
     port = own_port()
     start = {kind: commands(kind).get(who, commands(kind)["compose"]) for kind in ("web", "worker")}
-    env = settings_of(who, own_stack, PORT=str(port), WORKER_CONCURRENCY="8")
+    env = settings_of(who, single_stack, PORT=str(port), WORKER_CONCURRENCY="8")
     with (
         Child("web", cleared(start["web"], image, env), cwd=image) as web,
         Child("worker", cleared(start["worker"], image, env), cwd=image) as worker,
@@ -154,17 +154,17 @@ def test_the_health_check_of_a_model_server_passes_only_while_it_answers(service
     assert health_of(service, 8000, image, port) != 0
 
 
-def test_the_health_check_of_redis_passes_only_while_it_carries_out_commands(own_stack: Stack) -> None:
+def test_the_health_check_of_redis_passes_only_while_it_carries_out_commands(single_stack: Stack) -> None:
     program, *rest = compose()["redis"]["healthcheck"]["test"][1:]
     if shutil.which(program) is None:
         missing(f"There is no {program} here.")
-    asked = [program, "-p", str(own_stack.redis.port), *rest]
+    asked = [program, "-p", str(single_stack.redis.port), *rest]
     assert subprocess.run(asked, capture_output=True, check=False).returncode == 0
-    with redis.Redis.from_url(own_stack.redis.url) as client:
+    with redis.Redis.from_url(single_stack.redis.url) as client:
         client.config_set("requirepass", "secret")
         assert subprocess.run(asked, capture_output=True, check=False).returncode != 0
         client.config_set("requirepass", "")
-    own_stack.redis.kill()
+    single_stack.redis.kill()
     assert subprocess.run(asked, capture_output=True, check=False).returncode != 0
 
 

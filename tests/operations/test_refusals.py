@@ -16,19 +16,19 @@ def commands(url: str) -> int:
 
 
 async def test_who_was_refused_is_refused_again_without_asking_redis_and_others_are_not(
-    real_redis: EmbeddedRedis,
+    single_redis: EmbeddedRedis,
 ) -> None:
-    limits = RateLimits(Settings(redis_url=real_redis.url, limit_messages_per_minute=1, limit_messages_per_address=0))
+    limits = RateLimits(Settings(redis_url=single_redis.url, limit_messages_per_minute=1, limit_messages_per_address=0))
     try:
         await limits.message("flood", "192.0.2.1", queued=0)
         with pytest.raises(FrameRejectedError):
             await limits.message("flood", "192.0.2.1", queued=0)
-        before = commands(real_redis.url)
+        before = commands(single_redis.url)
         for _ in range(500):
             with pytest.raises(FrameRejectedError) as rejected:
                 await limits.message("flood", "192.0.2.1", queued=0)
             assert rejected.value.retry_in
-        assert commands(real_redis.url) - before < 100
+        assert commands(single_redis.url) - before < 100
         await limits.message("somebody else", "192.0.2.1", queued=0)
     finally:
         await limits.aclose()

@@ -10,15 +10,13 @@ from pathlib import Path
 
 import httpx
 import pytest
-import redis
 from pydantic import SecretStr
 
 from tasks.errors import StorageError
-from tasks.local.embedded_redis import start_redis
 from tasks.settings import Settings
 from tests.support.client import Chat, LegacyChat, new_token
 from tests.support.missing import missing
-from tests.support.ports import own_port
+from tests.support.servers import connect, start_server
 from tests.support.stack import Stack
 
 HF_TOKEN = "hf_NobodyMaySeeThis"  # noqa: S105
@@ -42,7 +40,7 @@ class Run:
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A full run: answered, stopped, failed, refused, retried, over both contracts, with a Redis that stumbles."""
     try:
-        started = start_redis(tmp_path_factory.mktemp("secrets"), port=own_port(), kind="redis")
+        started = start_server(tmp_path_factory.mktemp("secrets"))
     except StorageError as error:
         missing(str(error))
     with Stack(started, stand_in=("--token", HF_TOKEN), HF_TOKEN=HF_TOKEN) as stack:
@@ -50,7 +48,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
         stack.start_worker()
         stack.wait_ready(60)
         token, ids, answers = asyncio.run(go_through_everything(stack))
-        with redis.Redis.from_url(stack.redis.url) as client:
+        with connect(stack.redis.url) as client:
             keys = [key.decode() for key in client.scan_iter()]
             values = [client.dump(key) or b"" for key in keys if ":document" not in key]
         return Run(token, ids, lines_of(stack), keys, values, answers)

@@ -33,7 +33,33 @@ REPLICA_OPTIONS = {"repl-diskless-sync-delay": "0"}
 class _Servers:
     """Servers that are started and stopped together; a context manager, leaving it stops all of them."""
 
+    nodes: list[EmbeddedRedis]
     _started: contextlib.ExitStack
+
+    def kill(self) -> None:
+        """SIGKILL to every node, as a power cut of all of them would."""
+        for node in self.nodes:
+            node.kill()
+
+    def stop(self) -> None:
+        """SIGTERM to every node."""
+        for node in self.nodes:
+            node.stop()
+
+    def start(self) -> None:
+        """Start every node again after `kill` or `stop`, with what it had. Raises StorageError."""
+        for node in self.nodes:
+            node.start()
+        self.wait_whole()
+
+    def restart(self) -> None:
+        """Stop every node and start it again."""
+        self.stop()
+        self.start()
+
+    def wait_whole(self) -> None:
+        """Wait until all of it is at work."""
+        raise NotImplementedError
 
     def node_client(self, node: EmbeddedRedis, **options: Any) -> Any:
         """A client of one server alone."""
@@ -200,13 +226,17 @@ class Watched(_Servers):
                 wait_until(lambda: client.info("replication").get("master_link_status") == "up", "the replica")
             self.ports: list[int] = []
             self.sentinels = [started.enter_context(self._sentinel(folder, ports[0])) for _ in range(3)]
-            wait_until(lambda: all(map(self._ready, self.ports)), "the sentinels")
+            self.wait_whole()
             self._started = started.pop_all()
 
     @property
     def url(self) -> str:
         """The address of the sentinels, as REDIS_URL has it."""
         return f"redis+sentinel://{','.join(f'{LOOPBACK}:{port}' for port in self.ports)}/{self.NAME}"
+
+    def wait_whole(self) -> None:
+        """Wait until the sentinels know each other, and a primary that its replica follows."""
+        wait_until(lambda: all(map(self._ready, self.ports)), "the sentinels")
 
     @property
     def primary(self) -> EmbeddedRedis:

@@ -32,6 +32,18 @@ def start_server(folder: Path) -> Any:
 
 
 @contextmanager
+def connect_to_each(server: Any) -> Iterator[list[Any]]:
+    """A client for each node of a server as `start_server` starts it."""
+    nodes = getattr(server, "nodes", [server])
+    clients = [redis.Redis.from_url(node.url) for node in nodes]
+    try:
+        yield clients
+    finally:
+        for client in clients:
+            client.close()
+
+
+@contextmanager
 def connect(url: str, **options: Any) -> Iterator[Any]:
     """A client that blocks, for all that is stored at an address as in REDIS_URL."""
     nodes = addresses(url)

@@ -3,13 +3,11 @@
 from collections.abc import Iterator
 
 import pytest
-import redis
 
 from tasks.errors import StorageError
-from tasks.local.embedded_redis import start_redis
 from tasks.storage.keys import ALIVE
 from tests.support.missing import missing
-from tests.support.ports import own_port
+from tests.support.servers import connect, start_server
 from tests.support.stack import Stack
 from tests.takeover.counting import RATE, TOKENS
 
@@ -18,7 +16,7 @@ from tests.takeover.counting import RATE, TOKENS
 def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A web process, Redis, and a model that counts; what a whole module shares."""
     try:
-        server = start_redis(tmp_path_factory.mktemp("takeover"), port=own_port(), kind="redis")
+        server = start_server(tmp_path_factory.mktemp("takeover"))
     except StorageError as error:
         missing(str(error))
     with Stack(server) as stack:
@@ -37,14 +35,19 @@ def running(ground: Stack) -> Iterator[Stack]:
     for child in [child for child in ground.processes.children if child.name.startswith("worker")]:
         ground.kill(child)
     # Nor does the next test take the dead for living.
-    with redis.Redis.from_url(ground.redis.url) as client:
+    with connect(ground.redis.url) as client:
         client.delete(ALIVE)
 
 
 @pytest.fixture
-def own_stack(own_stack: Stack) -> Iterator[Stack]:
-    """A stack of a test's own; its processes are not asked politely at the end, which would take seconds."""
+def own_stack(own_stack: Stack) -> Stack:
+    """A stack of a test's own, whose model counts."""
     own_stack.pace(rate=RATE, stamped=TOKENS)
-    yield own_stack
-    for child in own_stack.processes.children:
-        child.kill()
+    return own_stack
+
+
+@pytest.fixture
+def single_stack(single_stack: Stack) -> Stack:
+    """The same on a single Redis."""
+    single_stack.pace(rate=RATE, stamped=TOKENS)
+    return single_stack

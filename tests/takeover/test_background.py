@@ -6,7 +6,6 @@ import sys
 from collections.abc import AsyncIterator
 
 import pytest
-import redis
 
 from api import messages
 from api.state import AppState
@@ -20,6 +19,7 @@ from tasks.storage.keys import conversation_id
 from tasks.worker.lease import Lease
 from tasks.worker.publisher import ReplyBuffer
 from tasks.worker.runtime import WorkerRuntime
+from tests.support.servers import connect
 
 TOKEN = "a-conversation-of-a-test"  # noqa: S105
 TTL = 600
@@ -28,7 +28,7 @@ TTL = 600
 @pytest.fixture
 def url(real_redis: EmbeddedRedis) -> str:
     """An empty Redis."""
-    with redis.Redis.from_url(real_redis.url) as client:
+    with connect(real_redis.url) as client:
         client.flushall()
     return real_redis.url
 

@@ -87,24 +87,24 @@ def memory(processes: Iterable[int]) -> int:
     return sum(int(psutil.Process(pid).memory_info().rss) for pid in processes)
 
 
-async def test_while_redis_stands_still_the_model_is_read_no_further_than_a_bounded_buffer(own_stack: Stack) -> None:
+async def test_while_redis_stands_still_the_model_is_read_no_further_than_a_bounded_buffer(single_stack: Stack) -> None:
     """A reply that pours is held back in the model's own connection, not in the worker."""
-    async with Proxy(own_stack.redis.port) as proxy:
-        own_stack.start_worker(REDIS_URL=f"redis://127.0.0.1:{proxy.port}/0")
-        await asyncio.to_thread(own_stack.start_web)
-        await asyncio.to_thread(own_stack.wait_ready)
-        own_stack.pace(rate=2000, stamped=150)
-        chats = [Chat(own_stack.url, await new_token(own_stack.url)) for _ in range(40)]
+    async with Proxy(single_stack.redis.port) as proxy:
+        single_stack.start_worker(REDIS_URL=f"redis://127.0.0.1:{proxy.port}/0")
+        await asyncio.to_thread(single_stack.start_web)
+        await asyncio.to_thread(single_stack.wait_ready)
+        single_stack.pace(rate=2000, stamped=150)
+        chats = [Chat(single_stack.url, await new_token(single_stack.url)) for _ in range(40)]
         async with contextlib.AsyncExitStack() as stack:
             for chat in chats:
                 await stack.enter_async_context(chat)
                 await chat.until("snapshot")
-            before = memory(pids(own_stack.processes.children[0]))
+            before = memory(pids(single_stack.processes.children[0]))
             stalled = asyncio.create_task(proxy.stall(4))
             await asyncio.gather(*(chat.send("Pour") for chat in chats))
             await stalled
-            assert memory(pids(own_stack.processes.children[0])) - before < GROWTH
+            assert memory(pids(single_stack.processes.children[0])) - before < GROWTH
             for chat in chats:
                 await chat.until("reply.finished")
-        for child in own_stack.processes.children:
+        for child in single_stack.processes.children:
             child.kill()

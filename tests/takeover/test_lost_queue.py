@@ -1,10 +1,9 @@
 """The queue lost a message's place, not the message itself: whoever looks finds it."""
 
-import redis
-
 from tasks.broker import QUEUE, WaitingBroker
 from tasks.storage.keys import QUEUE_WAITING, ConversationKeys, conversation_id
 from tests.support.client import Chat, new_token
+from tests.support.servers import connect
 from tests.support.stack import Stack
 from tests.takeover.counting import assert_every_token_once
 
@@ -15,7 +14,7 @@ def lose_queue(stack: Stack, conversation: str) -> None:
     broker.declare_queue(QUEUE)
     broker.flush_all()
     broker.close()
-    with redis.Redis.from_url(stack.redis.url) as client:
+    with connect(stack.redis.url) as client:
         client.delete(QUEUE_WAITING)
         client.zadd(ConversationKeys(conversation).pending_index, {conversation: 1})
 
