@@ -31,7 +31,7 @@ install = $(PY) -m pip install --quiet --disable-pip-version-check --no-input --
 page_sources := $(shell find frontend -not -path '*/node_modules*' -not -path 'frontend/dist*' \
 	-not -path 'frontend/tests*' -not -path frontend 2>/dev/null)
 
-.PHONY: help run test check format bench bench-page chaos fuzz try-model test-model-server lock clean
+.PHONY: help run test check format bench bench-page chaos hosts fuzz try-model test-model-server lock clean
 .PHONY: setup-run setup-dev need-node test-parts test-whole test-places test-kinds
 
 help: ## List what can be made
@@ -100,6 +100,9 @@ bench-page: setup-dev frontend/dist/index.html ## Measure the page in a browser 
 
 chaos: setup-dev ## Kill processes at random under load and check every promise (ARGS=…)
 	@exec $(PY) -m tests.chaos $(ARGS)
+
+hosts: setup-dev frontend/dist/index.html ## Cut off and slow hosts under a conversation in a browser, as root on Linux (ARGS=…)
+	@exec $(PY) -m tests.hosts $(ARGS)
 
 fuzz: setup-dev ## Send nonsense to a running system and check that it stays well (ARGS=…)
 	@exec $(PY) -m tests.fuzz $(ARGS)

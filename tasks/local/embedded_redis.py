@@ -145,7 +145,7 @@ class EmbeddedRedis:
     Args:
         candidate: the kind of server and its command.
         data_dir: where it keeps its files.
-        port: the TCP port of 127.0.0.1 that it listens on.
+        port: the TCP port that it listens on, of 127.0.0.1 unless `options` say otherwise.
         options: its configuration, by redis.conf's names.
         failures: why better kinds do not run here, a sentence each.
     """
@@ -163,8 +163,9 @@ class EmbeddedRedis:
         self._what = candidate.what
         self._failures = tuple(failures)
         self._data_dir = data_dir
+        self.host = options.get("bind", LOOPBACK)
         tls = "tls-cert-file" in options
-        self.url = f"rediss://{LOOPBACK}:{port}/0?ssl_cert_reqs=none" if tls else f"redis://{LOOPBACK}:{port}/0"
+        self.url = f"rediss://{self.host}:{port}/0?ssl_cert_reqs=none" if tls else f"redis://{self.host}:{port}/0"
         self._argv = (*candidate.argv, *self._arguments(tls, options))
         self.start()
 

@@ -2,7 +2,7 @@
 
 import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -63,7 +63,7 @@ class _Servers:
 
     def node_client(self, node: EmbeddedRedis, **options: Any) -> Any:
         """A client of one server alone."""
-        return redis.Redis(port=node.port, protocol=2, **options)
+        return redis.Redis(host=node.host, port=node.port, protocol=2, **options)
 
     def __enter__(self) -> Self:
         return self
@@ -88,20 +88,29 @@ class Cluster(_Servers):
         with contextlib.ExitStack() as started:
             self.nodes = [
                 started.enter_context(
-                    start_redis(
-                        folder / str(port), port=port, kind="redis", options={**NODE_OPTIONS, "cluster-port": str(bus)}
-                    )
+                    self.start_node(number, folder / str(port), port, {**NODE_OPTIONS, "cluster-port": str(bus)})
                 )
-                for port, bus in self._bus.items()
+                for number, (port, bus) in enumerate(self._bus.items())
             ]
             self.primaries = primaries
             self._join()
             self._started = started.pop_all()
 
+    def start_node(self, number: int, folder: Path, port: int, options: Mapping[str, str]) -> EmbeddedRedis:
+        """Start one node, a server of a port of its own, also where each has an address of its own.
+
+        Args:
+            number: which node, from 0. The primaries come first, then their replicas in the same order.
+            folder: where it keeps its files.
+            port: the TCP port that it listens on.
+            options: its configuration, by redis.conf's names.
+        """
+        return start_redis(folder, port=port, kind="redis", options=options)
+
     @property
     def url(self) -> str:
         """The address of the nodes, as REDIS_URL has it."""
-        return f"redis://{','.join(f'{LOOPBACK}:{node.port}' for node in self.nodes)}/0"
+        return f"redis://{','.join(f'{node.host}:{node.port}' for node in self.nodes)}/0"
 
     def primary_of(self, slot: int) -> EmbeddedRedis:
         """The node that has a slot now."""
@@ -146,7 +155,7 @@ class Cluster(_Servers):
             taking.execute_command("CLUSTER SETSLOT", slot, "IMPORTING", names[source])
             giving.execute_command("CLUSTER SETSLOT", slot, "MIGRATING", names[target])
             while keys := giving.execute_command("CLUSTER GETKEYSINSLOT", slot, 100):
-                giving.execute_command("MIGRATE", LOOPBACK, target.port, "", 0, 5000, "KEYS", *keys)
+                giving.execute_command("MIGRATE", target.host, target.port, "", 0, 5000, "KEYS", *keys)
             for client in (taking, giving):
                 client.execute_command("CLUSTER SETSLOT", slot, "NODE", names[target])
 
@@ -159,7 +168,7 @@ class Cluster(_Servers):
         first, rest = self.nodes[0], self.nodes[1:]
         with self.node_client(first) as client:
             for node in rest:
-                client.execute_command("CLUSTER MEET", LOOPBACK, node.port, self._bus[node.port])
+                client.execute_command("CLUSTER MEET", node.host, node.port, self._bus[node.port])
         bounds = [SLOTS * number // self.primaries for number in range(self.primaries + 1)]
         for node, begin, end in zip(self.nodes, bounds, bounds[1:], strict=False):
             with self.node_client(node) as client:
