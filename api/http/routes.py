@@ -15,11 +15,13 @@ from api.http import metrics, schemas
 from api.sessions import conversation_of, create, legacy_history
 from api.state import AppState
 from api.ws import legacy, stream
-from tasks.errors import ConversationGoneError, InvalidNameError
+from tasks.errors import ConversationGoneError, InvalidNameError, StorageUnavailableError
 from tasks.storage import conversations
 
 router = APIRouter()
 
+#: Histories that wait until another one has begun; together they wait for about a second. One more is refused.
+MAX_HISTORIES_WAITING = 200
 UNKNOWN = "This session is unknown or has expired. Please start a new one."
 ASK_WITH_TOKEN = "This is for operators: ask with METRICS_TOKEN as bearer token."  # noqa: S105
 
@@ -64,11 +66,18 @@ async def begin(request: Request, state: Shared, name: Name = "") -> Any:
 @router.get("/refresh_token", responses=schemas.of(200, 400, 429, 503, ok=schemas.LegacySession))
 async def history(request: Request, state: Shared, token: Token = "") -> Any:
     """The conversation in the older contract's shape."""
+    if state.histories_waiting >= MAX_HISTORIES_WAITING:
+        raise StorageUnavailableError("More histories are asked for than can be read.")
+    state.histories_waiting += 1
     try:
         async with state.history_turn:
+            if await request.is_disconnected():
+                return Response()
             pieces = await legacy_history(state.redis, conversation_of(token), state.settings.session_ttl_seconds)
     except ConversationGoneError:
         raise HTTPException(400, UNKNOWN) from None
+    finally:
+        state.histories_waiting -= 1
     return History(_counted(pieces, request, state), media_type="application/json")
 
 

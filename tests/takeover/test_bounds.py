@@ -3,14 +3,17 @@
 import asyncio
 import contextlib
 import socket
+from collections import Counter
 from collections.abc import AsyncIterator, Iterable
 from urllib.parse import urlparse
 
+import httpx
 import psutil
 import websockets
 from websockets.asyncio.client import ClientConnection, connect
 
 from api.frames import SUBPROTOCOL
+from api.http.routes import MAX_HISTORIES_WAITING
 from tests.support.client import Chat, new_token
 from tests.support.inside import pids
 from tests.support.proxy import Proxy
@@ -80,6 +83,22 @@ async def close_code(ws: ClientConnection) -> int | None:
             while True:
                 await ws.recv()
     return ws.close_code
+
+
+async def test_while_redis_stands_still_a_bounded_number_of_histories_waits_and_the_rest_is_refused(
+    single_stack: Stack,
+) -> None:
+    async with Proxy(single_stack.redis.port) as proxy:
+        await asyncio.to_thread(lambda: single_stack.start_web(REDIS_URL=f"redis://127.0.0.1:{proxy.port}/0"))
+        token = await new_token(single_stack.url)
+        async with httpx.AsyncClient(base_url=single_stack.url, timeout=60, limits=httpx.Limits()) as http:
+            stalled = asyncio.create_task(proxy.stall(2))
+            asked = [http.get("/refresh_token", params={"token": token}) for _ in range(MAX_HISTORIES_WAITING + 50)]
+            codes = Counter(answer.status_code for answer in await asyncio.gather(*asked))
+            await stalled
+        assert codes[200] >= MAX_HISTORIES_WAITING
+        assert codes[503] > 0
+        assert codes.total() == codes[200] + codes[503]
 
 
 def memory(processes: Iterable[int]) -> int:
