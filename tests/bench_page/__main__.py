@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def parley(folder: Path) -> Stack:
     """The stack, with all the room that its settings allow for long replies."""
-    return Stack(start_redis(folder, kind="redis"), MAX_NEW_TOKENS="1500", MODEL_CONTEXT="16384")
+    return Stack(start_redis(folder, kind="redis"), MAX_NEW_TOKENS="8000", MODEL_CONTEXT="16384")
 
 
 async def measure(stack: Stack, options: argparse.Namespace) -> tuple[list[Row], str]:
