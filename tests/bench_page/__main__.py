@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def parley(folder: Path) -> Stack:
     """The stack, with all the room that its settings allow for long replies."""
-    return Stack(start_redis(folder, kind="redis"), MAX_NEW_TOKENS="8000", MODEL_CONTEXT="16384")
+    return Stack(start_redis(folder, kind="redis"), MAX_NEW_TOKENS="1500", MODEL_CONTEXT="16384")
 
 
 async def measure(stack: Stack, options: argparse.Namespace) -> tuple[list[Row], str]:
@@ -86,7 +86,7 @@ def parser() -> argparse.ArgumentParser:
     """The command's options."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench_page", description=__doc__)
     parser.add_argument("--cases", default=",".join(CASES), help="some of: %(default)s")
-    parser.add_argument("--tokens", type=int, default=4000, help="of a reply")
+    parser.add_argument("--tokens", type=int, default=1500, help="of a reply; the most that settings allow")
     parser.add_argument("--rate", type=float, default=200, help="tokens a second of a reply that is watched")
     parser.add_argument("--shapes", default="mixed,paragraph,code", help=f"kinds of text, some of: {','.join(SHAPES)}")
     parser.add_argument("--replies", type=int, default=200, help="made anew, for memory")

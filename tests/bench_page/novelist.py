@@ -70,7 +70,7 @@ class Novelist:
     def __init__(self, port: int) -> None:
         self._port = port
         self.shape = "mixed"
-        self.tokens = 4000
+        self.tokens = 1500
         #: Tokens a second.
         self.rate = 200.0
         #: Seconds that the last reply took to say.
