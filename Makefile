@@ -31,7 +31,7 @@ install = $(PY) -m pip install --quiet --disable-pip-version-check --no-input --
 page_sources := $(shell find frontend -not -path '*/node_modules*' -not -path 'frontend/dist*' \
 	-not -path 'frontend/tests*' -not -path frontend 2>/dev/null)
 
-.PHONY: help run test check format bench bench-page chaos hosts fuzz try-model test-model-server lock clean
+.PHONY: help run test check format bench bench-page chaos hosts fuzz plan try-model test-model-server lock clean
 .PHONY: setup-run setup-dev need-node test-parts test-whole test-places test-kinds
 
 help: ## List what can be made
@@ -106,6 +106,9 @@ hosts: setup-dev frontend/dist/index.html ## Cut off and slow hosts under a conv
 
 fuzz: setup-dev ## Send nonsense to a running system and check that it stays well (ARGS=…)
 	@exec $(PY) -m tests.fuzz $(ARGS)
+
+plan: setup-dev ## Compute what many people need, from what was measured, into docs/scaling.md (ARGS=…)
+	@exec $(PY) -m tests.scaling $(ARGS)
 
 try-model: .venv/run.stamp ## Send one prompt to the model at MODEL_URL and show what comes back (ARGS=…)
 	@exec $(PY) -m tasks.local.try_model $(ARGS)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from tests.bench import cases, report, side_by_side
+from tests.bench import cases, report, side_by_side, sizing
 from tests.bench.report import Row
 
 #: Every case but the one side by side, in the table's order; and what makes it quick.
@@ -22,16 +22,21 @@ CASES: dict[str, tuple[Callable[..., list[Row]], dict[str, Any]]] = {
     "memory": (cases.memory, {"first": 200, "then": 2000}),
     "cluster": (side_by_side.on_a_cluster, {"sizes": (50,), "repeat": 1}),
     "growth": (cases.growth, {"steps": (10, 50)}),
+    "sizing": (sizing.sizing, {"repeat": 1, "messages": 2000}),
 }
 SIDE_BY_SIDE = "load"
-#: Has no bar; for the table of how costs grow.
-GROWTH = "growth"
+#: Have no bars: how costs grow, and what `make plan` reads.
+WITHOUT_BARS = ("growth", "sizing")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure what was asked for; what was measured before a failure is not lost."""
     options = parser().parse_args(arguments)
-    chosen = options.cases.split(",") if options.cases else [SIDE_BY_SIDE, *(name for name in CASES if name != GROWTH)]
+    chosen = (
+        options.cases.split(",")
+        if options.cases
+        else [SIDE_BY_SIDE, *(name for name in CASES if name not in WITHOUT_BARS)]
+    )
     began = time.monotonic()
     rows: list[Row] = []
     try:
@@ -58,7 +63,9 @@ def parser() -> argparse.ArgumentParser:
     """The command's options."""
     names = ", ".join([SIDE_BY_SIDE, *CASES])
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    parser.add_argument("--cases", default="", help=f"some of: {names}; all but {GROWTH} if not given")
+    parser.add_argument(
+        "--cases", default="", help=f"some of: {names}; all but {' and '.join(WITHOUT_BARS)} if not given"
+    )
     parser.add_argument("--conversations", default="50,150,300", help="numbers at once of the case `load`")
     parser.add_argument("--repeat", type=int, default=2, help="how often the case `load` runs either system")
     parser.add_argument("--quick", action="store_true", help="every case once and as small as it may be")

@@ -1,0 +1,1 @@
+"""How far Parley goes: a small simulation, with parameters that `make bench` measures, and what follows for many."""
