@@ -115,7 +115,8 @@ class SyncClient:
 
     Args:
         url: an address as in REDIS_URL.
-        max_connections: connections that are open at most; in a cluster, to each node.
+        max_connections: connections that are open at most; in a cluster, to each node. redis-py's pool for Sentinel
+            does not wait for a free one, so there only scripts are held to it.
         timeout: seconds until a command, or the wait for a connection, counts as lost.
     """
 
@@ -125,6 +126,8 @@ class SyncClient:
         self._timeout = timeout
         self._client: Any = None
         self._connecting = threading.Lock()
+        #: Each of a worker's many threads acknowledges by a script.
+        self._free = threading.Semaphore(max_connections)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._connected(), name)
@@ -137,7 +140,8 @@ class SyncClient:
             nonlocal registered
             if registered is None:
                 registered = self._connected().register_script(text)
-            return registered(keys, args)
+            with self._free:
+                return registered(keys, args)
 
         return run
 

@@ -1,8 +1,12 @@
 """Under Sentinel everything works as on one server, and goes on when another server becomes the primary."""
 
+from concurrent.futures import ThreadPoolExecutor
+
+from tasks.storage.topology import SyncClient
 from tests.cluster.talks import Talks
 from tests.support.client import Chat, new_token
 from tests.support.cluster import Watched
+from tests.support.servers import connect
 from tests.support.stack import Stack
 
 
@@ -23,3 +27,13 @@ async def test_what_no_second_server_has_is_not_accepted(watched: Watched, on_wa
         id = await chat.send("hello")
         refused = await chat.until("error")
         assert (refused["code"], refused["id"]) == ("unavailable", id)
+
+
+def test_many_threads_share_few_connections(watched: Watched) -> None:
+    with watched, connect(watched.url) as control, ThreadPoolExecutor(20) as threads:
+        client = SyncClient(watched.url, max_connections=2, timeout=5)
+        ping = client.register_script("return redis.call('PING')")
+        before = control.info("clients")["connected_clients"]
+        assert set(threads.map(lambda _: ping(), range(400))) == {b"PONG"}
+        assert control.info("clients")["connected_clients"] - before <= 2
+        client.close()
