@@ -60,6 +60,7 @@ class AppState:
         self.visitors = Visitors(settings)
         #: Histories are read one piece after the other, so that they leave a connection to Redis for everybody else.
         self.history_turn = asyncio.Semaphore(1)
+        #: How many wait for their first piece.
         self.histories_waiting = 0
         #: What waits to be read, by address; each is gone with the address's last socket.
         self.backlogs: WeakValueDictionary[str, Backlog] = WeakValueDictionary()
