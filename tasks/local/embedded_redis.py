@@ -163,7 +163,8 @@ class EmbeddedRedis:
         self._what = candidate.what
         self._failures = tuple(failures)
         self._data_dir = data_dir
-        self.host = options.get("bind", LOOPBACK)
+        #: Of several that it listens on, the first.
+        self.host = options.get("bind", LOOPBACK).split()[0]
         tls = "tls-cert-file" in options
         self.url = f"rediss://{self.host}:{port}/0?ssl_cert_reqs=none" if tls else f"redis://{self.host}:{port}/0"
         self._argv = (*candidate.argv, *self._arguments(tls, options))
