@@ -3,8 +3,32 @@
 import gc
 import logging
 import sys
+import time
 
 FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+#: Seconds in which the same line is written once.
+REPEAT_SECONDS = 10.0
+
+
+class OncePerWhile(logging.Filter):
+    """Lets a line through once in REPEAT_SECONDS: a trouble that everybody has is written as one line, not one each.
+
+    A traceback is always written.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._written: dict[str, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the line is to be written."""
+        now = time.monotonic()
+        self._written = {line: at for line, at in self._written.items() if now - at < REPEAT_SECONDS}
+        line = record.getMessage()
+        if line in self._written and not record.exc_info:
+            return False
+        self._written[line] = now
+        return True
 
 
 def set_up_logging() -> None:

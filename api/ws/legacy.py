@@ -26,9 +26,12 @@ from tasks.errors import (
     StorageError,
     TooManyConnectionsError,
 )
+from tasks.startup import OncePerWhile
 from tasks.storage.conversations import Page, View, history, load, now_iso
 
 log = logging.getLogger("parley.legacy")
+# Redis in trouble refuses every message of everybody, with the same words.
+log.addFilter(OncePerWhile())
 
 #: Answers that one socket may wait for.
 MAX_OWED = 100

@@ -32,11 +32,14 @@ from tasks.errors import (
     StorageError,
     TooManyConnectionsError,
 )
+from tasks.startup import OncePerWhile
 from tasks.storage import events
 from tasks.storage.conversations import View, load, resume
 from tasks.worker.recovery import requeue
 
 log = logging.getLogger("parley.websocket")
+# Redis in trouble refuses every message of everybody, with the same words.
+log.addFilter(OncePerWhile())
 
 #: Seconds that a close frame may take.
 CLOSE_TIMEOUT = 2.0

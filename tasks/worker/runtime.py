@@ -20,6 +20,7 @@ from tasks.monitoring.background import Background, cancel_and_wait
 from tasks.monitoring.heartbeat import WORKER, Heartbeat
 from tasks.monitoring.metrics import Metrics
 from tasks.settings import Settings
+from tasks.startup import OncePerWhile
 from tasks.storage.client import RedisClient
 from tasks.storage.health import check_or_exit
 from tasks.storage.keys import QUEUE_WAITING
@@ -28,6 +29,8 @@ from tasks.worker.publisher import ControlEvent, Publisher, ReplyBuffer
 from tasks.worker.recovery import requeue_pending
 
 log = logging.getLogger("parley.runtime")
+# Redis in trouble breaks off every reply of the process for the same reason.
+log.addFilter(OncePerWhile())
 
 #: Redis connections for replies that begin and end and for background tasks; the publisher has one of its own.
 CONNECTIONS = 3
@@ -145,7 +148,8 @@ class WorkerRuntime:
                 log.info("reply.handed_over conversation=%s reason=%s", lease.conversation, type(outcome).__name__)
                 await self._hand_over(lease)
             case StorageUnavailableError():
-                log.warning("reply.handed_over conversation=%s error=%s", lease.conversation, outcome)
+                log.warning("replies.handed_over error=%s", outcome)
+                log.info("reply.handed_over conversation=%s error=%s", lease.conversation, outcome)
                 await self._hand_over(lease)
                 self._search_often()
             case _:
