@@ -50,17 +50,6 @@ def real_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedRed
 
 
 @pytest.fixture(scope="session")
-def single_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedRedis]:
-    """A single Redis with JSON, whatever REDIS says, for tests that stand between it and us."""
-    try:
-        started = start_redis(tmp_path_factory.mktemp("single"), port=own_port(), kind="redis")
-    except StorageError as error:
-        missing(str(error))
-    with started as redis:
-        yield redis
-
-
-@pytest.fixture(scope="session")
 def fake_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedRedis]:
     """The embedded default's last resort."""
     with start_redis(tmp_path_factory.mktemp("fakeredis"), port=own_port(), kind="fakeredis") as redis:

@@ -106,7 +106,8 @@ def settings_of(who: str, stack: Stack, **more: str) -> dict[str, str]:
     env = {"MODEL_URL": stack.model_url, "STAND_IN_URL": stack.model_url, "HOST": "127.0.0.1", **more}
     match who:
         case "Render":
-            return {**env, "REDIS_HOSTPORT": f"127.0.0.1:{stack.redis.port}"}
+            node = getattr(stack.redis, "nodes", [stack.redis])[0]
+            return {**env, "REDIS_HOSTPORT": f"127.0.0.1:{node.port}"}
         case "Heroku":
             return {**env, "REDISCLOUD_URL": stack.redis.url}
         case _:
@@ -115,11 +116,11 @@ def settings_of(who: str, stack: Stack, **more: str) -> dict[str, str]:
 
 @pytest.mark.parametrize("who", commands("web"))
 async def test_web_and_worker_run_from_what_the_image_holds_as_each_platform_starts_them(
-    single_stack: Stack, image: Path, who: str
+    own_stack: Stack, image: Path, who: str
 ) -> None:
     port = own_port()
     start = {kind: commands(kind).get(who, commands(kind)["compose"]) for kind in ("web", "worker")}
-    env = settings_of(who, single_stack, PORT=str(port), WORKER_CONCURRENCY="8")
+    env = settings_of(who, own_stack, PORT=str(port), WORKER_CONCURRENCY="8")
     with (
         Child("web", cleared(start["web"], image, env), cwd=image) as web,
         Child("worker", cleared(start["worker"], image, env), cwd=image) as worker,

@@ -116,9 +116,13 @@ def test_a_redis_that_is_too_old_is_refused(old_redis: str) -> None:
     check_refused(old_redis, "This Redis is too old (6.0.16): use Redis 8")
 
 
-def test_a_read_only_replica_is_refused(real_redis: EmbeddedRedis, tmp_path: Path) -> None:
-    with real(tmp_path) as replica, redis.Redis.from_url(replica.url) as client:
-        client.replicaof("127.0.0.1", real_redis.port)
+def test_a_read_only_replica_is_refused(tmp_path: Path) -> None:
+    with (
+        real(tmp_path / "primary") as primary,
+        real(tmp_path / "replica") as replica,
+        redis.Redis.from_url(replica.url) as client,
+    ):
+        client.replicaof("127.0.0.1", primary.port)
         check_refused(replica.url, "Redis is read-only: REDIS_URL must point to the primary.")
 
 

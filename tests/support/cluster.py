@@ -26,6 +26,8 @@ def _node_options() -> dict[str, str]:
 
 #: As deployed: a dead primary is replaced after some three seconds, and the rest works on.
 NODE_OPTIONS = _node_options()
+#: Milliseconds after which a sentinel believes a silent primary dead.
+DOWN_AFTER_MS = 1500
 #: A replica copies its primary at once.
 REPLICA_OPTIONS = {"repl-diskless-sync-delay": "0"}
 
@@ -159,6 +161,19 @@ class Cluster(_Servers):
             for client in (taking, giving):
                 client.execute_command("CLUSTER SETSLOT", slot, "NODE", names[target])
 
+    def announce(self, ports: Mapping[int, int]) -> None:
+        """Have clients and replicas come to other ports.
+
+        Args:
+            ports: where they are to come, by a node's own TCP port; a node that is missing wants them at its own.
+        """
+        wanted = {ports.get(node.port, node.port) for node in self.nodes}
+        for node in self.nodes:
+            with self.node_client(node) as client:
+                client.config_set("cluster-announce-port", ports.get(node.port, 0))
+        wait_until(lambda: all(self._announced(node) == wanted for node in self.nodes), "the nodes to know the ports")
+        self.wait_whole()
+
     def wait_whole(self) -> None:
         """Wait until every slot has a node and every primary a replica that follows it."""
         wait_until(lambda: all(map(self._whole, self.nodes)), "the cluster")
@@ -185,6 +200,11 @@ class Cluster(_Servers):
         """First and last slot of each range, and the port of the primary that has it."""
         with self.node_client(next(node for node in self.nodes if node.alive)) as client:
             return [(first, last, primary[1]) for first, last, primary, *_ in client.execute_command("CLUSTER SLOTS")]
+
+    def _announced(self, node: EmbeddedRedis) -> set[int]:
+        """The ports at which a node says that all of them are."""
+        with self.node_client(node) as client:
+            return {at[1] for _, _, *nodes in client.execute_command("CLUSTER SLOTS") for at in nodes}
 
     def _known(self, node: EmbeddedRedis) -> int:
         with self.node_client(node) as client:
@@ -230,9 +250,7 @@ class Watched(_Servers):
                 started.enter_context(start_redis(folder / str(port), port=port, kind="redis", options=REPLICA_OPTIONS))
                 for port in ports
             ]
-            with self.node_client(self.nodes[1]) as client:
-                client.execute_command("REPLICAOF", LOOPBACK, ports[0])
-                wait_until(lambda: client.info("replication").get("master_link_status") == "up", "the replica")
+            self._follow(self.nodes[1], ports[0])
             self.ports: list[int] = []
             self.sentinels = [started.enter_context(self._sentinel(folder, ports[0])) for _ in range(3)]
             self.wait_whole()
@@ -242,6 +260,25 @@ class Watched(_Servers):
     def url(self) -> str:
         """The address of the sentinels, as REDIS_URL has it."""
         return f"redis+sentinel://{','.join(f'{LOOPBACK}:{port}' for port in self.ports)}/{self.NAME}"
+
+    def announce(self, ports: Mapping[int, int]) -> None:
+        """Have clients and the replica come to another port than the primary's own, and keep that primary.
+
+        Args:
+            ports: where they are to come, by a server's own TCP port; if it is missing, they come to the primary
+                itself and it is replaced as usual.
+        """
+        primary = next(node.port for node in self.nodes if self._is_primary(node))
+        (replica,) = (node for node in self.nodes if node.port != primary)
+        self._follow(replica, ports.get(primary, primary))
+        down_after = 60_000 if primary in ports else DOWN_AFTER_MS
+        for port in self.ports:
+            with redis.Redis(port=port) as client:
+                client.sentinel_remove(self.NAME)
+                client.sentinel_monitor(self.NAME, LOOPBACK, ports.get(primary, primary), 2)
+                client.sentinel_set(self.NAME, "down-after-milliseconds", down_after)
+                client.sentinel_set(self.NAME, "failover-timeout", 5000)
+        self.wait_whole()
 
     def wait_whole(self) -> None:
         """Wait until the sentinels know each other, and a primary that its replica follows."""
@@ -254,6 +291,15 @@ class Watched(_Servers):
             _, port = client.sentinel_get_master_addr_by_name(self.NAME)
         return next(node for node in self.nodes if node.port == int(port))
 
+    def _follow(self, replica: EmbeddedRedis, port: int) -> None:
+        with self.node_client(replica) as client:
+            client.execute_command("REPLICAOF", LOOPBACK, port)
+            wait_until(lambda: client.info("replication").get("master_link_status") == "up", "the replica")
+
+    def _is_primary(self, node: EmbeddedRedis) -> bool:
+        with self.node_client(node) as client:
+            return bool(client.info("replication")["role"] == "master")
+
     @contextlib.contextmanager
     def _sentinel(self, folder: Path, primary: int) -> Iterator[Child]:
         port = own_port()
@@ -261,7 +307,8 @@ class Watched(_Servers):
         config = folder / f"sentinel-{port}.conf"
         config.write_text(
             f"port {port}\nbind {LOOPBACK}\nsentinel monitor {self.NAME} {LOOPBACK} {primary} 2\n"
-            f"sentinel down-after-milliseconds {self.NAME} 1500\nsentinel failover-timeout {self.NAME} 5000\n"
+            f"sentinel down-after-milliseconds {self.NAME} {DOWN_AFTER_MS}\n"
+            f"sentinel failover-timeout {self.NAME} 5000\n"
         )
         self.ports.append(port)
         program = next(candidate.argv[0] for candidate in candidates() if candidate.kind != "fakeredis")

@@ -14,9 +14,9 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from api.frames import SUBPROTOCOL
 from api.http.routes import MAX_HISTORIES_WAITING
+from tests.support.between import Between
 from tests.support.client import Chat, new_token
 from tests.support.inside import pids
-from tests.support.proxy import Proxy
 from tests.support.stack import Stack
 
 #: Frames of 16 kB, enough of them to fill what the kernel keeps for a reader (up to 4 MB) and the process as well.
@@ -86,13 +86,13 @@ async def close_code(ws: ClientConnection) -> int | None:
 
 
 async def test_while_redis_stands_still_a_bounded_number_of_histories_waits_and_the_rest_is_refused(
-    single_stack: Stack,
+    own_stack: Stack,
 ) -> None:
-    async with Proxy(single_stack.redis.port) as proxy:
-        await asyncio.to_thread(lambda: single_stack.start_web(REDIS_URL=f"redis://127.0.0.1:{proxy.port}/0"))
-        token = await new_token(single_stack.url)
-        async with httpx.AsyncClient(base_url=single_stack.url, timeout=60, limits=httpx.Limits()) as http:
-            stalled = asyncio.create_task(proxy.stall(2))
+    async with Between(own_stack.redis) as between:
+        await asyncio.to_thread(lambda: own_stack.start_web(REDIS_URL=between.url))
+        token = await new_token(own_stack.url)
+        async with httpx.AsyncClient(base_url=own_stack.url, timeout=60, limits=httpx.Limits()) as http:
+            stalled = asyncio.create_task(between.stall(2))
             asked = [http.get("/refresh_token", params={"token": token}) for _ in range(MAX_HISTORIES_WAITING + 50)]
             codes = Counter(answer.status_code for answer in await asyncio.gather(*asked))
             await stalled
@@ -106,24 +106,24 @@ def memory(processes: Iterable[int]) -> int:
     return sum(int(psutil.Process(pid).memory_info().rss) for pid in processes)
 
 
-async def test_while_redis_stands_still_the_model_is_read_no_further_than_a_bounded_buffer(single_stack: Stack) -> None:
+async def test_while_redis_stands_still_the_model_is_read_no_further_than_a_bounded_buffer(own_stack: Stack) -> None:
     """A reply that pours is held back in the model's own connection, not in the worker."""
-    async with Proxy(single_stack.redis.port) as proxy:
-        single_stack.start_worker(REDIS_URL=f"redis://127.0.0.1:{proxy.port}/0")
-        await asyncio.to_thread(single_stack.start_web)
-        await asyncio.to_thread(single_stack.wait_ready)
-        single_stack.pace(rate=2000, stamped=150)
-        chats = [Chat(single_stack.url, await new_token(single_stack.url)) for _ in range(40)]
+    async with Between(own_stack.redis) as between:
+        own_stack.start_worker(REDIS_URL=between.url)
+        await asyncio.to_thread(own_stack.start_web)
+        await asyncio.to_thread(own_stack.wait_ready)
+        own_stack.pace(rate=2000, stamped=150)
+        chats = [Chat(own_stack.url, await new_token(own_stack.url)) for _ in range(40)]
         async with contextlib.AsyncExitStack() as stack:
             for chat in chats:
                 await stack.enter_async_context(chat)
                 await chat.until("snapshot")
-            before = memory(pids(single_stack.processes.children[0]))
-            stalled = asyncio.create_task(proxy.stall(4))
+            before = memory(pids(own_stack.processes.children[0]))
+            stalled = asyncio.create_task(between.stall(4))
             await asyncio.gather(*(chat.send("Pour") for chat in chats))
             await stalled
-            assert memory(pids(single_stack.processes.children[0])) - before < GROWTH
+            assert memory(pids(own_stack.processes.children[0])) - before < GROWTH
             for chat in chats:
                 await chat.until("reply.finished")
-        for child in single_stack.processes.children:
+        for child in own_stack.processes.children:
             child.kill()

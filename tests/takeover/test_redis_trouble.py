@@ -10,6 +10,7 @@ import pytest
 import redis
 
 from tasks.local.embedded_redis import start_redis
+from tests.support.between import Between
 from tests.support.client import Chat, Frame, new_token, replay
 from tests.support.inside import stamps, whole
 from tests.support.ports import own_port
@@ -119,7 +120,7 @@ async def test_redis_in_trouble_is_a_pause(running: Stack, trouble: Trouble) -> 
         await asyncio.gather(*(chat.__aexit__(None, None, None) for chat in chats))
     for child in running.processes.children:
         said = [line for line in list(child.lines)[lines_before[child.name] :] if " INFO " not in line]
-        assert len(said) <= FEW_LINES * getattr(running.redis, "primaries", 1), said
+        assert len(said) <= FEW_LINES * getattr(running.redis, "primaries", 1), "\n".join(said)
         assert not any("Traceback" in line for line in said), said
 
 
@@ -142,17 +143,16 @@ async def test_what_is_said_while_redis_is_gone_is_refused_and_can_be_sent_again
         assert [message["id"] for message in replay(chat.frames)["messages"]] == [id, frame["message"]["id"]]
 
 
-async def test_a_redis_that_stands_still_longer_than_anyone_waits_is_a_pause(single_stack: Stack) -> None:
-    async with Proxy(single_stack.redis.port) as proxy:
-        away = f"redis://127.0.0.1:{proxy.port}/0"
-        await asyncio.to_thread(lambda: single_stack.start_web(REDIS_URL=away))
-        single_stack.start_worker(REDIS_URL=away)
-        await asyncio.to_thread(single_stack.wait_ready)
-        single_stack.pace(rate=RATE / 2)
-        async with Chat(single_stack.url, await new_token(single_stack.url)) as chat:
+async def test_a_redis_that_stands_still_longer_than_anyone_waits_is_a_pause(own_stack: Stack) -> None:
+    async with Between(own_stack.redis) as between:
+        await asyncio.to_thread(lambda: own_stack.start_web(REDIS_URL=between.url))
+        own_stack.start_worker(REDIS_URL=between.url)
+        await asyncio.to_thread(own_stack.wait_ready)
+        own_stack.pace(rate=RATE / 2)
+        async with Chat(own_stack.url, await new_token(own_stack.url)) as chat:
             await begun(chat)
-            await proxy.stall(7)
-            proxy.cut()
+            await between.stall(7)
+            between.cut()
             assert_every_token_once(chat, await chat.until("reply.finished"))
 
 
@@ -192,52 +192,54 @@ async def comes_true(holds: Callable[[], bool]) -> None:
             await asyncio.sleep(0.02)
 
 
-async def test_a_redis_that_forgot_its_last_second_costs_nobody_a_word(single_stack: Stack) -> None:
+async def test_a_redis_that_forgot_its_last_second_costs_nobody_a_word(own_stack: Stack) -> None:
     """Live sockets get a new snapshot, a cursor from the future too; what was said is sent again and answered once."""
-    single_stack.start_web()
-    single_stack.start_worker()
-    single_stack.wait_ready()
-    single_stack.pace(rate=RATE * 5)
-    token = await new_token(single_stack.url)
-    async with Chat(single_stack.url, token) as chat:
+    own_stack.start_web()
+    own_stack.start_worker()
+    own_stack.wait_ready()
+    own_stack.pace(rate=RATE * 5)
+    token = await new_token(own_stack.url)
+    async with Chat(own_stack.url, token) as chat:
         await begun(chat)
         first = (await chat.until("reply.finished"))["message"]
-        backup = await copy_of_data(single_stack)
+        backup = await copy_of_data(own_stack)
         forgotten = await chat.send("This will be forgotten")
         await chat.until("reply.delta")
         future = chat.cursor
-        await forget_since(single_stack, backup)
+        await forget_since(own_stack, backup)
         snapshot = await chat.until("snapshot")
         assert [message["id"] for message in snapshot["conversation"]["messages"]] == [first["to"], first["id"]]
-        async with Chat(single_stack.url, token, after=future) as late:
+        async with Chat(own_stack.url, token, after=future) as late:
             assert (await late.next())["type"] == "snapshot"
         await chat.send("This will be forgotten", forgotten)
         finished = await chat.until("reply.finished")
         assert (finished["message"]["to"], stamps(finished["message"]["text"])) == (forgotten, whole(TOKENS))
         seen = replay(chat.frames)["messages"]
-    async with Chat(single_stack.url, token) as chat:
+    async with Chat(own_stack.url, token) as chat:
         assert (await chat.until("snapshot"))["conversation"]["messages"] == seen
 
 
-def data_folder(stack: Stack) -> Path:
-    """Where Redis keeps its data."""
-    with redis.Redis.from_url(stack.redis.url) as client:
-        return Path(client.config_get("dir")["dir"])
+def data_folders(stack: Stack) -> list[Path]:
+    """Where the nodes of Redis keep their data."""
+    with connect_to_each(stack.redis) as clients:
+        return [Path(client.config_get("dir")["dir"]) for client in clients]
 
 
-async def copy_of_data(stack: Stack) -> Path:
-    """What is on the disk at this moment."""
-    folder = data_folder(stack)
+async def copy_of_data(stack: Stack) -> list[Path]:
+    """What is on the disk at this moment, in a folder for each node."""
+    folders = data_folders(stack)
     await told_to_go(stack)
-    copy = folder.with_name("earlier")
-    shutil.copytree(folder, copy)
-    return copy
+    copies = [folder.with_name(f"{folder.name}-earlier") for folder in folders]
+    for folder, copy in zip(folders, copies, strict=True):
+        shutil.copytree(folder, copy)
+    return copies
 
 
-async def forget_since(stack: Stack, copy: Path) -> None:
+async def forget_since(stack: Stack, copies: list[Path]) -> None:
     """A power cut that took the last writes with it."""
-    folder = data_folder(stack)
+    folders = data_folders(stack)
     stack.redis.kill()
-    shutil.rmtree(folder / "appendonlydir")
-    shutil.copytree(copy / "appendonlydir", folder / "appendonlydir")
+    for folder, copy in zip(folders, copies, strict=True):
+        shutil.rmtree(folder / "appendonlydir")
+        shutil.copytree(copy / "appendonlydir", folder / "appendonlydir")
     await asyncio.to_thread(stack.redis.start)

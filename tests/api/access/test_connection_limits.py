@@ -16,7 +16,7 @@ from tasks.monitoring.background import cancel_and_wait
 from tasks.settings import Settings
 from tasks.storage.client import RedisClient
 from tasks.storage.keys import ALIVE, SOCKETS
-from tests.support.proxy import Proxy
+from tests.support.between import Between
 
 #: Starts a process that beats, under a name; two sockets may be open of a session, three of an address.
 Starting = Callable[[str], Awaitable[ConnectionLimits]]
@@ -181,15 +181,15 @@ async def test_zero_is_no_limit(redis: RedisClient, closing: AsyncExitStack) -> 
     assert all([await comes_in(here, "s", "a", closing) for _ in range(200)])
 
 
-async def test_a_crowd_comes_in_at_once_however_far_away_redis_is(single_redis: EmbeddedRedis) -> None:
+async def test_a_crowd_comes_in_at_once_however_far_away_redis_is(real_redis: EmbeddedRedis) -> None:
     """One trip after the other would take longer than anybody waits."""
-    async with Proxy(single_redis.port) as proxy, AsyncExitStack() as closing:
-        distant = RedisClient(f"redis://127.0.0.1:{proxy.port}/0", max_connections=1)
+    async with Between(real_redis) as between, AsyncExitStack() as closing:
+        distant = RedisClient(between.url, max_connections=1)
         await distant.command("PING")
         here = ConnectionLimits(Settings(limit_sockets_per_address=25), distant, "web:1")
-        proxy.delay = 0.1
+        between.hold_back(0.1)
         came = await asyncio.gather(*(comes_in(here, str(number), "a", closing) for number in range(30)))
-        proxy.delay = 0.0
+        between.hold_back(0)
         assert sum(came) == 25
         await distant.aclose()
 

@@ -25,7 +25,7 @@ from tasks.local.processes import wait_until
 from tasks.monitoring.background import cancel_and_wait
 from tasks.storage import events
 from tasks.storage.client import Command, RedisClient
-from tests.support.proxy import Proxy
+from tests.support.between import Between
 from tests.support.steps import Steps
 
 
@@ -347,33 +347,36 @@ async def test_what_was_read_or_dropped_does_not_wait_any_more() -> None:
     assert backlog.size == 0
 
 
-async def test_after_redis_was_away_readers_go_on_where_they_were(single_redis: EmbeddedRedis) -> None:
-    direct = RedisClient(single_redis.url, max_connections=2)
-    async with Proxy(single_redis.port) as proxy, Steps(direct) as steps:
-        tail = Tail(f"redis://127.0.0.1:{proxy.port}/0", direct)
+async def test_after_redis_was_away_readers_go_on_where_they_were(real_redis: EmbeddedRedis) -> None:
+    async with Between(real_redis) as between, Steps(between.direct) as steps:
+        commands = RedisClient(between.url, max_connections=2)
+        tail = Tail(between.url, commands)
         running = asyncio.create_task(tail.run())
         reader = await follow(tail, steps)
         await steps.say("hello")
         lease, turn = await steps.begin()
         await steps.write(lease, turn, "before")
         seen = await read(reader, "before")
-        proxy.refusing = True
-        proxy.cut()
+        between.refuse()
         await steps.write(lease, turn, "meanwhile")
+        await between.admit()
         await lease.finish(turn, "stop")
-        proxy.refusing = False
         assert seen + await read(reader, "reply.finished") == await steps.events()
         running.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await running
         await tail.aclose()
-    await direct.aclose()
+        await commands.aclose()
 
 
 class Stuck(RedisClient):
     """Its commands are not answered, and swallow their cancelling, as redis-py can do before Python 3.12."""
 
     begun = False
+
+    def node(self, name: str) -> RedisClient:
+        """Itself, for every node."""
+        return self
 
     async def pipeline(self, *commands: Command) -> list[Any]:
         """Nothing, once it was cancelled."""
@@ -383,9 +386,9 @@ class Stuck(RedisClient):
         return []
 
 
-async def test_a_tail_ends_also_when_a_command_swallows_its_cancelling(single_redis: EmbeddedRedis) -> None:
-    commands = Stuck(single_redis.url, max_connections=1)
-    tail = Tail(single_redis.url, commands)
+async def test_a_tail_ends_also_when_a_command_swallows_its_cancelling(real_redis: EmbeddedRedis) -> None:
+    commands = Stuck(real_redis.url, max_connections=1)
+    tail = Tail(real_redis.url, commands)
     running = asyncio.create_task(tail.run())
     reader = tail.join("a" * 32)
     tail.begin("a" * 32, reader, "0-0", busy=True)
@@ -397,20 +400,19 @@ async def test_a_tail_ends_also_when_a_command_swallows_its_cancelling(single_re
     await commands.aclose()
 
 
-async def test_a_reader_who_saw_more_than_redis_still_knows_needs_a_snapshot(single_redis: EmbeddedRedis) -> None:
-    direct = RedisClient(single_redis.url, max_connections=2)
-    async with Proxy(single_redis.port) as proxy, Steps(direct) as steps:
-        tail = Tail(f"redis://127.0.0.1:{proxy.port}/0", direct)
+async def test_a_reader_who_saw_more_than_redis_still_knows_needs_a_snapshot(real_redis: EmbeddedRedis) -> None:
+    async with Between(real_redis) as between, Steps(between.direct) as steps:
+        commands = RedisClient(between.url, max_connections=2)
+        tail = Tail(between.url, commands)
         running = asyncio.create_task(tail.run())
         reader = await follow(tail, steps)
         await steps.say("hello")
         await steps.answer("Hi")
         await read(reader, "reply.finished")
-        proxy.refusing = True
-        proxy.cut()
-        await direct.command("XTRIM", steps.keys.events, "MAXLEN", 0)
+        between.refuse()
+        await between.direct.command("XTRIM", steps.keys.events, "MAXLEN", 0)
         await asyncio.to_thread(wait_until, lambda: tail.away, "the tail to notice")
-        proxy.refusing = False
+        await between.admit()
         with pytest.raises(ResyncNeededError):
             await read(reader, "never")
         reader.restart()
@@ -423,7 +425,7 @@ async def test_a_reader_who_saw_more_than_redis_still_knows_needs_a_snapshot(sin
         with contextlib.suppress(asyncio.CancelledError):
             await running
         await tail.aclose()
-    await direct.aclose()
+        await commands.aclose()
 
 
 @pytest.mark.parametrize(("text", "cursor"), [("5-1", (5, 1)), (b"1732300000000-12", (1732300000000, 12))])

@@ -9,7 +9,7 @@ from tasks.errors import LeaseLostError
 from tasks.local.embedded_redis import EmbeddedRedis
 from tasks.storage.client import RedisClient
 from tasks.worker.publisher import MAX_UNSENT, Publisher, ReplyBuffer
-from tests.support.proxy import Proxy
+from tests.support.between import Between
 from tests.support.steps import Steps
 
 
@@ -135,11 +135,10 @@ async def test_whoever_writes_is_told_when_too_much_of_a_reply_is_unsent(redis: 
             await running
 
 
-async def test_while_redis_is_away_words_are_kept_and_then_sent_once(single_redis: EmbeddedRedis) -> None:
-    direct = RedisClient(single_redis.url, max_connections=2)
-    async with Proxy(single_redis.port) as proxy:
-        through = RedisClient(f"redis://127.0.0.1:{proxy.port}/0", max_connections=2, retries=0)
-        async with Steps(direct) as steps:
+async def test_while_redis_is_away_words_are_kept_and_then_sent_once(real_redis: EmbeddedRedis) -> None:
+    async with Between(real_redis) as between:
+        through = RedisClient(between.url, max_connections=2, retries=0)
+        async with Steps(between.direct) as steps:
             await steps.say("hello")
             lease, turn = await steps.begin()
             publisher = Publisher(through)
@@ -147,12 +146,11 @@ async def test_while_redis_is_away_words_are_kept_and_then_sent_once(single_redi
             buffer = ReplyBuffer(lease, turn.reply)
             publisher.write(buffer, "before")
             await publisher.drain(buffer)
-            proxy.refusing = True
-            proxy.cut()
+            between.refuse()
             for word in (" while", " it", " was", " away"):
                 publisher.write(buffer, word)
                 await asyncio.sleep(0.02)
-            proxy.refusing = False
+            await between.admit()
             await publisher.drain(buffer)
             assert "".join(await deltas(steps)) == "before while it was away"
             assert not lease.lost
@@ -160,4 +158,3 @@ async def test_while_redis_is_away_words_are_kept_and_then_sent_once(single_redi
             with contextlib.suppress(asyncio.CancelledError):
                 await running
         await through.aclose()
-    await direct.aclose()

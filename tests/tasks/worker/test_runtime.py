@@ -23,7 +23,7 @@ from tasks.worker.lease import Lease, Turn
 from tasks.worker.publisher import ReplyBuffer
 from tasks.worker.reply import answer_conversation
 from tasks.worker.runtime import MAX_CRASHES, WorkerRuntime
-from tests.support.proxy import Proxy
+from tests.support.between import Between
 from tests.support.servers import connect
 from tests.support.steps import TTL, Steps
 
@@ -82,9 +82,9 @@ async def test_every_reply_that_a_stopping_worker_holds_is_handed_over(
         assert (await steps.look()).progress.leased is False
 
 
-async def test_a_long_search_keeps_no_worker_from_its_heartbeat(single_redis: EmbeddedRedis) -> None:
+async def test_a_long_search_keeps_no_worker_from_its_heartbeat(real_redis: EmbeddedRedis) -> None:
     """20 ms to Redis, and so many conversations to put back that it takes longer than a heartbeat is believed."""
-    redis = RedisClient(single_redis.url, max_connections=4)
+    redis = RedisClient(real_redis.url, max_connections=4)
     await redis.command("FLUSHALL")
     pending = [Steps(redis) for _ in range(60)]
     for steps in pending:
@@ -92,9 +92,9 @@ async def test_a_long_search_keeps_no_worker_from_its_heartbeat(single_redis: Em
         await steps.say("hello")
         await redis.command("ZADD", steps.keys.pending_index, 1, steps.id)
     observer = Heartbeat(redis, "web:1:observer")
-    async with Proxy(single_redis.port) as proxy:
-        proxy.delay = 0.02
-        async with running(f"redis://127.0.0.1:{proxy.port}/0", answer_conversation) as runtime:
+    async with Between(real_redis) as between:
+        between.hold_back(0.02)
+        async with running(between.url, answer_conversation) as runtime:
             began, seen = time.monotonic(), False
             while len(await waiting(redis)) < len(pending):
                 assert await observer.beat() == []
