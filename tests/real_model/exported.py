@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +25,7 @@ GPT_J = local_model("gpt-j")
 PACKAGES = ("torch==2.13.0", "optimum-intel[openvino]>=2.2,<3")
 
 #: As many layers as GPT-J-6B has.
-SHAPE = {"n_layer": 28, "n_embd": 256, "n_head": 4, "rotary_dim": 64}
+SHAPE = {"n_positions": 2048, "n_layer": 28, "n_embd": 256, "n_head": 4, "rotary_dim": 64}
 
 #: Arguments: the model's folder. Reads a JSON list of prompts, prints the list of their likeliest texts.
 GREEDY = """
@@ -60,25 +60,42 @@ class Exported:
 @contextmanager
 def exported_server(venv: Path, scratch: Path) -> Iterator[Exported]:
     """Install what is not there yet, build and export the model, serve it while the block lasts."""
-    _install(venv)
-    python, built, folder = venv / "bin/python", scratch / "gpt-j-deep", scratch / "models"
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""}
-
-    def run(*command: str | Path, given: str = "") -> str:
-        done = subprocess.run(command, input=given, capture_output=True, text=True, env=environment)
-        assert done.returncode == 0, done.stderr[-2000:]
-        return done.stdout
-
-    run(python, "-c", BUILD, built, *gpt2_vocabulary(), json.dumps(SHAPE))
-    export = ("export", "openvino", "--task", "text-generation-with-past", "--weight-format", "fp32")
-    run(venv / "bin/optimum-cli", *export, "--model", built, folder / GPT_J.key)
-    expected = json.loads(run(python, "-c", GREEDY, built, given=json.dumps(PROMPTS)))
+    built, folder = scratch / "gpt-j-deep", scratch / "models"
+    build_and_export(venv, built, folder / GPT_J.key, "GPTJ", "float32", SHAPE, "fp32")
+    expected = json.loads(_run(venv / "bin/python", "-c", GREEDY, built, given=json.dumps(PROMPTS)))
     port = free_port()
     command = [sys.executable, "-m", "tasks.local.model_server", "--model", GPT_J.key, "--port", str(port)]
     with Child("local model", command, {"LOCAL_MODEL_FOLDER": str(folder)}) as process:
         url = f"http://{LOOPBACK}:{port}"
         wait_until(lambda: answers(f"{url}/health"), "the local model server", [process], 120)
         yield Exported(url, expected)
+
+
+def build_and_export(
+    venv: Path, built: Path, exported: Path, kind: str, numbers: str, shape: Mapping[str, int], weights: str
+) -> None:
+    """Make a model of random weights, and the files from it that our server loads.
+
+    Args:
+        venv: where optimum-intel is installed, or is to be.
+        built: the folder for transformers' files.
+        exported: the folder for OpenVINO's.
+        kind: what transformers calls the kind of model, such as `GPTJ`.
+        numbers: torch's name for the type of the weights.
+        shape: the model's shape, by the names of transformers' configuration.
+        weights: what optimum-intel calls the format of the exported weights.
+    """
+    _install(venv)
+    _run(venv / "bin/python", "-c", BUILD, built, *gpt2_vocabulary(), kind, numbers, json.dumps(shape))
+    export = ("export", "openvino", "--task", "text-generation-with-past", "--weight-format", weights)
+    _run(venv / "bin/optimum-cli", *export, "--model", built, exported)
+
+
+def _run(*command: str | Path, given: str = "") -> str:
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run(command, input=given, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
 
 
 def _install(venv: Path) -> None:

@@ -24,26 +24,28 @@ PACKAGES = ("torch==2.13.0", "transformers[serving]")
 #: Seconds that the server has to start.
 START = 120
 
-#: Arguments: the folder to fill, GPT-2's vocabulary and its merges, and the model's shape as JSON.
-#: GPT-J's vocabulary is GPT-2's and 143 special tokens.
+#: Arguments: the folder to fill, GPT-2's vocabulary and its merges, what transformers calls the kind of model, the type
+#: of its numbers, and its shape as JSON. GPT-J's vocabulary is GPT-2's and 143 special tokens.
 BUILD = """
 import json, sys
-import torch
+import torch, transformers
 from tokenizers import ByteLevelBPETokenizer
-from transformers import GPTJConfig, GPTJForCausalLM, PreTrainedTokenizerFast
-folder, vocabulary, merges, shape = sys.argv[1:]
+from transformers import PreTrainedTokenizerFast
+folder, vocabulary, merges, kind, numbers, shape = sys.argv[1:]
 end = "<|endoftext|>"
 bytewise = ByteLevelBPETokenizer(vocabulary, merges)._tokenizer
 tokenizer = PreTrainedTokenizerFast(tokenizer_object=bytewise, eos_token=end, bos_token=end, unk_token=end)
 tokenizer.add_special_tokens({"additional_special_tokens": [f"<|extratoken_{n}|>" for n in range(1, 144)]})
 torch.manual_seed(0)
-fixed = dict(vocab_size=len(tokenizer), n_positions=2048, bos_token_id=0, eos_token_id=None)
-GPTJForCausalLM(GPTJConfig(**fixed, **json.loads(shape))).save_pretrained(folder)
+torch.set_default_dtype(getattr(torch, numbers))
+config, model = (getattr(transformers, kind + part) for part in ("Config", "ForCausalLM"))
+fixed = dict(vocab_size=len(tokenizer), bos_token_id=0, eos_token_id=None)
+model(config(**fixed, **json.loads(shape))).save_pretrained(folder)
 tokenizer.save_pretrained(folder)
 """
 
 #: As small as can be.
-SHAPE = {"n_layer": 2, "n_embd": 64, "n_head": 4, "rotary_dim": 16}
+SHAPE = {"n_positions": 2048, "n_layer": 2, "n_embd": 64, "n_head": 4, "rotary_dim": 16}
 
 #: Reads a JSON list of texts, prints the list of their numbers of tokens.
 COUNT = """
@@ -99,7 +101,7 @@ def real_server(venv: Path, scratch: Path) -> Iterator[RealServer]:
     _install(venv)
     python = venv / "bin/python"
     folder = scratch / "gpt-j-tiny"
-    build: list[str | Path] = [python, "-c", BUILD, folder, *gpt2_vocabulary(), json.dumps(SHAPE)]
+    build: list[str | Path] = [python, "-c", BUILD, folder, *gpt2_vocabulary(), "GPTJ", "float32", json.dumps(SHAPE)]
     subprocess.run(build, check=True, capture_output=True)
     port = free_port()
     command = (venv / "bin/transformers", "serve", folder, "--port", str(port))
