@@ -19,6 +19,8 @@ Frame = dict[str, Any]
 
 #: Seconds after which an awaited frame counts as never coming.
 PATIENCE = 60.0
+#: Seconds that anything may take to happen in a conversation.
+LONGEST = 240.0
 #: Nobody here speaks TLS; left to itself, httpx loads all certificates for each client, and nobody can read meanwhile.
 NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
@@ -77,8 +79,10 @@ class Chat:
 
     async def until(self, *types: str) -> Frame:
         """Read up to the first frame of one of these types."""
-        while (frame := await self.next())["type"] not in types:
-            pass
+        # Signs of life come for ever, also where nothing else does.
+        async with asyncio.timeout(LONGEST):
+            while (frame := await self.next())["type"] not in types:
+                pass
         return frame
 
     async def send(self, text: str, id: str | None = None) -> str:

@@ -112,9 +112,7 @@ async def test_redis_in_trouble_is_a_pause(running: Stack, trouble: Trouble) -> 
         running.pace(rate=QUICKLY, stamped=TOKENS)
         for chat in chats:
             assert_every_token_once(chat, _finished(chat)[0])
-            await chat.send("And again")
-        for chat in chats:
-            again = await chat.until("reply.finished")
+        for again in await asyncio.gather(*(insisted(chat, "And again") for chat in chats)):
             assert stamps(again["message"]["text"]) == whole(TOKENS)
     finally:
         await asyncio.gather(*(chat.__aexit__(None, None, None) for chat in chats))
@@ -122,6 +120,14 @@ async def test_redis_in_trouble_is_a_pause(running: Stack, trouble: Trouble) -> 
         said = [line for line in list(child.lines)[lines_before[child.name] :] if " INFO " not in line]
         assert len(said) <= FEW_LINES * getattr(running.redis, "primaries", 1), "\n".join(said)
         assert not any("Traceback" in line for line in said), said
+
+
+async def insisted(chat: Chat, text: str, id: str | None = None) -> Frame:
+    """Send a message, again and again while it is refused, as pages do; the end of its reply."""
+    id = await chat.send(text, id)
+    while (frame := await chat.until("error", "reply.finished"))["type"] == "error":
+        await chat.send(text, id)
+    return frame
 
 
 def _finished(chat: Chat) -> list[Frame]:
@@ -136,9 +142,7 @@ async def test_what_is_said_while_redis_is_gone_is_refused_and_can_be_sent_again
         rejected = await chat.until("error")
         assert (rejected["code"], rejected["id"]) == ("unavailable", id)
         await asyncio.to_thread(running.redis.start)
-        await chat.send("Are you there?", id)
-        while (frame := await chat.until("error", "reply.finished"))["type"] == "error":
-            await chat.send("Are you there?", id)
+        frame = await insisted(chat, "Are you there?", id)
         assert stamps(frame["message"]["text"]) == whole(TOKENS)
         assert [message["id"] for message in replay(chat.frames)["messages"]] == [id, frame["message"]["id"]]
 
@@ -211,8 +215,7 @@ async def test_a_redis_that_forgot_its_last_second_costs_nobody_a_word(own_stack
         assert [message["id"] for message in snapshot["conversation"]["messages"]] == [first["to"], first["id"]]
         async with Chat(own_stack.url, token, after=future) as late:
             assert (await late.next())["type"] == "snapshot"
-        await chat.send("This will be forgotten", forgotten)
-        finished = await chat.until("reply.finished")
+        finished = await insisted(chat, "This will be forgotten", forgotten)
         assert (finished["message"]["to"], stamps(finished["message"]["text"])) == (forgotten, whole(TOKENS))
         seen = replay(chat.frames)["messages"]
     async with Chat(own_stack.url, token) as chat:
