@@ -28,8 +28,12 @@ const REACT = {
 
 /** React keeps such text in a node of its own. A browser's translator replaces that node, and React then fails. */
 const TEXT_BESIDE_EXPRESSION = {
-  selector: 'JSXElement:has(> JSXText[value=/\\S/]):has(> JSXExpressionContainer)',
+  selector: ':matches(JSXElement, JSXFragment):has(> JSXText[value=/\\S/]):has(> JSXExpressionContainer)',
   message: 'Give text beside an expression an element of its own, or use one template string.',
+};
+const COMPONENT_OF_TEXT = {
+  selector: 'FunctionDeclaration[id.name=/^[A-Z]/] ReturnStatement > :matches(Literal[value=/./], TemplateLiteral)',
+  message: 'A component returns an element around its text.',
 };
 
 const importRules = MODULES.map((module, at) => {
@@ -55,7 +59,7 @@ export default tseslint.config(
       '@typescript-eslint/restrict-template-expressions': ['error', { allowNumber: true }],
       // Allows `() => act()` for callbacks that return nothing.
       '@typescript-eslint/no-confusing-void-expression': 'off',
-      'no-restricted-syntax': ['error', TEXT_BESIDE_EXPRESSION],
+      'no-restricted-syntax': ['error', TEXT_BESIDE_EXPRESSION, COMPONENT_OF_TEXT],
       '@typescript-eslint/no-unused-vars': ['error', { varsIgnorePattern: '^_' }],
     },
   },

@@ -1,6 +1,7 @@
 // The chat page as a person uses it.
 import { act, fireEvent, screen, within } from '@testing-library/react';
 import { describe, expect, it, vi } from 'vitest';
+import { forget } from '../src/browser/recents';
 import { browserStorage } from '../src/browser/storage';
 import type { BotMessage } from '../src/protocol/frames';
 import { human } from './fakeServer';
@@ -375,6 +376,8 @@ describe('the chat page', () => {
     await page.user.click(screen.getByRole('button', { name: 'Menu' }));
     await page.user.click(screen.getByRole('button', { name: 'Delete conversation' }));
     expect(document.activeElement?.textContent).toBe('Cancel');
+    await page.user.keyboard('{Enter}');
+    expect(document.activeElement?.textContent).toBe('Delete conversation');
     await page.user.keyboard('{Enter}{Enter}');
     expect(fetch).not.toHaveBeenCalled();
   });
@@ -513,8 +516,10 @@ describe('the chat page', () => {
 
   it('is over when someone deleted it', async () => {
     const page = await openChat();
+    forget(browserStorage, 't'); // as a tab of the same browser does
     await page.does(() => page.server.happens({ type: 'conversation.deleted' }));
     expect(screen.getByRole('heading', { name: 'This conversation is over.' })).toBeTruthy();
+    expect(screen.getByRole('textbox')).toHaveProperty('value', 'Ada');
   });
 
   it('tells a screen reader that a reply begins and reads it when whole, but no single words', async () => {

@@ -123,6 +123,7 @@ describe('recent conversations', () => {
     expect(document.activeElement?.textContent).toBe('Cancel');
     await user.keyboard('{Enter}');
     expect(screen.getByText('On engines')).toBeTruthy();
+    expect(document.activeElement).toBe(remove('On engines'));
     expect(fetch).not.toHaveBeenCalled();
   });
 

@@ -17,7 +17,7 @@ describe('Markdown', () => {
     ['**b**', '<strong>b</strong>'],
     ['*e*', '<em>e</em>'],
     ['~~d~~', '<del>d</del>'],
-    ['`<c>`', '<code dir="ltr">&lt;c&gt;</code>'],
+    ['`<c>`', '<code dir="ltr" translate="no">&lt;c&gt;</code>'],
     ['a\nb', 'a<br>b'],
     ['- x', '<ul dir="auto"><li>x</li></ul>'],
     ['3. x', '<ol dir="auto" start="3"><li>x</li></ol>'],

@@ -48,6 +48,30 @@ describe('a translated reply', () => {
   });
 });
 
+describe('a translated message that is not sent', () => {
+  it.each([
+    ['rate_limited', 5, /MANY MESSAGES IN A SHORT TIME. SENDING AGAIN IN \d S/],
+    ['unavailable', undefined, /CANNOT SAVE MESSAGES JUST NOW/],
+    ['too_long', undefined, /NOT SENT. IT IS TOO LONG/],
+  ] as const)('says why, and nothing of what it said before: %s', async (code, retry_in, sentence) => {
+    const { server, user, does } = await openChat();
+    const field = screen.getByRole('textbox', { name: 'Send a Message' });
+    const stop = translate(document.body);
+    const note = () => document.querySelector('.delivery-note')?.textContent;
+    server.onSend = 'ignore';
+    await user.type(field, 'One{Enter}');
+    await vi.waitFor(() => expect(note()).toMatch(/SENDING…/));
+    const sent = server.socket.sent.find((frame) => frame.type === 'message.send');
+    await does(() => server.socket.says({ type: 'error', code, detail: 'It is too long.', id: sent?.id, retry_in }));
+    expect(note()).toMatch(sentence);
+    expect(note()).not.toMatch(/SENDING…/);
+    await does(() => server.closes(1006));
+    if (code !== 'too_long') expect(note()).toMatch(/SAVED/);
+    expect(screen.queryByText(/went wrong/i)).toBeNull();
+    stop();
+  });
+});
+
 describe('an error while the page renders', () => {
   function Broken({ breaks }: { breaks: () => boolean }) {
     if (breaks()) throw new Error('broken');
@@ -59,7 +83,9 @@ describe('an error while the page renders', () => {
     let broken = true;
     const view = render(<ErrorBoundary><p>Fine.</p></ErrorBoundary>);
     view.rerender(<ErrorBoundary><Broken breaks={() => broken} /></ErrorBoundary>);
-    expect(screen.getByRole('heading', { name: 'Something went wrong on this page.' })).toBeTruthy();
+    const heading = screen.getByRole('heading', { name: 'Something went wrong on this page.' });
+    expect(document.activeElement).toBe(heading);
+    expect(document.title).toMatch(/went wrong/);
     broken = false;
     screen.getByRole('button', { name: 'Show the page again' }).click();
     return screen.findByText('All is well.');

@@ -5,9 +5,11 @@ import re
 import pytest
 from playwright.async_api import Locator, expect
 
+from tests.browser.conftest import NewPerson
 from tests.browser.dictation import Dictation
 from tests.browser.person import Person, comes_true
 from tests.browser.test_text import RICH
+from tests.support.stack import Stack
 
 #: What translators do: each text node gives way to elements of their own, and so does each one that comes later.
 #: Upper case is the foreign language.
@@ -90,6 +92,72 @@ async def test_a_translated_page_misses_no_word(person: Person, url: str, model:
         await expect(prose.last).to_contain_text("MORE TO SAY.")
     assert seen == wanted
     await expect(person.page.get_by_text("Something went wrong")).to_have_count(0)
+
+
+@pytest.mark.parametrize(
+    ("limit", "said"),
+    [
+        ({"LIMIT_MESSAGES_PER_MINUTE": "1"}, "TOO MANY MESSAGES IN A SHORT TIME. SENDING AGAIN IN"),
+        ({"LIMIT_MESSAGES": "2"}, "NOT SENT. THIS CONVERSATION IS FULL."),
+    ],
+)
+async def test_on_a_translated_page_a_message_that_is_not_sent_says_why(
+    person: Person, dictated_stack: Stack, model: Dictation, limit: dict[str, str], said: str
+) -> None:
+    with dictated_stack.another_web(**limit) as url:
+        await person.comes(url)
+        await person.page.evaluate(TRANSLATE)
+        await person.says("One")
+        await (await model.asked()).ends("Over.")
+        await shows(person.reply.locator(".prose"), "Over.")
+        await person.says("Two")
+        note = person.log.locator(".delivery-note")
+        await expect(note).to_contain_text(said)
+        await expect(note).not_to_contain_text("SENDING…")
+    await expect(person.page.get_by_text("Something went wrong", exact=False)).to_have_count(0)
+
+
+async def test_the_header_leaves_the_window_to_the_conversation_however_long_the_words_of_a_language_are(
+    new_person: NewPerson, url: str
+) -> None:
+    phone = await new_person(viewport={"width": 320, "height": 640}, has_touch=True, is_mobile=True)
+    await phone.comes(url)
+    header = phone.page.locator("header.header")
+    usual = await header.evaluate("(header) => header.offsetHeight")
+    await button(phone, "Menu").evaluate("(button) => { button.textContent = 'Speisekarte'; }")
+    await phone.page.locator("h1").evaluate("(title) => { title.textContent = 'Herzlich willkommen, Ada'; }")
+    assert await header.evaluate("(header) => header.offsetHeight") < usual + 80
+    await expect(phone.page.locator(".home-link [translate=no]")).to_have_text("Parley")
+
+
+#: A language that is written from right to left, as Chromium's translator sets it.
+TO_THE_LEFT = """() => {
+    document.documentElement.classList.add('translated-rtl');
+    const texts = document.createTreeWalker(document.querySelector('.prose'), NodeFilter.SHOW_TEXT);
+    const found = [];
+    while (texts.nextNode()) found.push(texts.currentNode);
+    for (const text of found) {
+        if (text.parentElement.closest('[translate=no]')) continue;
+        const font = document.createElement('font');
+        font.dir = 'auto';
+        font.textContent = '\u0627\u0644\u0633\u0644\u0627\u0645';
+        text.replaceWith(font);
+    }
+}"""
+
+
+async def test_a_language_from_right_to_left_stands_so_and_code_stays_as_it_is(
+    person: Person, url: str, model: Dictation
+) -> None:
+    await person.comes(url)
+    await person.says("Both, please")
+    await (await model.asked()).ends("Plain, **bold** and `code`.\n\n- one\n\n```\nx = 1\n```\n")
+    await expect(person.reply.locator("pre")).to_have_text("x = 1\n")
+    await person.page.evaluate(TO_THE_LEFT)
+    for place in (".prose > p", ".prose > ul"):
+        await expect(person.reply.locator(place)).to_have_css("direction", "rtl")
+    await expect(person.reply.locator("pre")).to_have_css("direction", "ltr")
+    await expect(person.reply.locator("p code")).to_have_text("code")
 
 
 def button(person: Person, name: str) -> Locator:

@@ -16,7 +16,7 @@ const STAND_IN = 'No model is configured; a small stand-in answers in its place.
 export const ChatHeader = memo(function ChatHeader({ name, sessionStart, model, ...actions }: Props) {
   return (
     <div className="chat-header">
-      <PageLink to="/" className="home-link" label="Parley: all conversations">Parley</PageLink>
+      <PageLink to="/" className="home-link" label="Parley: all conversations"><span translate="no">Parley</span></PageLink>
       <div className="title-block">
         <h1 dir="auto">{name === '' ? 'Conversation' : `Welcome ${name}`}</h1>
         {sessionStart !== '' && (
@@ -25,7 +25,7 @@ export const ChatHeader = memo(function ChatHeader({ name, sessionStart, model, 
             {model.stand_in ? (
               <span className="stand-in-mark" title={STAND_IN}>stand-in model</span>
             ) : (
-              <span title={model.name}>{model.name.split('/').at(-1)}</span>
+              <span title={model.name} translate="no">{model.name.split('/').at(-1)}</span>
             )}
           </p>
         )}

@@ -11,7 +11,7 @@ interface Props {
 export function DeliveryNote({ delivery, onResend, onEdit }: Props) {
   return (
     <div className="delivery-note" data-kind={delivery.kind}>
-      <span><Sentence delivery={delivery} /></span>
+      <Sentence delivery={delivery} />
       {delivery.kind === 'refused' && <button type="button" className="quiet" onClick={onResend}>Send again</button>}
       {delivery.kind !== 'sending' && <button type="button" className="quiet" onClick={onEdit}>Edit</button>}
     </div>
@@ -21,13 +21,18 @@ export function DeliveryNote({ delivery, onResend, onEdit }: Props) {
 function Sentence({ delivery }: { delivery: DeliveryStatus }) {
   switch (delivery.kind) {
     case 'sending':
-      return 'Sending…';
+      return <span>Sending…</span>;
     case 'offline':
-      return 'Saved. Will be sent when you are back online.';
+      return <span>Saved. Will be sent when you are back online.</span>;
     case 'refused':
-      return `Not sent. ${delivery.detail}`;
+      return <span>{`Not sent. ${delivery.detail}`}</span>;
     case 'held':
-      return <><span>{HELD[delivery.reason]}</span><Countdown action="Sending again" until={delivery.until} /></>;
+      return (
+        <span>
+          <span>{HELD[delivery.reason]}</span>
+          <Countdown action="Sending again" until={delivery.until} />
+        </span>
+      );
   }
 }
 

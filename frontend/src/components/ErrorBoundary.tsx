@@ -40,7 +40,7 @@ export class ErrorBoundary extends Component<{ children: ReactNode }, State> {
     if (failed) {
       return (
         <main className="home gone">
-          <h1>Something went wrong on this page.</h1>
+          <h1 ref={tell} tabIndex={-1}>Something went wrong on this page.</h1>
           <p className="lead">Nothing you sent is lost.</p>
           <button type="button" className="send" onClick={this.restart}>Show the page again</button>
         </main>
@@ -59,6 +59,13 @@ export class ErrorBoundary extends Component<{ children: ReactNode }, State> {
     clearTimeout(this.timer);
     this.timer = setTimeout(() => this.setState({ notice: false }), NOTICE_MS);
   };
+}
+
+/** The page disappears without an action of the person, so the focus moves to the explanation. */
+function tell(heading: HTMLElement | null): void {
+  if (heading === null) return;
+  heading.focus();
+  document.title = 'Something went wrong – Parley';
 }
 
 const RESTARTED = 'Something went wrong, and the page was restarted. Nothing is lost.';

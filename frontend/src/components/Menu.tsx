@@ -73,14 +73,18 @@ function LinkCopier() {
 }
 
 function Deleter({ onDelete }: { onDelete: () => void }) {
-  const [asking, setAsking] = useState(false);
-  if (!asking) {
-    return <button type="button" className="danger" onClick={() => setAsking(true)}>Delete conversation</button>;
+  const [asked, setAsked] = useState<'never' | 'now' | 'before'>('never');
+  if (asked !== 'now') {
+    return (
+      <button type="button" className="danger" autoFocus={asked === 'before'} onClick={() => setAsked('now')}>
+        Delete conversation
+      </button>
+    );
   }
   return (
     <div className="confirm" role="group" aria-label="Delete for everyone?">
       <p>Delete for everyone? This cannot be undone.</p>
-      <button type="button" autoFocus onClick={() => setAsking(false)}>Cancel</button>
+      <button type="button" autoFocus onClick={() => setAsked('before')}>Cancel</button>
       <button type="button" className="danger" onClick={onDelete}>Delete</button>
     </div>
   );

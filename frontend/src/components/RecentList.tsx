@@ -29,7 +29,7 @@ export function RecentList({ recents, onForget, onDelete }: Props) {
 }
 
 function RecentItem({ recent, onForget, onDelete }: Omit<Props, 'recents'> & { recent: Recent }) {
-  const [asking, setAsking] = useState(false);
+  const [asked, setAsked] = useState<'never' | 'now' | 'before'>('never');
   const [problem, setProblem] = useState('');
   const title = recent.about || 'Nothing said yet';
   const remove = () => onDelete(recent.token).catch((error: unknown) => setProblem(sentenceOf(error)));
@@ -39,16 +39,24 @@ function RecentItem({ recent, onForget, onDelete }: Omit<Props, 'recents'> & { r
         <span className="about" dir="auto">{title}</span>
         <span className="when"><span>{`${recent.name}, `}</span><TimeAgo timestamp={recent.at} /></span>
       </PageLink>
-      {asking ? (
+      {asked === 'now' ? (
         <div className="choices" role="group" aria-label={`Remove “${title}”`}>
           <button type="button" className="quiet" onClick={() => onForget(recent.token)}>
             Remove from this list
           </button>
           <button type="button" className="quiet danger" onClick={() => void remove()}>Delete for everyone</button>
-          <button type="button" className="quiet" autoFocus onClick={() => setAsking(false)}>Cancel</button>
+          <button type="button" className="quiet" autoFocus onClick={() => setAsked('before')}>Cancel</button>
         </div>
       ) : (
-        <button type="button" className="quiet" aria-label={`Remove “${title}”`} onClick={() => setAsking(true)}>Remove</button>
+        <button
+          type="button"
+          className="quiet"
+          aria-label={`Remove “${title}”`}
+          autoFocus={asked === 'before'}
+          onClick={() => setAsked('now')}
+        >
+          Remove
+        </button>
       )}
       <p role="alert" className="error">{problem}</p>
     </li>

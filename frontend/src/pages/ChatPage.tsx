@@ -19,6 +19,6 @@ export function ChatPage({ token }: { token: string }) {
   useEffect(() => {
     if (gone) dropLastSeen(browserStorage, token);
   }, [gone, token]);
-  if (gone) return <GonePage token={token} unsent={store.unsent} />;
+  if (gone) return <GonePage token={token} name={view.name} unsent={store.unsent} />;
   return <ChatScreen token={token} uiState={uiState} lastSeen={lastSeen} store={store} />;
 }

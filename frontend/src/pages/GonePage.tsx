@@ -14,12 +14,17 @@ import { forgetConversation } from './forgetConversation';
 
 interface Props {
   token: string;
+  /** The person's name, as far as this page knew it. */
+  name: string;
   /** What the person sent and the server never accepted. */
   unsent: readonly OutboxEntry[];
 }
 
-export function GonePage({ token, unsent: given }: Props) {
-  const [name] = useState(() => readRecents(browserStorage).find((recent) => recent.token === token)?.name ?? '');
+export function GonePage({ token, name: known, unsent: given }: Props) {
+  // After a reload only the list knows it; after a deletion in another tab only the page.
+  const [name] = useState(
+    () => known || (readRecents(browserStorage).find((recent) => recent.token === token)?.name ?? ''),
+  );
   const [unsent] = useState(given);
   const [kept] = useState(() => wordsOf(unsent, readDraft(token)));
   const heading = useRef<HTMLHeadingElement>(null);

@@ -26,7 +26,7 @@ export function HomePage() {
     <>
       <ConnectionBar state="rest" />
       <main className="home">
-        <h1 className="wordmark">Parley</h1>
+        <h1 className="wordmark" translate="no">Parley</h1>
         <p className="lead">
           A conversation with the language model GPT-J, built with React, FastAPI, Dramatiq and Redis so that no
           dropped connection costs a word.

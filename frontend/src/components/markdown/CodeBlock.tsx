@@ -9,7 +9,7 @@ export function CodeBlock({ code, language }: { code: string; language: string }
         <span>{language === '' ? 'code' : language.split(/\s/)[0]}</span>
         <CopyButton text={code} label="Copy code" />
       </figcaption>
-      <pre tabIndex={0}><code ref={textRef(code)} /></pre>
+      <pre tabIndex={0} translate="no"><code ref={textRef(code)} /></pre>
     </figure>
   );
 }

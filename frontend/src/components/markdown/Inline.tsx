@@ -25,7 +25,7 @@ function node(token: MarkedToken, key: number): ReactNode {
     case 'del':
       return <del key={key}>{inline(token.tokens)}</del>;
     case 'codespan':
-      return <code key={key} dir="ltr" ref={textRef(token.text)} />;
+      return <code key={key} dir="ltr" translate="no" ref={textRef(token.text)} />;
     case 'br':
       return <br key={key} />;
     case 'escape':
