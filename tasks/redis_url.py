@@ -64,8 +64,12 @@ def url_of_node(url: str, host: str, port: int) -> str:
     """The address of another node of the same cluster: with its `port`, and its host unless it names none."""
     parts = urlsplit(url)
     credentials, at, _ = parts.netloc.rpartition("@")
-    host = host or parts.hostname or ""
-    return parts._replace(netloc=f"{credentials}{at}{f'[{host}]' if ':' in host else host}:{port}").geturl()
+    return parts._replace(netloc=f"{credentials}{at}{location(host or parts.hostname or '', port)}").geturl()
+
+
+def location(host: str, port: int) -> str:
+    """A `host` and its TCP `port` as addresses have them: IPv6 in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def server_options(url: str) -> dict[str, Any]:

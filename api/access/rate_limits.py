@@ -10,7 +10,7 @@ from limits.aio.storage import RedisClusterStorage, RedisStorage
 from limits.aio.strategies import MovingWindowRateLimiter
 
 from tasks.errors import FrameRejectedError
-from tasks.redis_url import addresses, server_options
+from tasks.redis_url import addresses, location, server_options
 from tasks.settings import Settings
 from tasks.storage.client import COMMAND_TIMEOUT, RedisClient, translate_errors
 from tasks.storage.topology import async_pool, close_pool, connection_options
@@ -88,7 +88,7 @@ class RateLimits:
             options: dict[str, Any] = {"implementation": "redispy", "key_prefix": "parley:limits"}
             if clustered:
                 nodes = [server_options(address) for address in addresses(url)]
-                where = ",".join(f"{node.pop('host')}:{node.pop('port')}" for node in nodes)
+                where = ",".join(location(node.pop("host"), node.pop("port")) for node in nodes)
                 options |= {**nodes[0], **connection_options(url)}
                 self._storage = RedisClusterStorage(f"async+redis+cluster://{where}", **options)
             else:

@@ -1,7 +1,10 @@
 """On a Redis Cluster everything works as on one server, and goes on while nodes die, change places and lag."""
 
 import asyncio
+import socket
 import uuid
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +14,7 @@ from api.fanout.tail import Tail
 from api.state import AppState
 from tasks.broker import QUEUE
 from tasks.errors import ResyncNeededError, StorageUnavailableError
+from tasks.local.embedded_redis import EmbeddedRedis
 from tasks.monitoring.background import cancel_and_wait
 from tasks.settings import Settings
 from tasks.storage import conversations, scripts
@@ -19,6 +23,7 @@ from tasks.storage.keys import SHARDS, SLOTS, TAGS, ConversationKeys, conversati
 from tests.cluster.talks import Talks, slot_of
 from tests.support.client import Chat, LegacyChat, history, new_token
 from tests.support.cluster import Cluster
+from tests.support.missing import missing
 from tests.support.stack import Stack
 from tests.support.steps import Steps
 
@@ -51,6 +56,32 @@ async def test_people_on_every_node_talk_retry_edit_stop_and_delete(on_cluster: 
             await chat.until("reply.delta")
             await chat.stop(to)
             assert (await chat.until("reply.finished"))["message"]["finish_reason"] == "stopped"
+
+
+class OnBothAddresses(Cluster):
+    """Its nodes listen on IPv6 too."""
+
+    def start_node(self, number: int, folder: Path, port: int, options: Mapping[str, str]) -> EmbeddedRedis:
+        """As usual."""
+        return super().start_node(number, folder, port, {**options, "bind": "127.0.0.1 -::1"})
+
+
+async def test_nodes_are_named_by_ipv6_too_and_limits_hold_there(tmp_path: Path) -> None:
+    cluster: Any = OnBothAddresses(tmp_path)
+    with Stack(cluster) as stack:
+        address = f"redis://{','.join(f'[::1]:{node.port}' for node in cluster.nodes)}/0"
+        try:
+            socket.create_connection(("::1", cluster.nodes[0].port)).close()
+        except OSError:
+            missing("This machine has no ::1.")
+        stack.start_web(REDIS_URL=address, LIMIT_MESSAGES_PER_MINUTE="1")
+        stack.start_worker(REDIS_URL=address)
+        stack.wait_ready()
+        async with Chat(stack.url, await new_token(stack.url)) as chat:
+            await chat.send("One")
+            await chat.until("reply.finished")
+            await chat.send("Two")
+            assert (await chat.until("error"))["code"] == "rate_limited"
 
 
 async def test_a_client_of_the_older_contract_talks_too(on_cluster: Stack) -> None:
