@@ -17,10 +17,6 @@ from tasks.storage.conversations import reply_id
 from tests.fuzz.values import NASTY
 from tests.support.client import Chat, new_token
 
-#: Behind the platform's proxy, every attack comes from this one address.
-ATTACKER = "203.0.113.66"
-HEADERS = {"X-Forwarded-For": ATTACKER}
-
 Done = Counter[str]
 
 
@@ -33,6 +29,9 @@ class Target:
         self.random = random.Random(seed)
         self.done: Done = Counter()
         self._end = time.monotonic() + seconds
+        #: Behind the platform's proxy, all of an attack comes from one address.
+        self.address = f"203.0.113.{seed % 250 + 1}"
+        self._headers = {"X-Forwarded-For": self.address}
 
     @property
     def left(self) -> float:
@@ -63,7 +62,11 @@ class Target:
     def chat(self, token: str) -> Chat:
         """A socket of the attacker's."""
         self.done["sockets"] += 1
-        return Chat(self.url, token, additional_headers=HEADERS)
+        return Chat(self.url, token, additional_headers=self._headers)
+
+    async def token(self) -> str:
+        """A session of the attacker's."""
+        return await new_token(self.url, headers=self._headers)
 
 
 def handshake(target: Target, token: str) -> bytes:
@@ -71,7 +74,7 @@ def handshake(target: Target, token: str) -> bytes:
     return (
         f"GET /chat?token={token} HTTP/1.1\r\nHost: {target.host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         f"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
-        f"Sec-WebSocket-Protocol: {SUBPROTOCOL}\r\nX-Forwarded-For: {ATTACKER}\r\n\r\n"
+        f"Sec-WebSocket-Protocol: {SUBPROTOCOL}\r\nX-Forwarded-For: {target.address}\r\n\r\n"
     ).encode()
 
 
@@ -101,7 +104,7 @@ async def slow_handshakes(target: Target) -> None:
 
 async def half_open_sockets(target: Target) -> None:
     """Sockets that are opened and then neither read nor closed, while their conversation is busy."""
-    token = await new_token(target.url)
+    token = await target.token()
     open_ones = []
     for _ in range(90):
         reader, writer = await target.connect()
@@ -120,7 +123,7 @@ async def half_open_sockets(target: Target) -> None:
 
 async def sockets(target: Target, most: int = 5000) -> None:
     """Thousands of sockets from one address; the allowed ones stay open, the others are told why not."""
-    token = await new_token(target.url)
+    token = await target.token()
     gate = asyncio.Semaphore(50)
 
     async def open_one() -> None:
@@ -147,7 +150,7 @@ async def sends(target: Target) -> None:
     """Messages as fast as the wire takes them, on several sockets."""
 
     async def flood() -> None:
-        async with target.chat(await new_token(target.url)) as chat:
+        async with target.chat(await target.token()) as chat:
             reading = asyncio.create_task(chat.closed_with())
             with contextlib.suppress(websockets.ConnectionClosed, TimeoutError):
                 while target.left > 0:
@@ -163,7 +166,7 @@ async def nonsense(target: Target) -> None:
     """Frames that are refused, as fast as the wire takes them."""
 
     async def flood() -> None:
-        async with target.chat(await new_token(target.url)) as chat:
+        async with target.chat(await target.token()) as chat:
             reading = asyncio.create_task(chat.closed_with())
             with contextlib.suppress(websockets.ConnectionClosed, TimeoutError):
                 while target.left > 0:
@@ -178,7 +181,7 @@ async def questions(target: Target) -> None:
     """Frames that cost something and are no messages: stops, retries, and the same message again."""
 
     async def flood() -> None:
-        async with target.chat(await new_token(target.url)) as chat:
+        async with target.chat(await target.token()) as chat:
             id = await chat.send("Once")
             reading = asyncio.create_task(chat.closed_with())
             with contextlib.suppress(websockets.ConnectionClosed, TimeoutError):
@@ -196,7 +199,7 @@ async def pings(target: Target) -> None:
     """Pings by the thousand."""
 
     async def flood() -> None:
-        async with target.chat(await new_token(target.url)) as chat:
+        async with target.chat(await target.token()) as chat:
             reading = asyncio.create_task(chat.closed_with())
             with contextlib.suppress(websockets.ConnectionClosed, TimeoutError):
                 while target.left > 0:
@@ -210,7 +213,7 @@ async def pings(target: Target) -> None:
 async def bodies(target: Target, megabytes: int = 100) -> None:
     """Bodies of 100 MB for calls that take none: announced, in chunks, and announced but never sent."""
     piece = b"x" * 1_000_000
-    head = f"POST /token?name=Body HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: {ATTACKER}\r\n".encode()
+    head = f"POST /token?name=Body HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: {target.address}\r\n".encode()
     chunk = b"%x\r\n%s\r\n" % (len(piece), piece)
     while target.left > 0:
         announced = head + b"Content-Length: %d\r\n\r\n" % (len(piece) * megabytes)
@@ -275,7 +278,7 @@ async def requests(target: Target) -> None:
 
 async def bits(target: Target) -> None:
     """After a good handshake, bytes that are nearly frames."""
-    token = await new_token(target.url)
+    token = await target.token()
     frames = [
         b"\x81\x05hello",  # not masked
         b"\xf1\x80\0\0\0\0",  # reserved bits
@@ -307,7 +310,7 @@ async def tokens(target: Target) -> None:
 
 async def deaf_pings(target: Target) -> None:
     """Pings as fast as they go, from sockets that read none of the answers."""
-    token = await new_token(target.url)
+    token = await target.token()
     ping = (b"\x89\xfd\0\0\0\0" + b"x" * 125) * 100
 
     async def flood() -> None:
@@ -343,12 +346,13 @@ async def deaf_downloads(target: Target) -> None:
 
 async def histories(target: Target) -> None:
     """A long conversation of control characters, asked for again and again by clients that hang up."""
-    token = await new_token(target.url)
+    token = await target.token()
     async with target.chat(token) as chat:
         for _ in range(20):
             await chat.send("\x01" * 600)
             target.done[(await chat.until("message.accepted", "error"))["type"]] += 1
-    ask = f"GET /refresh_token?token={token} HTTP/1.1\r\nHost: {target.host}\r\nX-Forwarded-For: {ATTACKER}\r\n\r\n"
+    from_us = f"Host: {target.host}\r\nX-Forwarded-For: {target.address}\r\n\r\n"
+    ask = f"GET /refresh_token?token={token} HTTP/1.1\r\n{from_us}"
 
     async def hurry() -> None:
         while target.left > 0:
@@ -374,7 +378,7 @@ async def networks(target: Target) -> None:
 async def forged_ids(target: Target) -> None:
     """Retries and messages whose ids are those that replies will have."""
     while target.left > 0:
-        async with target.chat(await new_token(target.url)) as chat:
+        async with target.chat(await target.token()) as chat:
             first, second = str(uuid.uuid4()), str(uuid.uuid4())
             with contextlib.suppress(websockets.ConnectionClosed):
                 await chat.send("One", first)

@@ -7,13 +7,12 @@ import psutil
 import pytest
 
 from tasks.errors import StorageError
-from tasks.local.embedded_redis import start_redis
 from tests.fuzz.attack import attack
 from tests.fuzz.attacks import APPLICATION, PROXY, Target, sockets
 from tests.support.caddy import caddy
 from tests.support.client import PATIENCE, Chat, new_token
 from tests.support.missing import missing
-from tests.support.ports import own_port
+from tests.support.servers import start_server
 from tests.support.stack import Stack
 
 #: Seconds that each attack lasts here.
@@ -26,7 +25,7 @@ BOUND = 100_000_000
 def attacked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A system behind a platform's proxy, with the limits that strangers meet."""
     try:
-        redis = start_redis(tmp_path_factory.mktemp("attacked"), port=own_port(), kind="redis")
+        redis = start_server(tmp_path_factory.mktemp("attacked"))
     except StorageError as error:
         missing(str(error))
     limits = {

@@ -7,7 +7,7 @@ import psutil
 import pytest
 
 from tasks.local.computer import engine_runs_here
-from tasks.local.embedded_redis import LOOPBACK, start_redis
+from tasks.local.embedded_redis import LOOPBACK
 from tasks.local.fetch import fetch
 from tasks.local.models import LocalModel, local_model
 from tasks.local.processes import Child, wait_until
@@ -15,6 +15,7 @@ from tasks.local.settings import load_local_settings
 from tests.support.missing import missing
 from tests.support.ports import own_port
 from tests.support.processes import gone
+from tests.support.servers import start_server
 from tests.support.stack import Stack, answers
 
 MODEL = local_model("smollm2")
@@ -67,9 +68,8 @@ def server() -> Iterator[LocalServer]:
 @pytest.fixture(scope="session")
 def stack(server: LocalServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """Everything else that `make run MODEL=smollm2` starts, and one worker more."""
-    redis = start_redis(tmp_path_factory.mktemp("redis"), port=own_port())
     with Stack(
-        redis,
+        start_server(tmp_path_factory.mktemp("redis")),
         MODEL_URL=server.url,
         MODEL_PROTOCOL="completions",
         MODEL_NAME=MODEL.name,

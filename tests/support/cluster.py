@@ -156,8 +156,9 @@ class Cluster(_Servers):
             }
             taking.execute_command("CLUSTER SETSLOT", slot, "IMPORTING", names[source])
             giving.execute_command("CLUSTER SETSLOT", slot, "MIGRATING", names[target])
+            # What a move that was broken off left there is a copy.
             while keys := giving.execute_command("CLUSTER GETKEYSINSLOT", slot, 100):
-                giving.execute_command("MIGRATE", target.host, target.port, "", 0, 5000, "KEYS", *keys)
+                giving.execute_command("MIGRATE", target.host, target.port, "", 0, 5000, "REPLACE", "KEYS", *keys)
             for client in (taking, giving):
                 client.execute_command("CLUSTER SETSLOT", slot, "NODE", names[target])
 
