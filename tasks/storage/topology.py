@@ -149,13 +149,16 @@ class SyncClient:
         """Close every connection."""
         if self._client is None:
             return
-        self._client.close()
-        if not isinstance(self._client, redis.RedisCluster):
-            pool = self._client.connection_pool
+        # redis-py leaves open the connections of a pool that it was given, in a cluster those of each node.
+        clustered = isinstance(self._client, redis.RedisCluster)
+        nodes = self._client.get_nodes() if clustered else ()
+        for client in [self._client.get_redis_connection(node) for node in nodes] or [self._client]:
+            pool = client.connection_pool
             pool.disconnect()
             if isinstance(pool, SentinelConnectionPool):
                 for sentinel in pool.sentinel_manager.sentinels:
                     sentinel.close()
+        self._client.close()
 
     def _connected(self) -> Any:
         with self._connecting:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 
 from api import messages
 from api.fanout.tail import Tail
@@ -15,11 +16,13 @@ from api.state import AppState
 from tasks.broker import QUEUE
 from tasks.errors import ResyncNeededError, StorageUnavailableError
 from tasks.local.embedded_redis import EmbeddedRedis
+from tasks.local.processes import wait_until
 from tasks.monitoring.background import cancel_and_wait
 from tasks.settings import Settings
 from tasks.storage import conversations, scripts
 from tasks.storage.client import Part, RedisClient
 from tasks.storage.keys import SHARDS, SLOTS, TAGS, ConversationKeys, conversation_id, slot_of_tag
+from tasks.storage.topology import SyncClient
 from tests.cluster.talks import Talks, slot_of
 from tests.support.client import Chat, LegacyChat, history, new_token
 from tests.support.cluster import Cluster
@@ -56,6 +59,22 @@ async def test_people_on_every_node_talk_retry_edit_stop_and_delete(on_cluster: 
             await chat.until("reply.delta")
             await chat.stop(to)
             assert (await chat.until("reply.finished"))["message"]["finish_reason"] == "stopped"
+
+
+def test_a_client_that_is_closed_leaves_no_connection_behind(cluster: Cluster) -> None:
+    with cluster:
+        client = SyncClient(cluster.url, max_connections=2, timeout=5)
+        for number in range(20):
+            client.set(f"key-{number}", number)
+        opened = sum(connections(node) for node in cluster.nodes)
+        client.close()
+        wait_until(lambda: sum(connections(node) for node in cluster.nodes) == opened - 3, "its three to be closed")
+
+
+def connections(node: EmbeddedRedis) -> int:
+    """Clients that a server has, the one that asks among them."""
+    with redis.Redis.from_url(node.url) as client:
+        return int(client.info("clients")["connected_clients"])
 
 
 class OnBothAddresses(Cluster):
