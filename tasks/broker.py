@@ -143,6 +143,15 @@ class WaitingBroker(RedisBroker):
         Returns False, and logs why, if that is not possible now. Recovery then does it a few seconds later, since
         whoever calls this has written what is to be answered into the conversation's state.
         """
+        enqueueing = asyncio.create_task(self._request_reply(conversation))
+        try:
+            return await asyncio.shield(enqueueing)
+        except asyncio.CancelledError:
+            # A thread cannot be cancelled, and nobody should close the broker while it enqueues.
+            await asyncio.wait([enqueueing])
+            raise
+
+    async def _request_reply(self, conversation: str) -> bool:
         message: Message[None] = Message(
             queue_name=QUEUE, actor_name=ACTOR, args=(conversation,), kwargs={}, options={}
         )
