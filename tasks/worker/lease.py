@@ -66,6 +66,9 @@ class Lease:
         self.error: Exception | None = None
         #: The last reply ended and no message waits. A new message enqueues the conversation again.
         self.done = False
+        #: A reply is ending, which gives the lease back if no message waits. Its answer says whether the lease was lost
+        #: before; a renewal meanwhile cannot tell.
+        self.ending = False
         self._redis = redis
         self._ttl = ttl
         #: Seconds that the conversation lives on from each renewal: a reply in progress is use.
@@ -141,6 +144,7 @@ class Lease:
         await self._end(turn, "failed", events.up_to_text(failure), events.failed_head(turn.to))
 
     async def _end(self, turn: Turn, outcome: str, fields: bytes, event: bytes) -> None:
+        self.ending = True
         left = await self._redis.script(
             scripts.FINISH,
             self.keys.all,
@@ -151,7 +155,7 @@ class Lease:
         )
         if left == -1:
             raise LeaseLostError("The reply was given to somebody else before it ended.")
-        self.done = left == 0
+        self.done = self.ending = left == 0
         await self._redis.wait_for_replica(self.keys.shard)
 
     async def release(self) -> bool:
@@ -215,5 +219,5 @@ async def _renew(redis: RedisClient, held: list[Lease]) -> None:
     parts = [Part(lease.keys.shard, lease.keys.all, (lease.conversation, lease.owner)) for lease in held]
     renewed = await redis.script_on_parts(scripts.RENEW, parts, (LEASE_MS, ttl_in_use))
     for lease, mine in zip(held, renewed, strict=True):
-        if not mine:
+        if not mine and not lease.ending:
             lease.lose()

@@ -74,3 +74,13 @@ async def test_a_lease_lasts_its_time_from_each_renewal(redis: RedisClient) -> N
         left = int((await steps.state())["lease_expires_at"]) - int(seconds) * 1000 - int(micros) // 1000
         assert 0 < left <= LEASE_MS
         assert not lease.lost
+
+
+async def test_a_renewal_while_the_reply_ends_takes_nobodys_lease_for_lost(redis: RedisClient) -> None:
+    """The end gives the lease back, and whoever ends the reply is not told to stop."""
+    async with Steps(redis) as steps:
+        await steps.say("hello")
+        lease, turn = await steps.begin()
+        await lease.finish(turn, "stop")
+        await renew(redis, [lease])
+        assert not lease.lost
