@@ -20,7 +20,7 @@ from api.fanout.tail import Backlog, Subscription, Tail
 from tasks.broker import WaitingBroker
 from tasks.errors import ResyncNeededError, StorageError
 from tasks.monitoring import canary, metrics
-from tasks.monitoring.background import Background, Run
+from tasks.monitoring.background import Background, Run, cancel_and_wait
 from tasks.monitoring.heartbeat import INTERVAL, WEB, Heartbeat
 from tasks.monitoring.metrics import Metrics
 from tasks.settings import Settings
@@ -99,7 +99,8 @@ class AppState:
 
     async def stop(self) -> None:
         """End everything."""
-        self._check.cancel()
+        # Waited for, since it closes its own connections.
+        await cancel_and_wait([self._check])
         await self._background.stop()
         with contextlib.suppress(StorageError):
             await self.metrics.send(self.redis)

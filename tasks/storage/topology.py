@@ -191,7 +191,7 @@ class SyncClient:
             clustered = False
         if not clustered:
             return client
-        client.close()
+        pool.disconnect()
         return redis.RedisCluster.from_url(
             url,
             **{**options, **connection_options(url, NODE_CONNECT_TIMEOUT)},

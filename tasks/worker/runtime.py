@@ -123,7 +123,8 @@ class WorkerRuntime:
                 lease.lose()
             await cancel_and_wait(self._leases)
             await asyncio.wait(answering)
-        self._check.cancel()
+        # Waited for, since it closes its own connections.
+        await cancel_and_wait([self._check])
         await self._background.stop()
         with contextlib.suppress(StorageError):
             await self.metrics.send(self.redis)
