@@ -148,7 +148,9 @@ class WaitingBroker(RedisBroker):
             return await asyncio.shield(enqueueing)
         except asyncio.CancelledError:
             # A thread cannot be cancelled, and nobody should close the broker while it enqueues.
-            await asyncio.wait([enqueueing])
+            while not enqueueing.done():
+                with suppress(asyncio.CancelledError):
+                    await asyncio.wait([enqueueing])
             raise
 
     async def _request_reply(self, conversation: str) -> bool:

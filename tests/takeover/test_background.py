@@ -73,7 +73,7 @@ async def test_a_web_process_goes_on_when_one_of_its_tasks_is_killed(state: AppS
 
 # redis-py leaves a connection that was cancelled while it opened to the garbage collector.
 @pytest.mark.filterwarnings(
-    "ignore:Exception ignored in. <(socket|function (StreamWriter|_SelectorTransport|AbstractConnection))"
+    "ignore:Exception ignored in. <(socket|function (StreamWriter|_SelectorTransport|AbstractConnection|ClusterNode))"
     ":pytest.PytestUnraisableExceptionWarning"
 )
 @pytest.mark.parametrize("name", ["publisher", "heartbeat", "leases", "recovery", "metrics"])
