@@ -71,11 +71,6 @@ async def test_a_web_process_goes_on_when_one_of_its_tasks_is_killed(state: AppS
     assert "message.accepted" in frames[0]
 
 
-# redis-py leaves a connection that was cancelled while it opened to the garbage collector.
-@pytest.mark.filterwarnings(
-    "ignore:Exception ignored in. <(socket|function (StreamWriter|_SelectorTransport|AbstractConnection|ClusterNode))"
-    ":pytest.PytestUnraisableExceptionWarning"
-)
 @pytest.mark.parametrize("name", ["publisher", "heartbeat", "leases", "recovery", "metrics"])
 async def test_a_worker_goes_on_when_one_of_its_tasks_is_killed(url: str, name: str) -> None:
     async def one_word(runtime: WorkerRuntime, lease: Lease) -> None:

@@ -40,12 +40,6 @@ async def redis(real_redis: EmbeddedRedis) -> AsyncIterator[RedisClient]:
 
 Handler = Callable[[WorkerRuntime, Lease], Coroutine[Any, Any, None]]
 
-# On a cluster, redis-py now and then leaves a connection that was cancelled while it opened to the garbage collector.
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:Exception ignored in. <(socket|function (StreamWriter|_SelectorTransport|AbstractConnection|ClusterNode))"
-    ":pytest.PytestUnraisableExceptionWarning"
-)
-
 
 @asynccontextmanager
 async def running(url: str, handler: Handler) -> AsyncIterator[WorkerRuntime]:
