@@ -11,7 +11,7 @@ import redis
 import yaml
 
 from tasks.local.embedded_redis import LOOPBACK, EmbeddedRedis, candidates, start_redis
-from tasks.local.processes import ROOT, Child, wait_until
+from tasks.local.processes import ROOT, Child, NotReadyError, wait_until
 from tasks.storage.keys import SLOTS
 from tests.support.ports import own_port
 
@@ -28,6 +28,8 @@ def _node_options() -> dict[str, str]:
 NODE_OPTIONS = _node_options()
 #: Milliseconds after which a sentinel believes a silent primary dead.
 DOWN_AFTER_MS = 1500
+#: Seconds after which a node has given up a planned failover that did not come to be, and how often it is asked for.
+FAIL_OVER_SECONDS, FAIL_OVER_TRIES = 6.0, 10
 #: A replica copies its primary at once.
 REPLICA_OPTIONS = {"repl-diskless-sync-delay": "0"}
 
@@ -127,10 +129,21 @@ class Cluster(_Servers):
         return [node for node in self.nodes if node.port in ports]
 
     def fail_over(self, replica: EmbeddedRedis) -> None:
-        """Have a replica take its primary's place, as for maintenance."""
+        """Have a replica take its primary's place, as for maintenance.
+
+        The replica may say OK and not be elected; it is asked again then, as its documentation says.
+        """
         with self.node_client(replica) as client:
-            client.execute_command("CLUSTER FAILOVER")
-            wait_until(lambda: client.info("replication")["role"] == "master", "the failover")
+            for _ in range(FAIL_OVER_TRIES):
+                client.execute_command("CLUSTER FAILOVER")
+                with contextlib.suppress(NotReadyError):
+                    wait_until(
+                        lambda: client.info("replication")["role"] == "master",
+                        "the failover",
+                        timeout=FAIL_OVER_SECONDS,
+                    )
+                    return
+        raise NotReadyError(f"port {replica.port} was not elected in {FAIL_OVER_TRIES} tries.")
 
     def forget_scripts(self) -> None:
         """Let every node forget the scripts that it knows."""
