@@ -35,8 +35,8 @@ LASTS, AFTERMATH, QUIET = 12.0, 2.0, 6.0
 #: People who talk all the time, seconds between two things one says, and tokens of a reply at so many a second.
 OTHERS, THINKING, TOKENS, RATE = 6, 0.1, 8, 50
 EVERY = [*ATTACKS, *GENERATED]
-#: Bytes that all processes together may have more than at the start.
-GROWTH = 250_000_000
+#: How many times the memory that they had before an attack all processes together may have after it.
+GROWTH = 1.2
 #: Seconds after which an attack that does not end has failed.
 PATIENCE = 90.0
 #: Seconds; below it, twice as long is not worth a word.
@@ -101,23 +101,23 @@ class Round:
     quiet: list[float]
     attacked: list[float]
 
-    @property
-    def ratio(self) -> float:
-        """How many times as long others waited, at the 99th percentile."""
-        return p99(self.attacked) / max(p99(self.quiet), NOTHING)
+    def ratio(self, share: float) -> float:
+        """How many times as long others waited, where a share of them waited less."""
+        return percentile(self.attacked, share) / max(percentile(self.quiet, share), NOTHING)
 
     def line(self) -> str:
         """The row of the report."""
         most = ", ".join(f"{what} {count}" for what, count in self.done.most_common(5))
-        return (
-            f"{self.name:<18}{p99(self.quiet) * 1000:>8.0f}{p99(self.attacked) * 1000:>10.0f}{self.ratio:>7.1f}"
-            f"{len(self.attacked):>9}  {most}"
-        )
+        return f"{self.name:<18}{self._waited(0.5)}{self._waited(0.99)}{len(self.attacked):>9}  {most}"
+
+    def _waited(self, share: float) -> str:
+        quiet, attacked = (1000 * percentile(seconds, share) for seconds in (self.quiet, self.attacked))
+        return f"{quiet:>8.0f}{attacked:>8.0f}{self.ratio(share):>6.1f}"
 
 
-def p99(seconds: list[float]) -> float:
-    """The 99th percentile."""
-    return statistics.quantiles(seconds, n=100)[98] if len(seconds) > 1 else 0.0
+def percentile(seconds: list[float], share: float) -> float:
+    """What this share of all stays below."""
+    return statistics.quantiles(seconds, n=100)[round(100 * share) - 1] if len(seconds) > 1 else 0.0
 
 
 class Fuzz:
@@ -130,25 +130,32 @@ class Fuzz:
         self._ends = time.monotonic() + minutes * 60
         self._others = Others(stack.url)
         self._rounds: list[Round] = []
-        self._memory = 0
-        self._most = 0
+        #: Bytes of all processes before the first round, and after each.
+        self._memory: list[int] = []
 
     async def run(self) -> int:
         """Attack until the time is over; returns how many things were found."""
         talking = [asyncio.create_task(self._others.talk()) for _ in range(OTHERS)]
-        await asyncio.sleep(QUIET)
-        self._memory = self._most = memory(self._stack)
         while time.monotonic() < self._ends:
             for name in self._random.sample(EVERY, len(EVERY)):
                 if time.monotonic() < self._ends:
                     await self._round(name)
+        await self._rest()
         for task in talking:
             task.cancel()
         await asyncio.gather(*talking, return_exceptions=True)
         return self._report()
 
-    async def _round(self, name: str) -> None:
+    async def _rest(self) -> None:
+        """Wait until what was before is over, and look at the memory."""
+        await asyncio.sleep(QUIET)
+        self._memory.append(memory(self._stack))
+        # To look took time, in which nobody here could read what had come.
+        await asyncio.sleep(AFTERMATH)
         self._others.take()
+
+    async def _round(self, name: str) -> None:
+        await self._rest()
         await asyncio.sleep(QUIET)
         quiet = self._others.take()
         # Examples are to be carried out, not to run into limits: they have a web process without any.
@@ -157,15 +164,12 @@ class Fuzz:
         await asyncio.sleep(AFTERMATH)
         self._rounds.append(Round(name, done, quiet, self._others.take()))
         print(self._rounds[-1].line(), flush=True)
-        self._most = max(self._most, memory(self._stack))
-        # To look took time, in which nobody here could read what had come.
-        await asyncio.sleep(AFTERMATH)
 
     def _report(self) -> int:
         found = [*self._others.found, *self._broken(), *self._slow()]
         total = sum((one.done for one in self._rounds), Counter[str]())
         print(f"\n{len(self._rounds)} rounds, {sum(total.values())} things done by attackers")
-        print(f"memory of all processes: {self._memory >> 20} MB at the start, {self._most >> 20} MB at most")
+        print(f"memory of all processes: {', '.join(str(bytes >> 20) for bytes in self._memory)} MB")
         print(f"found: {len(found)}")
         for what, count in Counter(found).most_common(20):
             print(f"  {count} times: {what}")
@@ -177,8 +181,9 @@ class Fuzz:
         found += [line for child in children for line in child.lines if "Traceback" in line or " ERROR " in line]
         found += [f"{one.name}: {one.done['server errors']} 5xx" for one in self._rounds if one.done["server errors"]]
         found += [f"{one.name}: {' '.join(one.done)}" for one in self._rounds if one.done["failed"]]
-        if self._most - self._memory > GROWTH:
-            found.append(f"memory grew by {(self._most - self._memory) >> 20} MB")
+        for one, before, after in zip(self._rounds, self._memory, self._memory[1:], strict=True):
+            if after > GROWTH * before:
+                found.append(f"{one.name}: {after / before:.2f} times the memory of before")
         return found
 
     def _slow(self) -> list[str]:
@@ -189,8 +194,11 @@ class Fuzz:
             quiet = [seconds for one in rounds for seconds in one.quiet]
             attacked = [seconds for one in rounds for seconds in one.attacked]
             together = Round(name, Counter(), quiet, attacked)
-            if together.ratio > 2:
-                found.append(f"{name}: others waited {together.ratio:.1f} times as long")
+            found += [
+                f"{name}: {who} of others waited {together.ratio(share):.1f} times as long"
+                for who, share in (("half", 0.5), ("the slowest", 0.99))
+                if together.ratio(share) > 2
+            ]
         return found
 
 
@@ -243,8 +251,8 @@ def main() -> int:
         stack.start_worker()
         stack.wait_ready()
         stack.pace(rate=RATE, stamped=TOKENS)
-        print(f"seed {given.seed}; seconds to first token of others, 99th percentile, in ms:")
-        print(f"{'attack':<18}{'quiet':>8}{'attacked':>10}{'ratio':>7}{'replies':>9}  done by the attacker")
+        print(f"seed {given.seed}; milliseconds to the first token of others, quiet, attacked, and how many times:")
+        print(f"{'attack':<18}{'half':>22}{'99 of 100':>22}{'replies':>9}  done by the attacker")
         with caddy(stack.ports[0], Path(folder) / "caddy", tls=False) as front:
             found = asyncio.run(Fuzz(stack, front, given.seed, given.minutes).run())
     return 1 if found else 0

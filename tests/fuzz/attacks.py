@@ -84,6 +84,25 @@ async def hang_up(chat: Chat, reading: asyncio.Task[int]) -> None:
     await asyncio.gather(reading, return_exceptions=True)
 
 
+async def come_again(target: Target, crowd: int, flood: Callable[[Chat], Awaitable[None]]) -> None:
+    """So many at once, each of whom floods until it is closed, and then comes again, until the attack is over."""
+
+    async def insist() -> None:
+        token = await target.token()
+        while target.left > 0:
+            try:
+                async with target.chat(token) as chat:
+                    reading = asyncio.create_task(chat.closed_with())
+                    with contextlib.suppress(websockets.ConnectionClosed, TimeoutError):
+                        await flood(chat)
+                    await hang_up(chat, reading)
+                target.done.update(str(frame.get("code", frame["type"])) for frame in chat.frames)
+            except (OSError, TimeoutError, websockets.WebSocketException) as error:
+                target.done[f"refused: {type(error).__name__}"] += 1
+
+    await asyncio.gather(*(insist() for _ in range(crowd)))
+
+
 async def slow_handshakes(target: Target) -> None:
     """Handshakes that come a letter at a time and never end."""
 
@@ -149,65 +168,48 @@ async def sockets(target: Target, most: int = 5000) -> None:
 async def sends(target: Target) -> None:
     """Messages as fast as the wire takes them, on several sockets."""
 
-    async def flood() -> None:
-        async with target.chat(await target.token()) as chat:
-            reading = asyncio.create_task(chat.closed_with())
-            with contextlib.suppress(websockets.ConnectionClosed, TimeoutError):
-                while target.left > 0:
-                    await asyncio.wait_for(chat.send("More"), target.left)
-                    target.done["sent"] += 1
-            await hang_up(chat, reading)
-            target.done.update(str(frame.get("code", frame["type"])) for frame in chat.frames)
+    async def flood(chat: Chat) -> None:
+        while target.left > 0:
+            await asyncio.wait_for(chat.send("More"), target.left)
+            target.done["sent"] += 1
 
-    await asyncio.gather(*(flood() for _ in range(20)), return_exceptions=True)
+    await come_again(target, 20, flood)
 
 
 async def nonsense(target: Target) -> None:
     """Frames that are refused, as fast as the wire takes them."""
 
-    async def flood() -> None:
-        async with target.chat(await target.token()) as chat:
-            reading = asyncio.create_task(chat.closed_with())
-            with contextlib.suppress(websockets.ConnectionClosed, TimeoutError):
-                while target.left > 0:
-                    await asyncio.wait_for(chat.socket.send(target.random.choice(NASTY)), target.left)
-                    target.done["sent"] += 1
-            await hang_up(chat, reading)
+    async def flood(chat: Chat) -> None:
+        while target.left > 0:
+            await asyncio.wait_for(chat.socket.send(target.random.choice(NASTY)), target.left)
+            target.done["sent"] += 1
 
-    await asyncio.gather(*(flood() for _ in range(20)), return_exceptions=True)
+    await come_again(target, 20, flood)
 
 
 async def questions(target: Target) -> None:
     """Frames that cost something and are no messages: stops, retries, and the same message again."""
 
-    async def flood() -> None:
-        async with target.chat(await target.token()) as chat:
-            id = await chat.send("Once")
-            reading = asyncio.create_task(chat.closed_with())
-            with contextlib.suppress(websockets.ConnectionClosed, TimeoutError):
-                while target.left > 0:
-                    frame = target.random.choice(["reply.stop", "reply.retry", "message.send"])
-                    again = {"type": frame, "to": id, "id": id, "text": "Once"}
-                    await asyncio.wait_for(chat.send_frame(again), target.left)
-                    target.done[frame] += 1
-            await hang_up(chat, reading)
+    async def flood(chat: Chat) -> None:
+        id = await chat.send("Once")
+        while target.left > 0:
+            frame = target.random.choice(["reply.stop", "reply.retry", "message.send"])
+            again = {"type": frame, "to": id, "id": id, "text": "Once"}
+            await asyncio.wait_for(chat.send_frame(again), target.left)
+            target.done[frame] += 1
 
-    await asyncio.gather(*(flood() for _ in range(10)), return_exceptions=True)
+    await come_again(target, 10, flood)
 
 
 async def pings(target: Target) -> None:
     """Pings by the thousand."""
 
-    async def flood() -> None:
-        async with target.chat(await target.token()) as chat:
-            reading = asyncio.create_task(chat.closed_with())
-            with contextlib.suppress(websockets.ConnectionClosed, TimeoutError):
-                while target.left > 0:
-                    await asyncio.wait_for(chat.socket.ping(os.urandom(8)), target.left)
-                    target.done["pings"] += 1
-            await hang_up(chat, reading)
+    async def flood(chat: Chat) -> None:
+        while target.left > 0:
+            await asyncio.wait_for(chat.socket.ping(os.urandom(8)), target.left)
+            target.done["pings"] += 1
 
-    await asyncio.gather(*(flood() for _ in range(5)), return_exceptions=True)
+    await come_again(target, 5, flood)
 
 
 async def bodies(target: Target, megabytes: int = 100) -> None:
