@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -123,10 +124,11 @@ def percentile(seconds: list[float], share: float) -> float:
 class Fuzz:
     """One run against one stack."""
 
-    def __init__(self, stack: Stack, front: str, start: int, minutes: float) -> None:
+    def __init__(self, stack: Stack, front: str, start: int, minutes: float, attacks: Sequence[str]) -> None:
         self._stack = stack
         self._front = front
         self._random = random.Random(start)
+        self._attacks = attacks
         self._ends = time.monotonic() + minutes * 60
         self._others = Others(stack.url)
         self._rounds: list[Round] = []
@@ -137,7 +139,7 @@ class Fuzz:
         """Attack until the time is over; returns how many things were found."""
         talking = [asyncio.create_task(self._others.talk()) for _ in range(OTHERS)]
         while time.monotonic() < self._ends:
-            for name in self._random.sample(EVERY, len(EVERY)):
+            for name in self._random.sample(self._attacks, len(self._attacks)):
                 if time.monotonic() < self._ends:
                     await self._round(name)
         await self._rest()
@@ -181,7 +183,7 @@ class Fuzz:
         found += [line for child in children for line in child.lines if "Traceback" in line or " ERROR " in line]
         found += [f"{one.name}: {one.done['server errors']} 5xx" for one in self._rounds if one.done["server errors"]]
         found += [f"{one.name}: {' '.join(one.done)}" for one in self._rounds if one.done["failed"]]
-        for one, before, after in zip(self._rounds, self._memory, self._memory[1:], strict=True):
+        for one, (before, after) in zip(self._rounds, itertools.pairwise(self._memory), strict=True):
             if after > GROWTH * before:
                 found.append(f"{one.name}: {after / before:.2f} times the memory of before")
         return found
@@ -241,6 +243,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="make fuzz", description=__doc__)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--minutes", type=float, default=15)
+    parser.add_argument("--attacks", nargs="+", choices=EVERY, default=EVERY, metavar="NAME", help="only these")
     given = parser.parse_args()
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -254,7 +257,7 @@ def main() -> int:
         print(f"seed {given.seed}; milliseconds to the first token of others, quiet, attacked, and how many times:")
         print(f"{'attack':<18}{'half':>22}{'99 of 100':>22}{'replies':>9}  done by the attacker")
         with caddy(stack.ports[0], Path(folder) / "caddy", tls=False) as front:
-            found = asyncio.run(Fuzz(stack, front, given.seed, given.minutes).run())
+            found = asyncio.run(Fuzz(stack, front, given.seed, given.minutes, given.attacks).run())
     return 1 if found else 0
 
 

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import random
+import socket
 import time
 import uuid
 from collections import Counter
@@ -29,9 +30,11 @@ class Target:
         self.random = random.Random(seed)
         self.done: Done = Counter()
         self._end = time.monotonic() + seconds
-        #: Behind the platform's proxy, all of an attack comes from one address.
-        self.address = f"203.0.113.{seed % 250 + 1}"
-        self._headers = {"X-Forwarded-For": self.address}
+        self.move()
+
+    def move(self) -> None:
+        """Come from another address from now on, as the platform's proxy tells."""
+        self.address = f"203.0.113.{self.random.randrange(1, 251)}"
 
     @property
     def left(self) -> float:
@@ -42,6 +45,17 @@ class Target:
         """A connection without a word said."""
         self.done["connections"] += 1
         return await asyncio.open_connection(self.host, self.port)
+
+    async def connect_deaf(self) -> asyncio.StreamWriter:
+        """A connection on which nothing is read, and hardly anything by the kernel in our place."""
+        self.done["connections"] += 1
+        deaf = socket.socket()
+        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
+        deaf.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(deaf, (self.host, self.port))
+        _, writer = await asyncio.open_connection(sock=deaf)
+        writer.transport.pause_reading()  # type: ignore[attr-defined]
+        return writer
 
     async def say(self, *parts: bytes, patience: float = 5.0) -> bytes:
         """Send bytes on a connection of their own; what comes back until it is closed or quiet."""
@@ -62,11 +76,11 @@ class Target:
     def chat(self, token: str) -> Chat:
         """A socket of the attacker's."""
         self.done["sockets"] += 1
-        return Chat(self.url, token, additional_headers=self._headers)
+        return Chat(self.url, token, additional_headers={"X-Forwarded-For": self.address})
 
     async def token(self) -> str:
         """A session of the attacker's."""
-        return await new_token(self.url, headers=self._headers)
+        return await new_token(self.url, headers={"X-Forwarded-For": self.address})
 
 
 def handshake(target: Target, token: str) -> bytes:
@@ -126,17 +140,15 @@ async def half_open_sockets(target: Target) -> None:
     token = await target.token()
     open_ones = []
     for _ in range(90):
-        reader, writer = await target.connect()
-        # Bytes that the kernel takes for us count as read; there should be few of those.
-        writer.transport.pause_reading()  # type: ignore[attr-defined]
+        writer = await target.connect_deaf()
         writer.write(handshake(target, token))
-        open_ones.append((reader, writer))
+        open_ones.append(writer)
     async with target.chat(token) as chat:
         while target.left > 0:
             await chat.send("Speak to those who do not listen")
             target.done[(await chat.until("reply.finished", "reply.failed", "error"))["type"]] += 1
             await asyncio.sleep(0.05)
-    for _, writer in open_ones:
+    for writer in open_ones:
         writer.close()
 
 
@@ -334,8 +346,7 @@ async def deaf_downloads(target: Target) -> None:
     """The page's script, asked for thirty times on each of many connections that read nothing."""
 
     async def ask(path: str) -> None:
-        _, writer = await target.connect()
-        writer.transport.pause_reading()  # type: ignore[attr-defined]
+        writer = await target.connect_deaf()
         writer.write(f"GET {path} HTTP/1.1\r\nHost: {target.host}\r\n\r\n".encode() * 30)
         await asyncio.sleep(max(target.left, 0))
         writer.transport.abort()
@@ -380,6 +391,8 @@ async def networks(target: Target) -> None:
 async def forged_ids(target: Target) -> None:
     """Retries and messages whose ids are those that replies will have."""
     while target.left > 0:
+        # One address may not begin so many conversations.
+        target.move()
         async with target.chat(await target.token()) as chat:
             first, second = str(uuid.uuid4()), str(uuid.uuid4())
             with contextlib.suppress(websockets.ConnectionClosed):
