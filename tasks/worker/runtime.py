@@ -69,6 +69,8 @@ class WorkerRuntime:
         self._leases: dict[asyncio.Task[None], Lease] = {}
         self._urgent_until = 0.0
         self._next_recovery = 0.0
+        #: Nothing is begun any more.
+        self._stopping = False
         #: This process can do nothing here, and no restart would change that.
         self.unsupported = False
         # A server that is unsupported answers as nobody expects, so no message is taken before the check.
@@ -108,6 +110,10 @@ class WorkerRuntime:
             await self._leave_queue(conversation)
             self._answer_canary(lease)
             return
+        if self._stopping:
+            # Dramatiq's threads go on with what they have.
+            await self.broker.request_reply(conversation)
+            return
         answering = asyncio.create_task(self._answer(lease))
         self._answering.add(answering)
         answering.add_done_callback(self._answering.discard)
@@ -115,9 +121,10 @@ class WorkerRuntime:
 
     async def stop(self) -> None:
         """Hand every unfinished reply over at its last word, and end the background tasks."""
+        self._stopping = True
         while self._answering:
-            # Dramatiq's threads go on with what they have, so more may come while others hand over.
             answering = set(self._answering)
+            # One that was about to begin has a lease then.
             await asyncio.sleep(0)
             for lease in self._leases.values():
                 lease.lose()

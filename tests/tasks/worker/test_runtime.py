@@ -78,8 +78,26 @@ async def test_every_reply_that_a_stopping_worker_holds_is_handed_over(
             late = asyncio.create_task(runtime.answer("a" * 32))
         await answering
         await late
-        assert await waiting(redis) == [steps.id, "a" * 32]
+        assert sorted(await waiting(redis)) == sorted([steps.id, "a" * 32])
         assert (await steps.look()).progress.leased is False
+
+
+async def test_what_comes_while_the_process_stops_goes_back_to_the_queue_and_is_not_begun(
+    redis: RedisClient, real_redis: EmbeddedRedis
+) -> None:
+    """Dramatiq's threads go on with what they have, also when the model's connections are closed already."""
+    begun: list[str] = []
+
+    async def handler(runtime: WorkerRuntime, lease: Lease) -> None:
+        begun.append(lease.conversation)
+
+    async with running(real_redis.url, handler) as runtime:
+        stopping = asyncio.create_task(runtime.stop())
+        late = [asyncio.create_task(runtime.answer(number * 32)) for number in "abc"]
+        await asyncio.gather(stopping, *late)
+        await runtime.answer("d" * 32)
+        assert begun == []
+        assert sorted(await waiting(redis)) == [number * 32 for number in "abcd"]
 
 
 async def test_a_long_search_keeps_no_worker_from_its_heartbeat(real_redis: EmbeddedRedis) -> None:
