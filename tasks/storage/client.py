@@ -41,6 +41,7 @@ from tasks.storage.topology import (
     async_cluster,
     async_pool,
     close_pool,
+    in_any_order,
     is_cluster,
 )
 
@@ -316,15 +317,17 @@ class RedisClient:
             free.release()
 
     async def _connect(self) -> Any:
-        *others, last = addresses(self._url)
+        *others, last = in_any_order(addresses(self._url))
         for url in others:
             with contextlib.suppress(*REDIS_ERRORS, OSError):
                 return await self._connect_to(url, several=True)
         return await self._connect_to(last, several=bool(others))
 
     async def _connect_to(self, url: str, *, several: bool) -> Any:
-        connect_timeout = NODE_CONNECT_TIMEOUT if self._alone else CONNECT_TIMEOUT
-        pool = async_pool(url, self._max_connections, self._timeout, self._retries, connect_timeout)
+        connect_timeout = NODE_CONNECT_TIMEOUT if self._alone or several else CONNECT_TIMEOUT
+        # One of several that says nothing must not delay the start: the next one is asked soon.
+        timeout, retries = (NODE_TIMEOUT, 0) if several else (self._timeout, self._retries)
+        pool = async_pool(url, self._max_connections, timeout, retries, connect_timeout)
         client = aioredis.Redis.from_pool(pool)
         if self._alone or self.replicated:
             return client

@@ -1,7 +1,9 @@
 """Which kind of Redis an address leads to: one server, a Redis Cluster, or a primary that Sentinel names."""
 
 import contextlib
+import random
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 import redis
@@ -53,6 +55,11 @@ def connection_options(url: str, connect_timeout: float = CONNECT_TIMEOUT) -> di
     if url.startswith("unix:"):
         return CONNECTION_OPTIONS
     return {**CONNECTION_OPTIONS, **TCP_OPTIONS, "socket_connect_timeout": connect_timeout}
+
+
+def in_any_order(addresses: Sequence[str]) -> list[str]:
+    """Addresses as they are to be tried: a first one that is away would delay each client of each process."""
+    return random.sample(addresses, len(addresses))
 
 
 def is_cluster(info: dict[str, Any]) -> bool:
@@ -175,15 +182,19 @@ class SyncClient:
             options |= {**address.options, "retry_on_error": WRONG_SERVER, "retry": _one_retry()}
             pool = SentinelConnectionPool(address.name, sentinel, **options)  # type: ignore[no-untyped-call]
             return redis.Redis(connection_pool=pool)
-        *others, last = addresses(self._url)
+        *others, last = in_any_order(addresses(self._url))
         for url in others:
             with contextlib.suppress(*REDIS_ERRORS, OSError):
-                return self._connect_to(url, options, limits)
-        return self._connect_to(last, options, limits)
+                return self._connect_to(url, options, limits, several=True)
+        return self._connect_to(last, options, limits, several=bool(others))
 
-    def _connect_to(self, url: str, options: dict[str, Any], limits: dict[str, Any]) -> Any:
+    def _connect_to(self, url: str, options: dict[str, Any], limits: dict[str, Any], *, several: bool) -> Any:
         retry = _one_retry()
-        pool = redis.BlockingConnectionPool.from_url(url, **options, **limits, retry_on_error=WRONG_SERVER, retry=retry)
+        # One of several that says nothing must not delay the start: the next one is asked soon.
+        first = {"socket_connect_timeout": NODE_CONNECT_TIMEOUT, "socket_timeout": NODE_TIMEOUT} if several else {}
+        pool = redis.BlockingConnectionPool.from_url(
+            url, **{**options, **first}, **limits, retry_on_error=WRONG_SERVER, retry=None if several else retry
+        )
         client = redis.Redis(connection_pool=pool)
         try:
             clustered = is_cluster(client.info("cluster"))

@@ -1,6 +1,7 @@
 """On a Redis Cluster everything works as on one server, and goes on while nodes die, change places and lag."""
 
 import asyncio
+import contextlib
 import socket
 import uuid
 from collections.abc import Mapping
@@ -27,6 +28,7 @@ from tests.cluster.talks import Talks, slot_of
 from tests.support.client import Chat, LegacyChat, history, new_token
 from tests.support.cluster import Cluster
 from tests.support.missing import missing
+from tests.support.ports import own_port
 from tests.support.stack import Stack
 from tests.support.steps import Steps
 
@@ -219,6 +221,21 @@ async def test_who_saw_an_event_that_the_primary_of_now_lacks_needs_a_snapshot(c
         await cancel_and_wait([running])
         await tail.aclose()
         await redis.aclose()
+
+
+async def test_nodes_that_say_nothing_delay_the_start_by_moments(cluster: Cluster) -> None:
+    """They take connections, as a stopped process does, and a client that waited for each would begin a minute late."""
+    with cluster, contextlib.ExitStack() as stack:
+        silent = [stack.enter_context(socket.create_server(("127.0.0.1", own_port()))) for _ in range(4)]
+        first = ",".join(f"127.0.0.1:{server.getsockname()[1]}" for server in silent)
+        url = cluster.url.replace("redis://", f"redis://{first},")
+        threads = SyncClient(url, max_connections=1, timeout=15)
+        redis = RedisClient(url, max_connections=1)
+        async with asyncio.timeout(30):
+            assert await redis.is_cluster()
+            assert await asyncio.to_thread(threads.ping)
+        await redis.aclose()
+        threads.close()
 
 
 async def see(stack: Stack, token: str) -> list[dict[str, Any]]:
