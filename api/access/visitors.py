@@ -53,10 +53,12 @@ class Visitors:
         """Charge an address for a flooding socket: a minute of calls. True if it had no such debt before.
 
         uvicorn reads on for ten seconds after a close frame, and parses what comes. That is spent for the first flood
-        only: it may be a client with a fault, whose author needs the code.
+        only: it may be a client with a fault, whose author needs the code. The minute is charged once, too, however
+        many sockets flood: others may share the address.
         """
         first = self._calls.take(address) == 0
-        self._calls.charge(address, self._calls_per_minute)
+        if first:
+            self._calls.charge(address, self._calls_per_minute)
         return first
 
     def frame(self, address: str) -> float:
