@@ -296,11 +296,11 @@ class Tail:
             await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
         finally:
             await cancel_and_wait(parts)
-        # Both may have failed at once.
-        for error in filter(None, (part.exception() for part in parts if not part.cancelled())):
-            if not isinstance(error, StorageError):
-                raise error
-            self._lose(lane.shards, error)
+            # Both may have failed at once, also in the moment in which the lane is ended.
+            for error in filter(None, [part.exception() for part in parts if not part.cancelled()]):
+                if not isinstance(error, StorageError):
+                    raise error
+                self._lose(lane.shards, error)
 
     def _lose(self, shards: Collection[int], error: StorageError) -> None:
         """Their node cannot be heard: what happens there meanwhile is missed."""
@@ -398,11 +398,16 @@ class Tail:
 
     def _pass_on(self, followed: _Followed, cursor: bytes, event: bytes) -> None:
         """Give an event to those who do not have it yet."""
-        position = parse_cursor(cursor)
+        before, position = followed.position, parse_cursor(cursor)
         followed.advance(position, cursor)
         frame = events.frame(cursor, event)
         for reader in followed.readers:
-            if position > reader.cursor:
+            if position <= reader.cursor:
+                continue
+            if before and (0, 0) < before < reader.cursor:
+                # It was ahead of the others, and what it saw last did not come by: Redis does not have it any more.
+                reader.interrupt(ResyncNeededError)
+            else:
                 reader.cursor = position
                 reader.push(frame)
         followed.open = not event.startswith(_ENDS)

@@ -91,6 +91,34 @@ async def test_two_readers_that_join_at_different_times_get_the_same_from_then_o
         assert await read(too_slow, "reply.finished") == seen[1:] + end
 
 
+async def test_who_saw_what_redis_does_not_have_reads_anew_also_where_another_reader_is_behind(
+    tail: Tail, redis: RedisClient
+) -> None:
+    """A server that was replaced may have told one of them of an event that its replacement does not have."""
+    async with Steps(redis) as steps:
+        await steps.say("hello")
+        last = (await steps.events())[-1]["cursor"]
+        behind = await follow(tail, steps, last, busy=False)
+        ahead = await follow(tail, steps, f"{last.split('-')[0]}-9", busy=False)
+        await steps.answer("Hi")
+        assert await read(behind, "reply.finished") == (await steps.events())[1:]
+        with pytest.raises(ResyncNeededError):
+            await read(ahead, "reply.finished")
+
+
+async def test_who_read_more_than_another_reader_does_not_read_anew(tail: Tail, redis: RedisClient) -> None:
+    async with Steps(redis) as steps:
+        await steps.say("hello")
+        lease, turn = await steps.begin()
+        await steps.write(lease, turn, "one", "two")
+        cursors = [event["cursor"] for event in await steps.events()]
+        behind = await follow(tail, steps, cursors[0], busy=False)
+        ahead = await follow(tail, steps, cursors[-1], busy=False)
+        await lease.finish(turn, "stop")
+        assert await read(behind, "reply.finished") == (await steps.events())[1:]
+        assert await read(ahead, "reply.finished") == (await steps.events())[-1:]
+
+
 async def test_conversations_are_kept_apart(tail: Tail, redis: RedisClient) -> None:
     async with Steps(redis) as mine, Steps(redis) as yours:
         readers = [await follow(tail, steps) for steps in (mine, yours)]
