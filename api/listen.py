@@ -23,7 +23,7 @@ from tasks.errors import SettingsError
 from tasks.settings import settings
 
 #: Milliseconds in which a client has to take something of what is sent to it.
-TAKE_TIMEOUT_MS = 30_000
+TAKE_TIMEOUT_MS = 10_000
 #: Bytes of one connection that wait to be read; the kernel allows twice as many. The largest frame has 65,536.
 RECEIVE_BUFFER = 4_096
 #: Connections that wait to be accepted.

@@ -94,6 +94,7 @@ class AppState:
         self._keep("watch", self._watch)
         self._keep("connection limits", self.connection_limits.run)
         self._keep("open sockets", self.open_sockets.run)
+        self._keep("memory", self.open_sockets.watch_memory)
         self._keep("queue places", self.queue_places.run)
         self._keep("canary", lambda: self._follow_canaries(reader))
 

@@ -1,10 +1,16 @@
-"""Checks the open sockets of a process: a quiet one gets a sign of life, one of an expired conversation ends."""
+"""Checks the open sockets of a process: a quiet one gets a sign of life, one of an expired conversation ends.
+
+A client that sends WebSocket pings and reads nothing makes uvicorn keep an answer to each. No application sees pings.
+It sees that memory grows, and who does not take a frame then.
+"""
 
 import asyncio
 import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+from prometheus_client import CollectorRegistry, ProcessCollector
 
 from api import frames
 from api.fanout.tail import NOWHERE, Cursor, Subscription
@@ -20,6 +26,10 @@ CHECK_SECONDS = 2.9
 QUIET_CHECKS = 4
 #: Sockets that are checked in one go.
 BATCH = 100
+#: Seconds between two looks at the memory, and how much more of it than before makes everybody be asked.
+LOOK_SECONDS, GROWTH = 0.25, 0.1
+#: Seconds in which who is asked has to take what is sent.
+TAKE_SECONDS = 0.5
 
 
 @dataclass(eq=False)
@@ -47,6 +57,8 @@ class OpenSockets:
 
     def __init__(self, redis: RedisClient) -> None:
         self._redis = redis
+        self._process = CollectorRegistry()
+        ProcessCollector(registry=self._process)
         self._sockets: dict[Subscription, OpenSocket] = {}
 
     def add(self, conversation: str, reader: Subscription, *, knows_alive: bool, lives_for: float) -> None:
@@ -75,6 +87,38 @@ class OpenSockets:
         for batch in batches:
             await self._check_batch(batch)
             await asyncio.sleep(seconds / len(batches))
+
+    async def watch_memory(self) -> None:
+        """Give up those who take nothing whenever this process has grown, for ever."""
+        least = self._memory()
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            now = self._memory()
+            least = min(least, now)
+            if now > least * (1 + GROWTH):
+                await self.give_up_deaf()
+                least = self._memory()
+
+    async def give_up_deaf(self) -> None:
+        """Send each socket a sign of life, and give up those that do not take it.
+
+        Older clients understand no such sign; the kernel finds those (`api/listen.py`).
+        """
+        asked = [socket.reader for socket in self._sockets.values() if socket.knows_alive]
+        for number, reader in enumerate(asked):
+            reader.push(frames.ALIVE)
+            if number % BATCH == 0:
+                await asyncio.sleep(0)
+        await asyncio.sleep(TAKE_SECONDS)
+        deaf = [reader for reader in asked if reader.stuck_for > TAKE_SECONDS / 2]
+        for reader in deaf:
+            reader.give_up()
+        if deaf:
+            log.warning("open_sockets.deaf closed=%d", len(deaf))
+
+    def _memory(self) -> float:
+        """Bytes of this process; 0 where the system does not tell, which is everywhere but on Linux."""
+        return self._process.get_sample_value("process_resident_memory_bytes") or 0.0
 
     async def _check_batch(self, sockets: Sequence[OpenSocket]) -> None:
         for socket in sockets:

@@ -83,22 +83,33 @@ class Subscription:
         self._something = asyncio.Event()
         #: Called when the reader falls too far behind; by then it is stuck in sending.
         self.on_too_slow: Callable[[], object] = lambda: None
+        #: When it was given frames that it has not taken yet (monotonic seconds).
+        self._given_at: float | None = None
 
     @property
     def too_slow(self) -> bool:
         """Whether it fell too far behind."""
         return self._trouble is SlowConsumerError
 
+    @property
+    def stuck_for(self) -> float:
+        """Seconds for which the frames that it was given wait to be taken; 0 if none do."""
+        return 0.0 if self._given_at is None else time.monotonic() - self._given_at
+
     def push(self, frame: str) -> None:
         """Put a frame behind those that wait."""
         self._count(len(frame))
         over_shared = self._shared.size > MAX_SHARED_BACKLOG and self._size > SMALL_BACKLOG
         if self._size > MAX_BACKLOG or over_shared:
-            self.interrupt(SlowConsumerError)
-            self.on_too_slow()
+            self.give_up()
         elif self._trouble is None:
             self._frames.append(frame)
         self._something.set()
+
+    def give_up(self) -> None:
+        """It is too slow: end the reading, and the sending in which it is stuck."""
+        self.interrupt(SlowConsumerError)
+        self.on_too_slow()
 
     def interrupt(self, trouble: type[SlowConsumerError] | type[ResyncNeededError]) -> None:
         """End the reading; what waits is dropped."""
@@ -122,6 +133,7 @@ class Subscription:
 
     async def __aiter__(self) -> AsyncIterator[list[str]]:
         while True:
+            self._given_at = None
             await self._something.wait()
             self._something.clear()
             if self._trouble:
@@ -129,6 +141,7 @@ class Subscription:
             if self._frames:
                 frames = list(self._frames)
                 self.clear()
+                self._given_at = time.monotonic()
                 yield frames
 
 

@@ -42,7 +42,7 @@ log = logging.getLogger("parley.websocket")
 log.addFilter(OncePerWhile())
 
 #: Seconds that a close frame may take.
-CLOSE_TIMEOUT = 2.0
+CLOSE_TIMEOUT = 0.5
 #: How the last frame of a deleted conversation ends.
 DELETED = f",{events.DELETED.decode()}"
 TOO_FAST = "Very much comes from your network right now. Please try again in a moment."

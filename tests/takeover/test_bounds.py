@@ -14,6 +14,7 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from api.frames import SUBPROTOCOL
 from api.http.routes import MAX_HISTORIES_WAITING
+from tests.fuzz.attacks import Target, deaf_pings
 from tests.support.between import Between
 from tests.support.client import Chat, new_token
 from tests.support.inside import pids
@@ -25,6 +26,8 @@ TABS, ROUNDS, TEXT = 8, 45, "\N{OWL}" * 3900
 GROWTH = 40 << 20
 #: Seconds until such a reader has to be gone.
 LET_GO = 60.0
+#: Seconds of pings; what they would make the process grow by is many times what is allowed.
+PINGING = 12.0
 
 
 async def test_a_reader_that_stops_reading_is_let_go_and_slows_nobody(running: Stack) -> None:
@@ -42,6 +45,18 @@ async def test_a_reader_that_stops_reading_is_let_go_and_slows_nobody(running: S
         async with Chat(running.url, token) as back:
             conversation = (await back.until("snapshot"))["conversation"]
             assert conversation["earlier"] + len(conversation["messages"]) >= TABS * ROUNDS
+
+
+async def test_answers_to_pings_that_are_not_read_do_not_fill_the_memory(running: Stack) -> None:
+    """No application sees pings: uvicorn answers them, and keeps the answers that nobody takes."""
+    web = running.processes.children[0]
+    before = most = memory({web.pid})
+    attack = asyncio.create_task(deaf_pings(Target(running.url, PINGING, seed=1)))
+    while not attack.done():
+        most = max(most, memory({web.pid}))
+        await asyncio.sleep(0.05)
+    await attack
+    assert most - before < 2 * GROWTH
 
 
 async def pour(tab: Chat) -> None:

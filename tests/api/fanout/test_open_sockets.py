@@ -110,6 +110,34 @@ async def test_one_that_left_is_looked_at_no_more(sockets: OpenSockets, redis: R
         assert await first(reader) == "the end"
 
 
+async def test_who_takes_nothing_is_given_up_and_who_listens_is_not(
+    redis: RedisClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(open_sockets, "TAKE_SECONDS", 0.1)
+    async with Steps(redis) as steps:
+        sockets, deaf, listening = OpenSockets(redis), Subscription(), Subscription()
+        for reader in (deaf, listening):
+            sockets.add(steps.id, reader, knows_alive=True, lives_for=TTL)
+        heard: list[str] = []
+
+        async def sleep() -> None:
+            async for _ in deaf:
+                await asyncio.Event().wait()
+
+        async def listen() -> None:
+            async for some in listening:
+                heard.extend(some)
+
+        async with asyncio.TaskGroup() as both:
+            tasks = [both.create_task(sleep()), both.create_task(listen())]
+            await sockets.give_up_deaf()
+            for task in tasks:
+                task.cancel()
+        assert deaf.too_slow
+        assert not listening.too_slow
+        assert heard == [frames.ALIVE]
+
+
 @pytest.mark.parametrize("knows_alive", [True, False])
 async def test_when_its_conversation_expires_it_has_to_read_anew_and_finds_nothing(
     sockets: OpenSockets, redis: RedisClient, knows_alive: bool
