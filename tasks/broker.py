@@ -126,7 +126,7 @@ class WaitingBroker(RedisBroker):
             middleware=[],
             namespace=QUEUE_NAMESPACE,
         )
-        self._blocking = SyncClient(url, max_connections=1, timeout=BLOCK_SECONDS + COMMAND_TIMEOUT)
+        self._blocking = SyncClient(url, max_connections=1, timeout=COMMAND_TIMEOUT, blocks=BLOCK_SECONDS)
         self._stop_key = QUEUE_STOP + self.broker_id
         self._held: set[str] = set()
         self._held_changed = threading.Condition()

@@ -13,7 +13,7 @@ from tasks.errors import FrameRejectedError
 from tasks.redis_url import addresses, location, server_options
 from tasks.settings import Settings
 from tasks.storage.client import COMMAND_TIMEOUT, RedisClient, translate_errors
-from tasks.storage.topology import async_pool, close_pool, connection_options
+from tasks.storage.topology import async_pool, close_pool, cluster_options
 
 #: Redis connections for counting.
 CONNECTIONS = 1
@@ -89,7 +89,7 @@ class RateLimits:
             if clustered:
                 nodes = [server_options(address) for address in addresses(url)]
                 where = ",".join(location(node.pop("host"), node.pop("port")) for node in nodes)
-                options |= {**nodes[0], **connection_options(url)}
+                options |= {**nodes[0], **cluster_options(url, COMMAND_TIMEOUT, retries=1)}
                 self._storage = RedisClusterStorage(f"async+redis+cluster://{where}", **options)
             else:
                 # The pool knows the address; the library reads only the kind of server here.

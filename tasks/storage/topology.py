@@ -43,6 +43,13 @@ WRONG_SERVER = [ReadOnlyError, MasterDownError, ClusterDownError, TryAgainError]
 CONNECTION_OPTIONS: dict[str, Any] = {"protocol": 2}
 #: What those over TCP have besides.
 TCP_OPTIONS: dict[str, Any] = {"socket_connect_timeout": CONNECT_TIMEOUT, "socket_keepalive": True}
+#: Those to one of several nodes or sentinels that are asked who is where: one that says nothing must not delay the
+#: start, so the next one is asked soon.
+ONE_OF_SEVERAL: dict[str, Any] = {
+    **TCP_OPTIONS,
+    "socket_connect_timeout": NODE_CONNECT_TIMEOUT,
+    "socket_timeout": NODE_TIMEOUT,
+}
 
 
 def connection_options(url: str, connect_timeout: float = CONNECT_TIMEOUT) -> dict[str, Any]:
@@ -82,7 +89,7 @@ def async_pool(
     options = {**connection_options(url, connect_timeout), "retry_on_error": WRONG_SERVER, "socket_timeout": timeout}
     options["retry"] = AsyncRetry(BACKOFF, retries)
     if address := parse_sentinel(url):
-        sentinel_options = {**TCP_OPTIONS, "socket_timeout": timeout, **address.sentinel_options}
+        sentinel_options = {**ONE_OF_SEVERAL, "retry": AsyncRetry(BACKOFF, 0), **address.sentinel_options}
         sentinel = AsyncSentinel(address.sentinels, sentinel_kwargs=sentinel_options)  # type: ignore[no-untyped-call]
         options |= {**address.options, "max_connections": max_connections}
         return AsyncSentinelPool(address.name, sentinel, **options)  # type: ignore[no-untyped-call]
@@ -105,14 +112,18 @@ def async_cluster(url: str, timeout: float, retries: int) -> Any:
         timeout: seconds until a command counts as lost.
         retries: how often a command is sent again after its connection failed.
     """
-    return aioredis.RedisCluster.from_url(
-        url,
+    return aioredis.RedisCluster.from_url(url, **cluster_options(url, timeout, retries))
+
+
+def cluster_options(url: str, timeout: float, retries: int) -> dict[str, Any]:
+    """redis-py's options for a client of a Redis Cluster, with the same arguments as `async_cluster`."""
+    return {
         **connection_options(url, NODE_CONNECT_TIMEOUT),
-        socket_timeout=min(timeout, NODE_TIMEOUT),
-        retry=AsyncRetry(BACKOFF, retries),
+        "socket_timeout": min(timeout, NODE_TIMEOUT),
+        "retry": AsyncRetry(BACKOFF, retries),
         # Some slots may be without a node for a while; the others work on.
-        require_full_coverage=False,
-    )
+        "require_full_coverage": False,
+    }
 
 
 class SyncClient:
@@ -124,13 +135,15 @@ class SyncClient:
         url: an address as in REDIS_URL.
         max_connections: connections that are open at most; in a cluster, to each node. redis-py's pool for Sentinel
             does not wait for a free one, so there only scripts are held to it.
-        timeout: seconds until a command, or the wait for a connection, counts as lost.
+        timeout: seconds until a command, or the wait for a connection, counts as lost; in a cluster less.
+        blocks: seconds that a command may block besides.
     """
 
-    def __init__(self, url: str, *, max_connections: int, timeout: float) -> None:
+    def __init__(self, url: str, *, max_connections: int, timeout: float, blocks: float = 0.0) -> None:
         self._url = url
         self._max_connections = max_connections
         self._timeout = timeout
+        self._blocks = blocks
         self._client: Any = None
         self._connecting = threading.Lock()
         #: Each of a worker's many threads acknowledges by a script.
@@ -174,10 +187,10 @@ class SyncClient:
         return self._client
 
     def _connect(self) -> Any:
-        options = {**connection_options(self._url), "socket_timeout": self._timeout}
-        limits = {"max_connections": self._max_connections, "timeout": self._timeout}
+        options = {**connection_options(self._url), "socket_timeout": self._timeout + self._blocks}
+        limits = {"max_connections": self._max_connections, "timeout": self._timeout + self._blocks}
         if address := parse_sentinel(self._url):
-            sentinel_options = {**TCP_OPTIONS, "socket_timeout": self._timeout, **address.sentinel_options}
+            sentinel_options = {**ONE_OF_SEVERAL, "retry": Retry(BACKOFF, 0), **address.sentinel_options}
             sentinel = Sentinel(address.sentinels, sentinel_kwargs=sentinel_options)  # type: ignore[no-untyped-call]
             options |= {**address.options, "retry_on_error": WRONG_SERVER, "retry": _one_retry()}
             pool = SentinelConnectionPool(address.name, sentinel, **options)  # type: ignore[no-untyped-call]
@@ -189,12 +202,10 @@ class SyncClient:
         return self._connect_to(last, options, limits, several=bool(others))
 
     def _connect_to(self, url: str, options: dict[str, Any], limits: dict[str, Any], *, several: bool) -> Any:
-        retry = _one_retry()
-        # One of several that says nothing must not delay the start: the next one is asked soon.
-        first = {"socket_connect_timeout": NODE_CONNECT_TIMEOUT, "socket_timeout": NODE_TIMEOUT} if several else {}
-        pool = redis.BlockingConnectionPool.from_url(
-            url, **{**options, **first}, **limits, retry_on_error=WRONG_SERVER, retry=None if several else retry
-        )
+        options = {**options, "retry": _one_retry()}
+        if several:
+            options |= {**ONE_OF_SEVERAL, "retry": Retry(BACKOFF, 0)}
+        pool = redis.BlockingConnectionPool.from_url(url, **options, **limits, retry_on_error=WRONG_SERVER)
         client = redis.Redis(connection_pool=pool)
         try:
             clustered = is_cluster(client.info("cluster"))
@@ -205,10 +216,11 @@ class SyncClient:
         pool.disconnect()
         return redis.RedisCluster.from_url(
             url,
-            **{**options, **connection_options(url, NODE_CONNECT_TIMEOUT)},
+            **connection_options(url, NODE_CONNECT_TIMEOUT),
             **limits,
+            socket_timeout=min(self._timeout, NODE_TIMEOUT) + self._blocks,
             connection_pool_class=redis.BlockingConnectionPool,
-            retry=retry,
+            retry=_one_retry(),
             require_full_coverage=False,
         )
 

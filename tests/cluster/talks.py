@@ -1,12 +1,17 @@
 """People in conversations whose nodes are known, and what all of them must have seen at the end."""
 
 import asyncio
-from contextlib import AsyncExitStack
+import socket
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, ExitStack, contextmanager
 from typing import Any
 
+from tasks.storage.client import RedisClient
 from tasks.storage.keys import TAGS, ConversationKeys, conversation_id, slot_of_tag
+from tasks.storage.topology import SyncClient
 from tests.support.client import Chat, new_token, replay
 from tests.support.inside import stamps, whole
+from tests.support.ports import own_port
 from tests.support.stack import Stack
 
 
@@ -61,3 +66,21 @@ class Talks:
             document = (await again.until("snapshot"))["conversation"]["messages"]
         assert replay(chat.frames)["messages"] == document
         assert document[-1] == ended["message"]
+
+
+@contextmanager
+def silent_servers(count: int) -> Iterator[str]:
+    """The addresses of servers that take connections and say nothing, as a stopped process does."""
+    with ExitStack() as stack:
+        silent = [stack.enter_context(socket.create_server(("127.0.0.1", own_port()))) for _ in range(count)]
+        yield ",".join(f"127.0.0.1:{server.getsockname()[1]}" for server in silent)
+
+
+async def both_clients_answer(url: str) -> None:
+    """The client of the event loop, and that of the threads, find a server; one that waited for each would not."""
+    redis, threads = RedisClient(url, max_connections=1), SyncClient(url, max_connections=1, timeout=15)
+    async with asyncio.timeout(30):
+        assert await redis.command("EXISTS", "parley:nothing") == 0
+        assert await asyncio.to_thread(threads.ping)
+    await redis.aclose()
+    threads.close()

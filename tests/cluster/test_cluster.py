@@ -1,7 +1,7 @@
 """On a Redis Cluster everything works as on one server, and goes on while nodes die, change places and lag."""
 
 import asyncio
-import contextlib
+import signal
 import socket
 import uuid
 from collections.abc import Mapping
@@ -12,6 +12,7 @@ import pytest
 import redis
 
 from api import messages
+from api.access.rate_limits import RateLimits
 from api.fanout.tail import Tail
 from api.state import AppState
 from tasks.broker import QUEUE
@@ -24,11 +25,10 @@ from tasks.storage import conversations, scripts
 from tasks.storage.client import Part, RedisClient
 from tasks.storage.keys import SHARDS, SLOTS, TAGS, ConversationKeys, conversation_id, slot_of_tag
 from tasks.storage.topology import SyncClient
-from tests.cluster.talks import Talks, slot_of
+from tests.cluster.talks import Talks, both_clients_answer, silent_servers, slot_of
 from tests.support.client import Chat, LegacyChat, history, new_token
 from tests.support.cluster import Cluster
 from tests.support.missing import missing
-from tests.support.ports import own_port
 from tests.support.stack import Stack
 from tests.support.steps import Steps
 
@@ -225,17 +225,28 @@ async def test_who_saw_an_event_that_the_primary_of_now_lacks_needs_a_snapshot(c
 
 async def test_nodes_that_say_nothing_delay_the_start_by_moments(cluster: Cluster) -> None:
     """They take connections, as a stopped process does, and a client that waited for each would begin a minute late."""
-    with cluster, contextlib.ExitStack() as stack:
-        silent = [stack.enter_context(socket.create_server(("127.0.0.1", own_port()))) for _ in range(4)]
-        first = ",".join(f"127.0.0.1:{server.getsockname()[1]}" for server in silent)
-        url = cluster.url.replace("redis://", f"redis://{first},")
-        threads = SyncClient(url, max_connections=1, timeout=15)
-        redis = RedisClient(url, max_connections=1)
-        async with asyncio.timeout(30):
-            assert await redis.is_cluster()
-            assert await asyncio.to_thread(threads.ping)
-        await redis.aclose()
-        threads.close()
+    with cluster, silent_servers(4) as first:
+        await both_clients_answer(cluster.url.replace("redis://", f"redis://{first},"))
+
+
+async def test_limits_are_counted_on_while_a_node_says_nothing(cluster: Cluster) -> None:
+    """The clients have to learn that another node has its place; it takes connections all the time."""
+    limits = RateLimits(Settings(redis_url=cluster.url))
+    with cluster:
+        await limits.message("first", "first", queued=0)
+        silent = cluster.primaries_now()[0]
+        with cluster.node_client(cluster.replica_of(silent)) as replica:
+            silent.child.signal_group(signal.SIGSTOP)
+            wait_until(lambda: replica.info("replication")["role"] == "master", "the failover")
+        refused = 0
+        for number in range(30):
+            try:
+                await limits.message(f"conversation {number}", f"address {number}", queued=0)
+            except StorageUnavailableError:
+                refused += 1
+        assert refused <= 1
+        silent.child.signal_group(signal.SIGCONT)
+        await limits.aclose()
 
 
 async def see(stack: Stack, token: str) -> list[dict[str, Any]]:

@@ -3,7 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor
 
 from tasks.storage.topology import SyncClient
-from tests.cluster.talks import Talks
+from tests.cluster.talks import Talks, both_clients_answer, silent_servers
 from tests.support.client import Chat, new_token
 from tests.support.cluster import Watched
 from tests.support.servers import connect
@@ -37,3 +37,8 @@ def test_many_threads_share_few_connections(watched: Watched) -> None:
         assert set(threads.map(lambda _: ping(), range(400))) == {b"PONG"}
         assert control.info("clients")["connected_clients"] - before <= 2
         client.close()
+
+
+async def test_sentinels_that_say_nothing_delay_the_start_by_moments(watched: Watched) -> None:
+    with watched, silent_servers(4) as first:
+        await both_clients_answer(watched.url.replace("redis+sentinel://", f"redis+sentinel://{first},"))
