@@ -105,18 +105,18 @@ async def close_pool(pool: Any) -> None:
 
 
 def async_cluster(url: str, timeout: float, retries: int) -> Any:
-    """A client for the Redis Cluster that has a node at `url`.
-
-    Args:
-        url: an address as in REDIS_URL.
-        timeout: seconds until a command counts as lost.
-        retries: how often a command is sent again after its connection failed.
-    """
+    """A client for the cluster with a node at `url`; `timeout` (s) and `retries` are as in `cluster_options`."""
     return aioredis.RedisCluster.from_url(url, **cluster_options(url, timeout, retries))
 
 
 def cluster_options(url: str, timeout: float, retries: int) -> dict[str, Any]:
-    """redis-py's options for a client of a Redis Cluster, with the same arguments as `async_cluster`."""
+    """redis-py's options for a client of a Redis Cluster.
+
+    Args:
+        url: an address as in REDIS_URL.
+        timeout: seconds until a command counts as lost; at a single node it is less.
+        retries: how often a command is sent again after its connection failed.
+    """
     return {
         **connection_options(url, NODE_CONNECT_TIMEOUT),
         "socket_timeout": min(timeout, NODE_TIMEOUT),
