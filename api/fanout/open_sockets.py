@@ -9,8 +9,7 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-from prometheus_client import CollectorRegistry, ProcessCollector
+from pathlib import Path
 
 from api import frames
 from api.fanout.tail import NOWHERE, Cursor, Subscription
@@ -57,8 +56,6 @@ class OpenSockets:
 
     def __init__(self, redis: RedisClient) -> None:
         self._redis = redis
-        self._process = CollectorRegistry()
-        ProcessCollector(registry=self._process)
         self._sockets: dict[Subscription, OpenSocket] = {}
 
     def add(self, conversation: str, reader: Subscription, *, knows_alive: bool, lives_for: float) -> None:
@@ -90,14 +87,14 @@ class OpenSockets:
 
     async def watch_memory(self) -> None:
         """Give up those who take nothing whenever this process has grown, for ever."""
-        least = self._memory()
+        least = _memory()
         while True:
             await asyncio.sleep(LOOK_SECONDS)
-            now = self._memory()
+            now = _memory()
             least = min(least, now)
             if now > least * (1 + GROWTH):
                 await self.give_up_deaf()
-                least = self._memory()
+                least = _memory()
 
     async def give_up_deaf(self) -> None:
         """Send each socket a sign of life, and give up those that do not take it.
@@ -115,10 +112,6 @@ class OpenSockets:
             reader.give_up()
         if deaf:
             log.warning("open_sockets.deaf closed=%d", len(deaf))
-
-    def _memory(self) -> float:
-        """Bytes of this process; 0 where the system does not tell, which is everywhere but on Linux."""
-        return self._process.get_sample_value("process_resident_memory_bytes") or 0.0
 
     async def _check_batch(self, sockets: Sequence[OpenSocket]) -> None:
         for socket in sockets:
@@ -141,3 +134,11 @@ class OpenSockets:
             if milliseconds < 0:
                 # Whoever reads anew finds that the conversation is gone, and closes the socket.
                 socket.reader.interrupt(ResyncNeededError)
+
+
+def _memory() -> int:
+    """Pages of memory that this process has, as proc(5) tells; 0 on other systems than Linux."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1])
+    except OSError:
+        return 0
